@@ -1,0 +1,17 @@
+"""What the LEO sockets carry.
+
+LEO_ANIMATOR    AnimatorHandle (nodes/animator.py)
+LEO_LMDM        MotionPriorHandle (nodes/lmdm.py)
+LEO_APPEARANCE  leo_core.animator.Appearance
+LEO_MOTION      leo_core.motion.MotionSequence
+LEO_FLOW        leo_core.flow.FlowField
+LEO_CROP        leo_core.crop.Crop
+"""
+from comfy_api.latest import io
+
+LeoAnimator = io.Custom("LEO_ANIMATOR")
+LeoLMDM = io.Custom("LEO_LMDM")
+LeoAppearance = io.Custom("LEO_APPEARANCE")
+LeoMotion = io.Custom("LEO_MOTION")
+LeoFlow = io.Custom("LEO_FLOW")
+LeoCrop = io.Custom("LEO_CROP")
