@@ -38,14 +38,12 @@ def require_same_animator(first_what: str, first: AnimatorId, second_what: str, 
         )
 
 
-def fingerprint(tensors: dict[str, torch.Tensor]) -> str:
-    """SHA-256 over names, shapes and float16 values in the order of the names; 64 hex digits.
+def tensor_digest(value: torch.Tensor) -> str:
+    """SHA-256 of a tensor's shape and values, cast to float16 so that float16 and float32 forms of one model agree."""
+    half = value.detach().to("cpu", torch.float16).contiguous()
+    return hashlib.sha256(str(list(half.shape)).encode() + half.numpy().tobytes()).hexdigest()
 
-    Cast to float16 first, so that float16 and float32 forms of one model agree (our choice).
-    """
-    digest = hashlib.sha256()
-    for name in sorted(tensors):
-        value = tensors[name].detach().to("cpu", torch.float16).contiguous()
-        digest.update(f"{name}{list(value.shape)}".encode())
-        digest.update(value.numpy().tobytes())
-    return digest.hexdigest()
+
+def fingerprint(digests: dict[str, str]) -> str:
+    """One SHA-256 (64 hex digits) over the names and `tensor_digest`s of a model's parts, in the order of the names."""
+    return hashlib.sha256("".join(f"{name}:{digests[name]};" for name in sorted(digests)).encode()).hexdigest()

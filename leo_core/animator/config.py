@@ -1,0 +1,69 @@
+"""The animator families as configurations of shared layers."""
+from dataclasses import asdict, dataclass
+
+LIA_CHANNELS = {4: 512, 8: 512, 16: 512, 32: 512, 64: 256, 128: 128, 256: 64, 512: 32}
+LIAX_CHANNELS = {4: 512, 8: 512, 16: 512, 32: 512, 64: 512, 128: 256, 256: 128, 512: 64}
+
+
+@dataclass(frozen=True)
+class AnimatorConfig:
+    """Everything that fixes an animator's shapes and arithmetic.
+
+    :param family: name shown to people; the fields below decide, never this.
+    :param size: side of its pictures in pixels, a power of two, at least 16.
+    :param style_dim: width of the appearance code z.
+    :param directions: number D of motion directions.
+    :param channels: resolution -> feature channels, for 4, 8, .. size.
+    :param head_depth: linear layers in the motion head.
+    :param align_corners: how warps sample the identity grid.
+    :param widen_first: whether the first or the second convolution of an encoder block changes the width.
+    :param refine_blocks: styled residual blocks per flow scale; 0 is LIA's single styled convolution.
+    :param rgb_blocks: residual blocks per picture scale; 0 is LIA's bare RGB head.
+    """
+
+    family: str
+    size: int
+    style_dim: int
+    directions: int
+    channels: dict[int, int]
+    head_depth: int
+    align_corners: bool
+    widen_first: bool
+    refine_blocks: int
+    rgb_blocks: int
+
+    def __post_init__(self):
+        resolutions = [4 << i for i in range(self.size.bit_length() - 2)]
+        if self.size < 16 or resolutions[-1] != self.size or sorted(self.channels) != resolutions:
+            raise ValueError(
+                f"An animator's size is a power of two from 16 with a channel count for each of 4, 8, .. size; "
+                f"got size {self.size} with channels for {sorted(self.channels)}."
+            )
+
+    @property
+    def scales(self) -> list[int]:
+        """Resolutions with features and flows, coarse to fine: 8 .. size."""
+        return [r for r in sorted(self.channels) if r >= 8]
+
+    def to_dict(self) -> dict:
+        """Plain JSON types; `from_dict` reads it back."""
+        return {**asdict(self), "channels": {str(r): c for r, c in self.channels.items()}}
+
+    @classmethod
+    def from_dict(cls, values: dict) -> "AnimatorConfig":
+        return cls(**{**values, "channels": {int(r): c for r, c in values["channels"].items()}})
+
+
+def lia(size: int = 256, channels: dict[int, int] | None = None, style_dim: int = 512, directions: int = 20,
+        head_depth: int = 5) -> AnimatorConfig:
+    """LIA (ICLR 2022), LEO's animator. The published geometry by default; other channel tables are our choice."""
+    table = channels or {r: c for r, c in LIA_CHANNELS.items() if r <= size}
+    return AnimatorConfig("LIA", size, style_dim, directions, table, head_depth,
+                          align_corners=False, widen_first=False, refine_blocks=0, rgb_blocks=0)
+
+
+def liax(scale: float = 2.0) -> AnimatorConfig:
+    """LIA-X (2025) at 512 px; the released file has scale 2."""
+    table = {r: round(c * scale) for r, c in LIAX_CHANNELS.items()}
+    return AnimatorConfig("LIA-X", 512, round(512 * scale), 40, table, 1,
+                          align_corners=True, widen_first=True, refine_blocks=4, rgb_blocks=4)

@@ -1,0 +1,203 @@
+"""LEO's image animator (it is LIA): encoder, motion head, motion dictionary, flow generator, inpainting decoder.
+
+A picture is read once: `Encoder` gives its appearance code z and features. A frame of motion is one effective code
+vector a; its latent is z + Q a (`MotionDictionary`). `FlowGenerator` turns the latent into a flow and a mask per
+scale, `InpaintingDecoder` warps the source's features by them and paints the picture. The modules share nothing but
+tensors. Pictures are [N, 3, S, S] in -1..1; z is [N, style_dim]; codes are [N, D].
+"""
+from dataclasses import dataclass
+
+import torch
+
+from ..identity import AnimatorId
+from .config import AnimatorConfig
+from .layers import (DownBlock, FlowHead, ResidualBlock, RGBHead, StyledConv, StyledResidualBlock, activate,
+                     fir_upsample, warp)
+
+
+@dataclass(frozen=True)
+class Appearance:
+    """What one source picture looks like to an animator. Immutable.
+
+    :param code: z [1, style_dim].
+    :param features: resolution -> [1, C, r, r] for 8 .. size.
+    :param pose: motion code of the picture, [1, D] float32 on the CPU.
+    :param animator: the animator that read it.
+    """
+
+    code: torch.Tensor
+    features: dict[int, torch.Tensor]
+    pose: torch.Tensor
+    animator: AnimatorId
+
+
+class Encoder(torch.nn.Module):
+    """Picture -> appearance code z and features per scale."""
+
+    def __init__(self, config: AnimatorConfig, operations=torch.nn, dtype=None, device=None):
+        super().__init__()
+        kw = {"dtype": dtype, "device": device}
+        fine_to_coarse = sorted(config.channels, reverse=True)
+        widths = [config.channels[r] for r in fine_to_coarse]
+        self.scales = config.scales
+        self.stem = operations.Conv2d(3, widths[0], 1, **kw)
+        self.blocks = torch.nn.ModuleList(
+            DownBlock(a, b, config.widen_first, operations, **kw) for a, b in zip(widths, widths[1:]))
+        self.code = operations.Conv2d(widths[-1], config.style_dim, 4, bias=False, **kw)
+
+    def forward(self, pictures: torch.Tensor) -> tuple[torch.Tensor, dict[int, torch.Tensor]]:
+        """:return: z [N, style_dim] and features {r: [N, C, r, r]} for r = 8 .. size."""
+        h = activate(self.stem(pictures))
+        features = {}
+        for scale, block in zip(reversed(self.scales), self.blocks):
+            features[scale] = h
+            h = block(h)
+        return self.code(h).flatten(1), features
+
+
+class MotionHead(torch.nn.Module):
+    """z [N, style_dim] -> motion code alpha [N, D]: linear layers with nothing between them."""
+
+    def __init__(self, config: AnimatorConfig, operations=torch.nn, dtype=None, device=None):
+        super().__init__()
+        widths = [config.style_dim] * config.head_depth + [config.directions]
+        self.layers = torch.nn.ModuleList(
+            operations.Linear(a, b, dtype=dtype, device=device) for a, b in zip(widths, widths[1:]))
+
+    def forward(self, code: torch.Tensor) -> torch.Tensor:
+        for layer in self.layers:
+            code = layer(code)
+        return code
+
+
+def orthonormal_basis(weight: torch.Tensor) -> torch.Tensor:
+    """Q [style_dim, D] of the reduced QR of weight + 1e-8, in float32 on the CPU: motion codes depend on its signs."""
+    return torch.linalg.qr(weight.detach().to("cpu", torch.float32) + 1e-8).Q
+
+
+class MotionDictionary(torch.nn.Module):
+    """Motion codes [N, D] -> displacements Q a [N, style_dim] of the appearance code, Q orthonormal."""
+
+    def __init__(self, config: AnimatorConfig, dtype=None, device=None):
+        super().__init__()
+        self.basis = torch.nn.Parameter(torch.empty(config.style_dim, config.directions, dtype=dtype, device=device))
+
+    def forward(self, codes: torch.Tensor) -> torch.Tensor:
+        return codes @ self.basis.to(codes).T
+
+
+class FlowLevel(torch.nn.Module):
+    """One scale of the flow generator: upsample, refine, read flow and mask."""
+
+    def __init__(self, in_channels, out_channels, config: AnimatorConfig, operations, dtype=None, device=None):
+        super().__init__()
+        kw = {"dtype": dtype, "device": device}
+        self.up = StyledConv(in_channels, out_channels, config.style_dim, operations, up=True, **kw)
+        if config.refine_blocks:
+            refine = [StyledResidualBlock(out_channels, config.style_dim, operations, **kw)
+                      for _ in range(config.refine_blocks)]
+        else:
+            refine = [StyledConv(out_channels, out_channels, config.style_dim, operations, **kw)]
+        self.refine = torch.nn.ModuleList(refine)
+        self.head = FlowHead(out_channels, config.style_dim, operations, **kw)
+
+    def forward(self, h, latent, coarser):
+        h = self.up(h, latent)
+        for layer in self.refine:
+            h = layer(h, latent)
+        return h, self.head(h, latent, coarser)
+
+
+class FlowGenerator(torch.nn.Module):
+    """Latent -> flow and mask per scale. Source features enter because each scale builds on what the last one warped."""
+
+    def __init__(self, config: AnimatorConfig, operations=torch.nn, dtype=None, device=None):
+        super().__init__()
+        kw = {"dtype": dtype, "device": device}
+        widths = [config.channels[r] for r in sorted(config.channels)]
+        self.scales, self.align_corners = config.scales, config.align_corners
+        self.constant = torch.nn.Parameter(torch.empty(1, widths[0], 4, 4, **kw))
+        self.stem = StyledConv(widths[0], widths[0], config.style_dim, operations, **kw)
+        self.levels = torch.nn.ModuleList(
+            FlowLevel(a, b, config, operations, **kw) for a, b in zip(widths, widths[1:]))
+
+    def forward(self, features: dict[int, torch.Tensor], latent: torch.Tensor
+                ) -> tuple[dict[int, torch.Tensor], dict[int, torch.Tensor]]:
+        """
+        :param features: of the source, {r: [1 or N, C, r, r]}.
+        :param latent: z + Q a, [N, style_dim].
+        :return: displacement {r: [N, 2, r, r]} in -1..1 (x, y; 2 is the whole width) and mask {r: [N, 1, r, r]} in
+            0..1 (1 keeps the warped source), both float32.
+        """
+        h = self.stem(self.constant.to(latent).expand(latent.shape[0], -1, -1, -1), latent)
+        displacement, mask, raw = {}, {}, None
+        for scale, level in zip(self.scales, self.levels):
+            h, raw = level(h, latent, raw)
+            displacement[scale] = torch.tanh(raw[:, :2].float())
+            mask[scale] = torch.sigmoid(raw[:, 2:].float())
+            if scale != self.scales[-1]:
+                visible = mask[scale].to(h.dtype)
+                h = warp(features[scale], displacement[scale], self.align_corners) * visible + h * (1 - visible)
+        return displacement, mask
+
+
+class PictureLevel(torch.nn.Module):
+    """One scale of the decoder: what the warped features add to the picture.
+
+    LIA reads RGB straight from them; LIA-X first mixes in the coarser scale's features and refines.
+    """
+
+    def __init__(self, in_channels, out_channels, config: AnimatorConfig, operations, dtype=None, device=None):
+        super().__init__()
+        kw = {"dtype": dtype, "device": device}
+        self.up = operations.Conv2d(in_channels, out_channels, 3, padding=1, **kw) if in_channels else None
+        self.residuals = torch.nn.ModuleList(
+            ResidualBlock(out_channels, operations, **kw) for _ in range(config.rgb_blocks))
+        self.rgb = RGBHead(out_channels, operations, **kw)
+
+    def forward(self, warped, coarser_features, coarser_rgb):
+        if self.up is not None:
+            warped = warped + activate(self.up(fir_upsample(coarser_features)))
+        for block in self.residuals:
+            warped = block(warped)
+        return warped, self.rgb(warped, coarser_rgb)
+
+
+class InpaintingDecoder(torch.nn.Module):
+    """Warp the source's features, keep them where the mask says so, paint. RGB reads nothing else: what the masks
+    leave out is painted by the coarser scales."""
+
+    def __init__(self, config: AnimatorConfig, operations=torch.nn, dtype=None, device=None):
+        super().__init__()
+        self.scales, self.align_corners = config.scales, config.align_corners
+        widths = [config.channels[r] for r in config.scales]
+        coarser = [0, *widths[:-1]] if config.rgb_blocks else [0] * len(widths)
+        self.levels = torch.nn.ModuleList(
+            PictureLevel(a, b, config, operations, dtype=dtype, device=device) for a, b in zip(coarser, widths))
+
+    def forward(self, features: dict[int, torch.Tensor], displacement: dict[int, torch.Tensor],
+                mask: dict[int, torch.Tensor]) -> torch.Tensor:
+        """:return: pictures [N, 3, S, S], unbounded around -1..1: clamp before showing."""
+        warped = rgb = None
+        for scale, level in zip(self.scales, self.levels):
+            visible = warp(features[scale], displacement[scale], self.align_corners)
+            warped, rgb = level(visible * mask[scale].to(visible.dtype), warped, rgb)
+        return rgb
+
+
+class Animator(torch.nn.Module):
+    """The five modules together, for loading, training and tests. ComfyUI manages them one by one."""
+
+    def __init__(self, config: AnimatorConfig, operations=torch.nn, dtype=None, device=None):
+        super().__init__()
+        kw = {"operations": operations, "dtype": dtype, "device": device}
+        self.config = config
+        self.encoder = Encoder(config, **kw)
+        self.motion_head = MotionHead(config, **kw)
+        self.dictionary = MotionDictionary(config, dtype=dtype, device=device)
+        self.flow_generator = FlowGenerator(config, **kw)
+        self.decoder = InpaintingDecoder(config, **kw)
+
+    def render(self, features: dict[int, torch.Tensor], latent: torch.Tensor) -> torch.Tensor:
+        """Source features and latents [N, style_dim] -> pictures [N, 3, S, S], unbounded around -1..1."""
+        return self.decoder(features, *self.flow_generator(features, latent))
