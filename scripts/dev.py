@@ -1,0 +1,2 @@
+import environment
+environment.setup()
