@@ -6,6 +6,26 @@ LIAX_CHANNELS = {4: 512, 8: 512, 16: 512, 32: 512, 64: 512, 128: 256, 256: 128, 
 
 
 @dataclass(frozen=True)
+class Direction:
+    """What one motion direction moves, and the range of amounts (in code units) in which faces stay faces."""
+
+    name: str
+    low: float
+    high: float
+
+
+# Published names and useful ranges of LIA-X's directions, by index.
+LIAX_DIRECTIONS = {
+    **{i: Direction(name, -1.0, 0.5) for i, name in ((37, "yaw"), (39, "yaw 2"), (28, "pitch"))},
+    **{i: Direction(name, -0.5, 0.5) for i, name in ((15, "roll"), (33, "roll 2"), (31, "neck"))},
+    **{i: Direction(name, -0.4, 0.4) for i, name in (
+        (6, "pout"), (25, "mouth open(-) close(+)"), (16, "O mouth"), (19, "smile"),
+        (13, "eyes closed(-) open(+)"), (24, "eyebrows"))},
+    **{i: Direction(name, -0.2, 0.2) for i, name in ((17, "eyeballs"), (26, "eyeballs 2"))},
+}
+
+
+@dataclass(frozen=True)
 class AnimatorConfig:
     """Everything that fixes an animator's shapes and arithmetic.
 
@@ -33,12 +53,20 @@ class AnimatorConfig:
     rgb_blocks: int
 
     def __post_init__(self):
+        limits = {"size": (16, 2048), "style_dim": (8, 8192), "directions": (1, self.style_dim),
+                  "head_depth": (1, 16), "refine_blocks": (0, 16), "rgb_blocks": (0, 16)}
+        for field, (low, high) in limits.items():
+            value = getattr(self, field)
+            if type(value) is not int or not low <= value <= high:
+                raise ValueError(f"An animator's {field} is a whole number in {low}..{high}, got {value!r}.")
         resolutions = [4 << i for i in range(self.size.bit_length() - 2)]
-        if self.size < 16 or resolutions[-1] != self.size or sorted(self.channels) != resolutions:
+        if resolutions[-1] != self.size or sorted(self.channels) != resolutions:
             raise ValueError(
-                f"An animator's size is a power of two from 16 with a channel count for each of 4, 8, .. size; "
+                f"An animator's size is a power of two with a channel count for each of 4, 8, .. size; "
                 f"got size {self.size} with channels for {sorted(self.channels)}."
             )
+        if not all(type(c) is int and 1 <= c <= 8192 for c in self.channels.values()):
+            raise ValueError(f"An animator's channel counts are whole numbers in 1..8192, got {self.channels}.")
 
     @property
     def scales(self) -> list[int]:

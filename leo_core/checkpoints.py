@@ -1,0 +1,383 @@
+"""Animator files: recognise, load, save, convert.
+
+Three kinds of file are read: released LIA weights (a bare state dict, or a training checkpoint that holds it under
+``gen``), released LIA-X weights (a bare state dict), and our own safetensors, which carry their configuration in the
+metadata. Nothing in a file is executed.
+
+All of them become one canonical form: our module names, with weights as training left them, that is without the
+equalised-learning-rate factor 1 / sqrt(fan_in) of the published architecture. Our files store that form, and the
+fingerprint is taken of it, so every file of one model has the same fingerprint. The factor is multiplied in at load.
+"""
+import argparse
+import json
+import math
+import os
+import re
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from .animator import LIAX_DIRECTIONS, Animator, AnimatorConfig, Direction, lia, orthonormal_basis
+from .identity import AnimatorId, fingerprint, tensor_digest
+
+# The parts whose weights decide what a motion code means.
+CODE_PARTS = ("encoder.", "motion_head.", "dictionary.weight")
+# Published keys that inference never reads: fixed blur kernels, noise gains, LIA's unused 4x4 RGB head.
+UNUSED = re.compile(r".*\.kernel|.*\.noise\.weight|dec\.to_rgb1\..*")
+
+
+@dataclass(frozen=True)
+class AnimatorInfo:
+    """What is known of a loaded animator besides its weights.
+
+    :param directions: index -> what that motion direction moves, for those that are known.
+    :param notes: free text of our own files: provenance, licence, training.
+    """
+
+    id: AnimatorId
+    directions: dict[int, Direction] = field(default_factory=dict)
+    notes: dict[str, str] = field(default_factory=dict)
+
+
+class StateReader:
+    """The tensors of a model file, read one at a time so that no second copy of the whole is ever held."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.metadata: dict[str, str] = {}
+        if path.suffix in (".safetensors", ".sft"):
+            try:
+                with safe_open(path, "pt") as file:
+                    self.metadata = file.metadata() or {}
+                    self.shapes = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}
+            except (SafetensorError, OSError) as error:
+                raise ValueError(f"{path.name} is not a readable safetensors file ({error}). Fetch it again.") from None
+            self._state = None
+        else:
+            self._state = read_pickled_state(path)
+            self.shapes = {key: tuple(value.shape) for key, value in self._state.items()}
+
+    def take(self, key: str) -> torch.Tensor:
+        """A tensor that the caller owns. Each key can be taken once."""
+        if self._state is not None:
+            return self._state.pop(key)
+        # Opened per tensor: the pages of a mapped file stay resident until it is closed.
+        with safe_open(self.path, "pt") as file:
+            return file.get_tensor(key).clone()
+
+
+def read_pickled_state(path: Path) -> dict[str, torch.Tensor]:
+    """The state dict in a .pt or .pth file: the file's own dict, or the one under ``gen`` of a LIA training checkpoint.
+
+    Only tensors and the argparse.Namespace that LIA's training wrote are unpickled; anything else is refused.
+
+    :raises ValueError: not a PyTorch file, objects that are refused, or no dict of tensors.
+    """
+    try:
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch.load raises whatever a damaged file makes its readers raise
+        reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+        raise ValueError(
+            f"{path.name} is no model file that can be read safely ({reason}). Expected LIA or LIA-X weights "
+            f"(.pt, .pth, .safetensors) or a LEO animator (.safetensors)."
+        ) from None
+    if isinstance(content, dict) and isinstance(content.get("gen"), dict):
+        content = content["gen"]
+    if not isinstance(content, dict) or not all(
+            isinstance(key, str) and isinstance(value, torch.Tensor) for key, value in content.items()):
+        raise ValueError(f"{path.name} holds {type(content).__name__} data, not named weights. Expected LIA or LIA-X "
+                         f"weights, or a training checkpoint with the weights under 'gen'.")
+    return dict(content)
+
+
+def styled_names(target: str, source: str) -> dict[str, str]:
+    return {f"{target}.conv.weight": f"{source}.conv.weight",
+            f"{target}.modulation.weight": f"{source}.conv.modulation.weight",
+            f"{target}.modulation.bias": f"{source}.conv.modulation.bias",
+            f"{target}.bias": f"{source}.activate.bias"}
+
+
+def conv_names(target: str, source: str, first: int = 0) -> dict[str, str]:
+    """A published convolution keeps weight and activation bias as neighbours in a Sequential, from index first."""
+    return {f"{target}.weight": f"{source}.{first}.weight", f"{target}.bias": f"{source}.{first + 1}.bias"}
+
+
+def down_names(target: str, source: str) -> dict[str, str]:
+    return {**conv_names(f"{target}.conv1", f"{source}.conv1"),
+            **conv_names(f"{target}.conv2", f"{source}.conv2", 1),
+            f"{target}.skip.weight": f"{source}.skip.1.weight"}
+
+
+def head_names(level: int, flow: str, rgb: str) -> dict[str, str]:
+    flow_head, rgb_head = f"flow_generator.levels.{level}.head", f"decoder.levels.{level}.rgb"
+    return {f"{flow_head}.conv.weight": f"{flow}.conv.weight", f"{flow_head}.bias": f"{flow}.bias",
+            f"{flow_head}.modulation.weight": f"{flow}.conv.modulation.weight",
+            f"{flow_head}.modulation.bias": f"{flow}.conv.modulation.bias",
+            **conv_names(f"{rgb_head}.conv", f"{rgb}.conv"), f"{rgb_head}.bias": f"{rgb}.bias"}
+
+
+def shared_names(stem: str, blocks: list[str], code: str, head: str, depth: int) -> dict[str, str]:
+    """Encoder, motion head, dictionary and the 4x4 start of the generator, which differ in key names alone."""
+    names = {**conv_names("encoder.stem", stem), "encoder.code.weight": f"{code}.weight",
+             "dictionary.weight": "dec.direction.weight", "flow_generator.constant": "dec.input.input",
+             **styled_names("flow_generator.stem", "dec.conv1")}
+    for i, block in enumerate(blocks):
+        names |= down_names(f"encoder.blocks.{i}", block)
+    for i in range(depth):
+        names |= {f"motion_head.layers.{i}.{kind}": f"{head}.{i}.{kind}" for kind in ("weight", "bias")}
+    return names
+
+
+def count(shapes: dict, pattern: str) -> int:
+    """How many of pattern.format(0), pattern.format(1), .. are keys of shapes."""
+    i = 0
+    while pattern.format(i) in shapes:
+        i += 1
+    return i
+
+
+def published_channels(shapes: dict, stem: str, blocks: list[str]) -> dict[int, int]:
+    widths = [shapes[f"{stem}.0.weight"][0]] + [shapes[f"{block}.conv2.1.weight"][0] for block in blocks]
+    return {4 << i: width for i, width in enumerate(reversed(widths))}
+
+
+def recognise_lia(shapes: dict) -> tuple[AnimatorConfig, dict[str, str]]:
+    """Configuration and canonical name -> published key of a LIA state dict, from its keys and shapes."""
+    net = "enc.net_app.convs"
+    depth = count(shapes, "enc.fc.{}.weight")
+    levels = count(shapes, "dec.to_flows.{}.bias")
+    blocks = [f"{net}.{i + 1}" for i in range(levels)]
+    config = lia(4 << levels, published_channels(shapes, f"{net}.0", blocks), shapes[f"{net}.{levels + 1}.weight"][0],
+                 shapes["dec.direction.weight"][1], depth)
+    names = shared_names(f"{net}.0", blocks, f"{net}.{levels + 1}", "enc.fc", depth)
+    for i in range(levels):
+        level = f"flow_generator.levels.{i}"
+        names |= styled_names(f"{level}.up", f"dec.convs.{2 * i}")
+        names |= styled_names(f"{level}.refine.0", f"dec.convs.{2 * i + 1}")
+        names |= head_names(i, f"dec.to_flows.{i}", f"dec.to_rgbs.{i}")
+    return config, names
+
+
+def recognise_liax(shapes: dict) -> tuple[AnimatorConfig, dict[str, str]]:
+    """Configuration and canonical name -> published key of a LIA-X state dict, from its keys and shapes."""
+    net = "enc.enc_2r"
+    blocks = [f"{net}.{name}.0" if name != "block_512" else f"{net}.{name}" for name in
+              (*(f"block{i}" for i in range(2, 8)), "block_512")]
+    depth = count(shapes, "enc.enc_r2t.{}.weight")
+    scales = ("_512", *range(2, 8))  # the published names of the scales 8, 16, .. 512
+    channels = published_channels(shapes, f"{net}.block1", blocks)
+    config = AnimatorConfig(
+        "LIA-X", 512, shapes[f"{net}.block8.weight"][0], shapes["dec.direction.weight"][1], channels, depth,
+        align_corners=True, widen_first=True, refine_blocks=count(shapes, "dec.conv2_2.{}.gamma"),
+        rgb_blocks=count(shapes, "dec.conv2_2_rgb.{}.conv1.0.weight"))
+    names = shared_names(f"{net}.block1", blocks, f"{net}.block8", "enc.enc_r2t", depth)
+    for i, scale in enumerate(scales):
+        level, picture = f"flow_generator.levels.{i}", f"decoder.levels.{i}"
+        names |= styled_names(f"{level}.up", f"dec.conv{scale}_1")
+        for j in range(config.refine_blocks):
+            target, source = f"{level}.refine.{j}", f"dec.conv{scale}_2.{j}"
+            names |= styled_names(f"{target}.conv1", f"{source}.conv1")
+            names |= styled_names(f"{target}.conv2", f"{source}.conv2")
+            names |= {f"{target}.{part}": f"{source}.{part}" for part in ("gamma", "norm.weight", "norm.bias")}
+        if i:
+            names |= conv_names(f"{picture}.up", f"dec.conv{scale}_2_up", 1)
+        for j in range(config.rgb_blocks):
+            for conv in ("conv1", "conv2"):
+                names |= conv_names(f"{picture}.residuals.{j}.{conv}", f"dec.conv{scale}_2_rgb.{j}.{conv}")
+        names |= head_names(i, f"dec.flow{scale}", f"dec.rgb{scale}")
+    return config, names
+
+
+def recognise(reader: StateReader) -> tuple[AnimatorConfig, dict[str, str]]:
+    """Configuration and canonical name -> key in the file.
+
+    :raises ValueError: the file is no animator; says what it holds instead.
+    """
+    shapes = reader.shapes
+    kind = reader.metadata.get("leo.kind")
+    try:
+        if kind == "animator":
+            config = AnimatorConfig.from_dict(json.loads(reader.metadata["leo.config"]))
+            return config, {key: key for key in shapes}
+        if kind is None and "enc.net_app.convs.0.0.weight" in shapes:
+            return recognise_lia(shapes)
+        if kind is None and "enc.enc_2r.block1.0.weight" in shapes:
+            return recognise_liax(shapes)
+    except (KeyError, IndexError, TypeError, AttributeError, json.JSONDecodeError) as error:
+        raise ValueError(f"{reader.path.name} begins like an animator, but is incomplete or damaged "
+                         f"({type(error).__name__}: {error}). Fetch it again.") from None
+    held = f"a LEO {kind.replace('_', ' ')}" if kind else f"{len(shapes)} tensors, such as {', '.join(sorted(shapes)[:3])}"
+    raise ValueError(f"{reader.path.name} is no animator: it holds {held or 'nothing'}. Expected a LEO animator "
+                     f"(.safetensors), or released LIA or LIA-X weights (.pt, .pth, .safetensors).")
+
+
+def file_layout(config: AnimatorConfig) -> dict[str, tuple[int, ...]]:
+    """Canonical name -> shape of what an animator file stores: the modules' state and the raw dictionary weight."""
+    state = Animator(config, device="meta").state_dict()
+    layout = {name: tuple(value.shape) for name, value in state.items()}
+    for name in layout:
+        if is_transposed(name):
+            layout[name] = (layout[name][1], layout[name][0], *layout[name][2:])
+    return {**layout, "dictionary.weight": layout["dictionary.basis"]}
+
+
+def is_transposed(name: str) -> bool:
+    """Published up-convolutions are stored [out, in, k, k], transposed convolutions want [in, out, k, k]."""
+    return ".up.conv." in name
+
+
+def learning_rate_scale(name: str, shape: tuple[int, ...]) -> float:
+    """The equalised-learning-rate factor of a stored tensor: 1 / sqrt(fan_in) for weights, 1 for anything else."""
+    if not name.endswith(".weight") or len(shape) < 2 or name.startswith("dictionary."):
+        return 1.0
+    return 1 / math.sqrt(math.prod(shape[1:]))
+
+
+def check_layout(reader: StateReader, names: dict[str, str], layout: dict[str, tuple[int, ...]]) -> None:
+    """Compare the file with what its configuration needs before anything is allocated."""
+    expected = {names.get(name, name): name for name in layout if name != "dictionary.basis" or name in names}
+    missing = sorted(key for key in expected if key not in reader.shapes)
+    surplus = sorted(key for key in reader.shapes if key not in expected and not UNUSED.fullmatch(key))
+    if missing or surplus:
+        found = [f"misses {len(missing)} tensors ({missing[0]})"] if missing else []
+        found += [f"holds {len(surplus)} that do not belong ({surplus[0]})"] if surplus else []
+        raise ValueError(f"{reader.path.name} looks like an animator but {' and '.join(found)}. Fetch it again, or "
+                         f"use a file of a supported family.")
+    for key, name in expected.items():
+        # published vectors carry axes of length 1 that ours do not
+        found = [n for n in reader.shapes[key] if n != 1]
+        if found != [n for n in layout[name] if n != 1]:
+            raise ValueError(f"{reader.path.name}: {key} has shape {list(reader.shapes[key])}, but this animator "
+                             f"needs {list(layout[name])}. The file is damaged or of another family.")
+
+
+def read_raw(reader: StateReader, names: dict[str, str], layout: dict[str, tuple[int, ...]]
+             ) -> Iterator[tuple[str, torch.Tensor]]:
+    """Every stored tensor under its canonical name and shape, as training left it, one at a time."""
+    for name, key in names.items():
+        value = reader.take(key).reshape(layout[name])
+        if not value.is_floating_point() or not torch.isfinite(value).all():
+            raise ValueError(f"{reader.path.name}: {key} holds values that are not finite numbers. The file is "
+                             f"damaged, or its training diverged.")
+        yield name, value
+
+
+def load_animator(path: str | os.PathLike, operations=torch.nn, dtype: torch.dtype = torch.float32,
+                  device: torch.device | str = "cpu") -> tuple[Animator, AnimatorInfo]:
+    """Load any supported animator file, in evaluation mode.
+
+    :param operations: layer classes the networks are built from (torch.nn, or comfy.ops).
+    :param dtype: of the weights in memory; the dictionary's Q is kept in float32.
+    :return: the animator and what is known of it. Peak memory is the weights plus one tensor.
+    :raises ValueError: the file is no animator, is damaged, or holds objects that are refused.
+    """
+    path = Path(path)
+    reader = StateReader(path)
+    config, names = recognise(reader)
+    layout = file_layout(config)
+    check_layout(reader, names, layout)
+
+    animator = Animator(config, operations=operations, dtype=dtype, device="meta").eval().requires_grad_(False)
+    state, digests = {}, {}
+    for name, value in read_raw(reader, names, layout):
+        if name.startswith(CODE_PARTS):
+            digests[name] = tensor_digest(value)
+        if name == "dictionary.weight":
+            state.setdefault("dictionary.basis", orthonormal_basis(value).to(device))
+        elif name == "dictionary.basis":
+            state[name] = value.to(device, torch.float32)
+        else:
+            value = value.to(torch.float32).mul_(learning_rate_scale(name, layout[name]))
+            if is_transposed(name):
+                value = value.transpose(0, 1)
+            state[name] = value.to(device, dtype).contiguous()
+    animator.load_state_dict(state, assign=True)
+    animator.requires_grad_(False)
+
+    stored = json.loads(reader.metadata.get("leo.directions", "{}"))
+    directions = {int(i): Direction(**values) for i, values in stored.items()}
+    if config.family == "LIA-X" and not directions:
+        directions = {i: d for i, d in LIAX_DIRECTIONS.items() if i < config.directions}
+    notes = {key.removeprefix("leo.note."): text for key, text in reader.metadata.items() if key.startswith("leo.note.")}
+    return animator, AnimatorInfo(AnimatorId(path.stem, fingerprint(digests)), directions, notes)
+
+
+def raw_state(animator: Animator, dictionary_weight: torch.Tensor) -> dict[str, torch.Tensor]:
+    """What a file stores of a trained animator: canonical names, the learning-rate factor divided out, float32."""
+    state = {}
+    for name, value in animator.state_dict().items():
+        value = value.detach().to("cpu", torch.float32)
+        if is_transposed(name):
+            value = value.transpose(0, 1)
+        state[name] = (value / learning_rate_scale(name, tuple(value.shape))).contiguous()
+    return {**state, "dictionary.weight": dictionary_weight.detach().to("cpu", torch.float32).contiguous()}
+
+
+def save_animator(path: str | os.PathLike, state: dict[str, torch.Tensor], config: AnimatorConfig,
+                  dtype: torch.dtype = torch.float16, directions: dict[int, Direction] | None = None,
+                  notes: dict[str, str] | None = None) -> None:
+    """Write our own animator file, atomically.
+
+    :param state: raw tensors under canonical names (`raw_state`). Q is stored in float32, the rest in dtype.
+    :param notes: provenance for people, such as {"licence": .., "data": ..}.
+    """
+    metadata = {"leo.kind": "animator", "leo.config": json.dumps(config.to_dict()),
+                "leo.directions": json.dumps({i: vars(d) for i, d in (directions or {}).items()}),
+                "leo.fingerprint": fingerprint({name: tensor_digest(value) for name, value in state.items()
+                                                if name.startswith(CODE_PARTS)}),
+                **{f"leo.note.{key}": text for key, text in (notes or {}).items()}}
+    stored = {name: value if name == "dictionary.basis" else value.to(dtype) for name, value in state.items()}
+    write_atomically(path, lambda temporary: save_file(stored, temporary, metadata))
+
+
+def write_atomically(path: str | os.PathLike, write: Callable[[str], None]) -> None:
+    """Let ``write`` fill a file beside path, then rename it: path is either the old file or the whole new one."""
+    path = Path(path)
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
+    os.close(handle)
+    try:
+        write(temporary)
+        # mkstemp makes files private; a model is as readable as its folder allows
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def convert(source: str | os.PathLike, target: str | os.PathLike, dtype: torch.dtype) -> str:
+    """Write any supported animator file as our own safetensors.
+
+    :return: a report for people: family, size, parameters, fingerprint, file sizes.
+    """
+    source, target = Path(source), Path(target)
+    reader = StateReader(source)
+    config, names = recognise(reader)
+    layout = file_layout(config)
+    check_layout(reader, names, layout)
+    state = {name: value if name == "dictionary.basis" else value.to(dtype)
+             for name, value in read_raw(reader, names, layout)}
+    state.setdefault("dictionary.basis", orthonormal_basis(state["dictionary.weight"]))
+    directions = LIAX_DIRECTIONS if config.family == "LIA-X" else {}
+    save_animator(target, state, config, dtype, directions)
+    parameters = sum(value.numel() for name, value in state.items() if name != "dictionary.basis")
+    digests = {name: tensor_digest(value) for name, value in state.items() if name.startswith(CODE_PARTS)}
+    return (f"{source.name} ({source.stat().st_size / 1e6:.1f} MB) -> {target.name} "
+            f"({target.stat().st_size / 1e6:.1f} MB, {str(dtype).removeprefix('torch.')})\n"
+            f"{config.family}, {config.size} px, {config.directions} directions, {parameters / 1e6:.1f} M parameters, "
+            f"fingerprint {fingerprint(digests)}")
+
+
+def add_commands(subparsers) -> None:
+    """``convert``: any supported animator file to our own safetensors."""
+    parser = subparsers.add_parser("convert", help="write a LIA, LIA-X or LEO animator file as LEO safetensors")
+    parser.add_argument("source", type=Path)
+    parser.add_argument("target", type=Path)
+    parser.add_argument("--dtype", choices=("float16", "float32"), default="float16")
+    parser.set_defaults(run=lambda args: print(convert(args.source, args.target, getattr(torch, args.dtype))))
