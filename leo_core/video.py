@@ -1,0 +1,287 @@
+"""Video as a stream: frames in and out one by one, so that memory does not grow with the length of a clip.
+
+Reading puts every clip on a constant timeline (slot k is shown at ``k / fps``), because a motion is a sequence of
+evenly spaced codes: variable frame rates are resampled, lost and broken frames are filled in, and what was done is
+told. The number of frames is known before the first one is decoded and never changes.
+"""
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Literal
+
+import av
+import numpy as np
+
+BrokenFrames = Literal["hold", "interpolate", "pass through"]
+VideoSource = str | io.BytesIO
+
+# A timestamp further than this from its slot (in slots) is not on a constant timeline (our choice).
+_JITTER = 0.25
+_FASTEST_GRID = Fraction(120)
+
+
+@dataclass
+class ReadReport:
+    """What reading had to do to keep the timeline; complete once the frames have been iterated.
+
+    :param broken: slots whose frame was in the file but could not be decoded, or came out damaged.
+    :param filled: slots that had no frame of their own in the file (variable rate, lost frames); they hold the last.
+    :param dropped: frames that fell between two slots and are not shown.
+    :param resized: frames of another size than the first, scaled to it.
+    """
+
+    broken: int = 0
+    filled: int = 0
+    dropped: int = 0
+    resized: int = 0
+
+    def __str__(self) -> str:
+        said = [
+            f"{count} {what}"
+            for count, what in (
+                (self.broken, "broken frames replaced"),
+                (self.filled, "missing frames filled"),
+                (self.dropped, "surplus frames dropped"),
+                (self.resized, "frames scaled to the size of the first"),
+            )
+            if count
+        ]
+        return ", ".join(said) or "every frame as it is in the file"
+
+
+class VideoStream:
+    """Frames of a clip on a constant timeline. Iterating yields uint8 [H, W, 3] RGB arrays and can be repeated.
+
+    :ivar fps: exact frames per second of the timeline.
+    :ivar size: (height, width) of every frame, after rotation.
+    :ivar frame_count: number of frames an iteration yields, exactly.
+    :ivar start: stream time in seconds of the first frame, where sound has to begin.
+    :ivar variable: whether the file's own frames are not evenly spaced.
+    :ivar report: what the last iteration did, see ReadReport.
+    """
+
+    def __init__(self, source: VideoSource, timeline: "_Timeline", size: tuple[int, int], broken: BrokenFrames):
+        self._source = source
+        self._timeline = timeline
+        self._broken = broken
+        self.fps = timeline.fps
+        self.size = size
+        self.frame_count = timeline.frame_count
+        self.start = timeline.start
+        self.variable = timeline.variable
+        self.report = ReadReport()
+
+    def __len__(self) -> int:
+        return self.frame_count
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        self.report = report = ReadReport()
+        shown, next_slot = None, 0
+        for slot, frame in self._decoded_slots(report):
+            gap = slot - next_slot
+            filler = frame if shown is None else shown
+            for step in range(1, gap + 1):
+                if self._broken == "interpolate" and shown is not None:
+                    yield _mix(shown, frame, step / (gap + 1))
+                else:
+                    yield filler
+            yield frame
+            shown, next_slot = frame, slot + 1
+        if shown is None:
+            raise ValueError(
+                f"None of the {self.frame_count} frames of the clip could be decoded. "
+                "The file is damaged or its codec is not supported: convert it to H.264 and load it again."
+            )
+        for _ in range(self.frame_count - next_slot):
+            yield shown
+
+    def _decoded_slots(self, report: ReadReport) -> Iterator[tuple[int, np.ndarray]]:
+        """(slot, picture) of the frames that decode, slots strictly increasing; counts into the report on the way."""
+        timeline = self._timeline
+        held: tuple[int, np.ndarray] | None = None
+        good_slots = set()
+        for frame, slot in timeline.decode(self._source):
+            if frame.is_corrupt and self._broken != "pass through":
+                continue
+            picture = _upright(frame)
+            if picture.shape[:2] != self.size:
+                picture = _upright(frame, self.size)
+                report.resized += 1
+            if held is not None and slot > held[0]:
+                yield held
+            elif held is not None:
+                report.dropped += 1
+            held = (slot, picture)
+            good_slots.add(slot)
+        if held is not None:
+            yield held
+        wanted = set(timeline.slots)
+        report.broken = len(wanted - good_slots)
+        report.filled = self.frame_count - len(wanted)
+
+
+@dataclass(frozen=True)
+class _Timeline:
+    """Where the frames of a file fall on an even timeline.
+
+    :param slots: slot of each frame, by presentation order, not decreasing.
+    :param stamps: timestamp -> slot in the stream's time base, or None where the file has no timestamps and frames
+        are counted instead.
+    :param first_stamp: timestamp of the first frame; without timestamps, how many frames to count off before it.
+    :param last_stamp: timestamp of the last frame.
+    """
+
+    fps: Fraction
+    frame_count: int
+    start: float
+    variable: bool
+    slots: list[int]
+    stamps: dict[int, int] | None
+    first_stamp: int
+    last_stamp: int
+
+    def decode(self, source: VideoSource) -> Iterator[tuple[av.VideoFrame, int]]:
+        """Decoded frames of the timeline with their slots. Packets that do not decode are passed over."""
+        with _open(source) as container:
+            stream = _video_stream(container)
+            stream.thread_type = "AUTO"
+            if self.stamps is not None and self.start > 0:
+                container.seek(self.first_stamp, stream=stream)
+            count = 0
+            for packet in container.demux(stream):
+                try:
+                    frames = packet.decode()
+                except av.error.InvalidDataError:
+                    continue
+                for frame in frames:
+                    if self.stamps is None:
+                        if 0 <= count - self.first_stamp < len(self.slots):
+                            yield frame, self.slots[count - self.first_stamp]
+                        count += 1
+                    elif frame.pts in self.stamps:
+                        yield frame, self.stamps[frame.pts]
+                    if frame.pts is not None and self.stamps is not None and frame.pts >= self.last_stamp:
+                        return
+
+
+def read_video(
+    source: VideoSource, start: float = 0.0, duration: float | None = None, broken: BrokenFrames = "hold"
+) -> VideoStream:
+    """Open a clip for reading frame by frame. Scans the packets (no decoding), and decodes one frame for the size.
+
+    :param source: path or BytesIO of any container FFmpeg reads.
+    :param start: first stream time to show, in seconds.
+    :param duration: seconds to show from there; None or 0 reads to the end.
+    :param broken: what stands for a frame that does not decode or is missing: ``hold`` the last good one,
+        ``interpolate`` between its neighbours, or ``pass through`` whatever the decoder salvaged (held if nothing).
+    :raises ValueError: no video in the file, or no frame in the trim.
+    """
+    timeline = _scan(source, start, duration)
+    for frame, _ in timeline.decode(source):
+        return VideoStream(source, timeline, _upright(frame).shape[:2], broken)
+    raise ValueError(
+        f"None of the {timeline.frame_count} frames of the clip could be decoded. "
+        "The file is damaged or its codec is not supported: convert it to H.264 and load it again."
+    )
+
+
+def _open(source: VideoSource) -> av.container.InputContainer:
+    if isinstance(source, io.BytesIO):
+        source.seek(0)
+    return av.open(source)
+
+
+def _video_stream(container: av.container.InputContainer) -> av.VideoStream:
+    if not container.streams.video:
+        raise ValueError(f"Found no video stream in '{container.name}'. Choose a file that holds a video.")
+    return container.streams.video[0]
+
+
+def _scan(source: VideoSource, start: float, duration: float | None) -> _Timeline:
+    stamps, lengths = [], []
+    with _open(source) as container:
+        stream = _video_stream(container)
+        tick = stream.time_base
+        rates = [Fraction(rate) for rate in (stream.average_rate, stream.guessed_rate, stream.base_rate) if rate]
+        for packet in container.demux(stream):
+            if packet.size and not packet.is_discard:
+                stamps.append(packet.pts)
+                lengths.append(packet.duration or 0)
+    if not stamps:
+        raise ValueError("The video stream holds no frames. Choose another file.")
+
+    if None in stamps or len(set(stamps)) < len(stamps):
+        # Raw streams and old AVI files: no usable timestamps, so the frames are counted.
+        fps = rates[0] if rates else Fraction(25)
+        first = int(np.ceil(start * fps))
+        last = len(stamps) if not duration else min(len(stamps), first + round(duration * fps))
+        if first >= last:
+            raise _empty_trim(start, duration, len(stamps) / fps)
+        return _Timeline(fps, last - first, float(first / fps), False, list(range(last - first)), None, first, last - 1)
+
+    order = np.argsort(stamps)
+    stamps, lengths = np.asarray(stamps)[order], np.asarray(lengths)[order]
+    end_of_clip = int(stamps[-1] + lengths[-1])
+    begin = start / tick
+    until = end_of_clip if not duration else min(end_of_clip, (start + duration) / tick)
+    inside = (stamps >= int(begin)) & (stamps < until) if duration else stamps >= int(begin)
+    stamps, lengths = stamps[inside], lengths[inside]
+    if not len(stamps):
+        raise _empty_trim(start, duration, float(end_of_clip * tick))
+
+    since = stamps - stamps[0]
+    span = int(since[-1])
+    if span == 0:
+        fps = rates[0] if rates else Fraction(25)
+        return _timeline(stamps, np.zeros(1, int), fps, 1, tick, False)
+    measured = Fraction(len(stamps) - 1, 1) / (span * tick)
+    for fps in rates + [measured]:
+        if fps > _FASTEST_GRID:
+            continue
+        where = since * float(fps * tick)
+        slots = np.rint(where).astype(int)
+        if np.abs(where - slots).max() <= _JITTER and (np.diff(slots) > 0).all():
+            variable = bool((np.diff(slots) > 1).any())
+            break
+    else:
+        fps = measured.limit_denominator(1001)
+        slots = np.rint(since * float(fps * tick)).astype(int)
+        variable = True
+    frame_count = int(slots[-1]) + 1
+    if variable:
+        last_length = min(int(lengths[-1]), int(until) - int(stamps[-1]))
+        frame_count = max(frame_count, round((span + last_length) * tick * fps))
+    return _timeline(stamps, slots, fps, frame_count, tick, variable)
+
+
+def _timeline(stamps, slots, fps: Fraction, frame_count: int, tick: Fraction, variable: bool) -> _Timeline:
+    return _Timeline(
+        fps=fps,
+        frame_count=frame_count,
+        start=float(stamps[0] * tick),
+        variable=variable,
+        slots=slots.tolist(),
+        stamps=dict(zip(stamps.tolist(), slots.tolist())),
+        first_stamp=int(stamps[0]),
+        last_stamp=int(stamps[-1]),
+    )
+
+
+def _empty_trim(start: float, duration: float | None, length: float) -> ValueError:
+    asked = f"from {start:.3f} s" + (f" for {duration:.3f} s" if duration else " to the end")
+    return ValueError(f"The clip is {float(length):.3f} s long and holds no frame {asked}. Trim it inside its length.")
+
+
+def _upright(frame: av.VideoFrame, size: tuple[int, int] | None = None) -> np.ndarray:
+    """Decoded frame -> uint8 [H, W, 3] RGB, turned the way the camera was held, scaled to (H, W) if a size is given."""
+    quarter_turns = round(frame.rotation / 90) % 4
+    if size is not None:
+        height, width = size if quarter_turns % 2 == 0 else size[::-1]
+        frame = frame.reformat(width=width, height=height)
+    picture = frame.to_ndarray(format="rgb24")
+    return np.ascontiguousarray(np.rot90(picture, quarter_turns)) if quarter_turns else picture
+
+
+def _mix(first: np.ndarray, second: np.ndarray, share: float) -> np.ndarray:
+    return np.rint(first * (1 - share) + second * share).astype(np.uint8)
