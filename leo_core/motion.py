@@ -5,13 +5,31 @@ operation that has nothing to do (a gain of one, a zero edit, a blend weight of 
 The motion dictionary is linear and orthonormal (LIA, LEO), so sums and differences of codes are sums and differences of
 displacements of the latent code, and distances between codes are distances between latents.
 """
+import colorsys
+import math
+import os
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import torch
+from PIL import Image, ImageDraw
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from scipy import linalg, sparse
+from scipy.interpolate import CubicSpline
 
+from .checkpoints import write_atomically
 from .identity import AnimatorId, require_same_animator
+
+MAX_FILE_BYTES = 2**30
+MAX_HEADER_BYTES = 2**16
+MAX_DESCRIPTION = 2000
+MAX_PERIOD = 2000  # frames; the smoother's equations lose their digits beyond
 
 
 @dataclass(frozen=True)
@@ -90,6 +108,333 @@ def closest_frame(motion: MotionSequence, pose: MotionSequence) -> int:
     """
     _require_compatible("motion", motion, "pose", pose)
     return int((motion.codes - _pose_code(pose)).square().sum(1).argmin())
+
+
+def edit_directions(motion: MotionSequence, amounts: torch.Tensor, weight: float | torch.Tensor = 1.0) -> MotionSequence:
+    """Add a fixed displacement along the motion directions, all the time or along a curve.
+
+    :param amounts: [D] in code units; zero leaves a direction exactly as it is.
+    :param weight: how much of it applies, a number or one per frame [T].
+    :raises ValueError: amounts or weights of another length than the motion's directions or frames.
+    """
+    if amounts.shape != (motion.directions,):
+        raise ValueError(f"The edit has {amounts.numel()} amounts, but the motion has {motion.directions} directions.")
+    return replace(motion, codes=motion.codes + _per_frame(weight, motion) * amounts)
+
+
+def blend(first: MotionSequence, second: MotionSequence, weight: float | torch.Tensor) -> MotionSequence:
+    """Mix two motions: weight 0 is exactly the first, 1 exactly the second. A pose blends with every frame of the other.
+
+    :param weight: a number or one per frame [T].
+    :raises ValueError: another animator, or clips of different lengths or frame rates.
+    """
+    _require_compatible("first motion", first, "second motion", second)
+    if len(first) != 1 and len(second) != 1 and (len(first) != len(second) or first.fps != second.fps):
+        raise ValueError(
+            f"The first motion has {len(first)} frames at {first.fps} fps, the second {len(second)} at {second.fps}. "
+            f"Make them alike with LEO Retime Motion or LEO Trim Motion."
+        )
+    longest = max(first, second, key=len)
+    ends = torch.broadcast_tensors(first.codes, second.codes)
+    return replace(longest, codes=torch.lerp(*ends, _per_frame(weight, longest)))
+
+
+def trim(motion: MotionSequence, start: int = 0, frames: int | None = None) -> MotionSequence:
+    """The frames start .. start + frames of a motion; None for all that follow.
+
+    :raises ValueError: nothing is left, or the range reaches beyond the motion.
+    """
+    stop = len(motion) if frames is None else start + frames
+    if not 0 <= start < stop <= len(motion):
+        raise ValueError(f"Frames {start} to {stop - 1} were asked for, but the motion has the frames 0 to {len(motion) - 1}.")
+    return replace(motion, codes=motion.codes[start:stop])
+
+
+def stretch(motion: MotionSequence, frames: int) -> MotionSequence:
+    """Play the motion in another number of frames at its own frame rate, from the same first to the same last pose.
+
+    The same number of frames gives exactly the input. See `_resample` for the method.
+
+    :raises ValueError: no frames, or a pose stretched: it has no movement to stretch, so only its one frame is repeated.
+    """
+    if frames < 1:
+        raise ValueError(f"A motion has at least one frame, got {frames}.")
+    if frames == len(motion):
+        return motion
+    if len(motion) == 1:
+        return replace(motion, codes=motion.codes.repeat(frames, 1))
+    if frames == 1:
+        return trim(motion, 0, 1)
+    codes = _resample(motion.codes, Fraction(len(motion) - 1, frames - 1), frames)
+    codes[-1] = motion.codes[-1]
+    return replace(motion, codes=codes)
+
+
+def change_rate(motion: MotionSequence, fps: Fraction) -> MotionSequence:
+    """The same movement in the same time at another frame rate; frame i shows time i / fps, so sound stays in step.
+
+    The same rate gives exactly the input. See `_resample` for the method. The result has round(T new / old) frames; when
+    that reaches past the last frame, by less than one of its intervals, the movement runs on as it ended.
+
+    :raises ValueError: a frame rate that is not positive.
+    """
+    if fps <= 0:
+        raise ValueError(f"A motion needs a positive frame rate, got {fps}.")
+    if fps == motion.fps:
+        return motion
+    frames = max(1, math.floor(len(motion) * fps / motion.fps + Fraction(1, 2)))
+    if len(motion) == 1:
+        return replace(motion, codes=motion.codes.repeat(frames, 1), fps=fps)
+    return replace(motion, codes=_resample(motion.codes, motion.fps / fps, frames), fps=fps)
+
+
+def reverse(motion: MotionSequence) -> MotionSequence:
+    """The motion backwards."""
+    return replace(motion, codes=motion.codes.flip(0))
+
+
+def ping_pong(motion: MotionSequence) -> MotionSequence:
+    """There and back as one period of a loop: the turning frames are not doubled, so T frames become 2 T - 2."""
+    return replace(motion, codes=torch.cat([motion.codes, motion.codes.flip(0)[1:-1]]))
+
+
+def smooth(motion: MotionSequence, seconds: float) -> MotionSequence:
+    """Remove fast movement without delay, keeping each direction's mean and its first and last pose.
+
+    A Whittaker-Henderson smoother (the trend of a Hodrick-Prescott filter): the codes y that minimise
+    |y - x|^2 + lambda |second difference of y|^2, here under the conditions that the ends and the mean stay (our choice).
+    It is linear, zero-phase and solved for the whole clip at once, in time and memory proportional to it.
+
+    :param seconds: period whose amplitude is halved; slower movement passes, faster is removed. 0 changes nothing.
+        Periods above MAX_PERIOD frames act like that many.
+    :raises ValueError: a negative period.
+    """
+    if seconds < 0:
+        raise ValueError(f"The smoothing period is 0 seconds or more, got {seconds}.")
+    frames = len(motion)
+    if seconds == 0 or frames < 4:  # the conditions alone fix three frames
+        return motion
+    period = min(seconds * float(motion.fps), MAX_PERIOD)
+    penalty = (period / (2 * math.pi)) ** 4  # gain 1 / (1 + penalty w^4) is one half at w = 2 pi / period
+    bands = np.zeros((3, frames))
+    for offset, products in enumerate(([1.0, 4.0, 1.0], [-2.0, -2.0], [1.0])):  # of the second difference [1, -2, 1]
+        for i, product in enumerate(products):
+            bands[offset, i : i + frames - 2] += penalty * product
+    bands[0] += 1
+
+    codes = motion.codes.numpy().astype(np.float64)
+    conditions = np.zeros((frames, 3))
+    conditions[0, 0] = conditions[-1, 1] = 1
+    conditions[:, 2] = 1 / frames
+    solved = linalg.solveh_banded(bands, np.concatenate([codes, conditions], 1), lower=True, overwrite_ab=True, overwrite_b=True)
+    free, responses = solved[:, :-3], solved[:, -3:]
+    multipliers = np.linalg.solve(conditions.T @ responses, conditions.T @ (free - codes))
+    result = torch.from_numpy((free - responses @ multipliers).astype(np.float32))
+    result[[0, -1]] = motion.codes[[0, -1]]
+    return replace(motion, codes=result)
+
+
+def amplify(motion: MotionSequence, gain: float | torch.Tensor) -> MotionSequence:
+    """Scale the movement around its mean pose: 0 holds the mean, 1 is exactly the input, more exaggerates.
+
+    :param gain: a number or one per direction [D].
+    """
+    mean = mean_pose(motion).codes.expand_as(motion.codes)
+    return replace(motion, codes=torch.lerp(mean, motion.codes, torch.as_tensor(gain, dtype=torch.float32).expand_as(mean)))
+
+
+def mean_pose(motion: MotionSequence) -> MotionSequence:
+    """The average pose, a motion of one frame."""
+    return replace(motion, codes=motion.codes.mean(0, keepdim=True, dtype=torch.float64).float())
+
+
+def select_directions(motion: MotionSequence, chosen: torch.Tensor, rest: MotionSequence | None = None) -> MotionSequence:
+    """Keep the movement in some directions and hold the others still.
+
+    :param chosen: bool [D], True keeps the direction.
+    :param rest: the pose that the others hold; the motion's first by default.
+    :raises ValueError: another animator, a rest of more than one frame, or a choice of another length.
+    """
+    rest = rest or trim(motion, 0, 1)
+    _require_compatible("motion", motion, "rest pose", rest)
+    if chosen.shape != (motion.directions,):
+        raise ValueError(f"The choice covers {chosen.numel()} directions, but the motion has {motion.directions}.")
+    return replace(motion, codes=torch.where(chosen, motion.codes, _pose_code(rest)))
+
+
+def concatenate(motions: Sequence[MotionSequence]) -> MotionSequence:
+    """One motion after the other, as they are.
+
+    :raises ValueError: another animator or frame rate, or nothing to join.
+    """
+    if not motions:
+        raise ValueError("There are no motions to join. Connect at least one.")
+    first = motions[0]
+    for number, motion in enumerate(motions[1:], 2):
+        _require_compatible("first motion", first, f"motion {number}", motion)
+        if motion.fps != first.fps:
+            raise ValueError(
+                f"The first motion has {first.fps} fps, motion {number} has {motion.fps}. Bring them to one rate with LEO Retime Motion."
+            )
+    return replace(first, codes=torch.cat([motion.codes for motion in motions]))
+
+
+def save_motion(path: str | os.PathLike, motion: MotionSequence, description: str = "") -> None:
+    """Write a motion as .safetensors, atomically: 4 bytes per direction and frame, and who it belongs to.
+
+    :param description: a line or two for people about what is to be seen, at most MAX_DESCRIPTION characters.
+    :raises ValueError: a longer description.
+    """
+    if len(description) > MAX_DESCRIPTION:
+        raise ValueError(f"The description has {len(description)} characters; {MAX_DESCRIPTION} fit in a motion file. Shorten it.")
+    metadata = {
+        "leo.kind": "motion",
+        "leo.fps": str(motion.fps),
+        "leo.fingerprint": motion.animator.fingerprint,
+        "leo.animator": motion.animator.name,
+        "leo.description": description,
+    }
+    # cloned: the codes may be a view into a longer motion, or reversed
+    codes = motion.codes.clone(memory_format=torch.contiguous_format)
+    write_atomically(path, lambda temporary: save_file({"codes": codes}, temporary, metadata))
+
+
+def load_motion(path: str | os.PathLike) -> tuple[MotionSequence, str]:
+    """Read a file of `save_motion`.
+
+    :return: the motion and its description.
+    :raises ValueError: not a motion file, damaged, or too large to be one. Nothing is allocated for such a file.
+    """
+    path = Path(path)
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        header = int.from_bytes(file.read(8), "little")
+    if size > MAX_FILE_BYTES or header > MAX_HEADER_BYTES:
+        raise ValueError(
+            f"{path.name} is no motion file: {size} bytes with a header of {header}, where a motion has at most "
+            f"{MAX_FILE_BYTES} and {MAX_HEADER_BYTES}. Choose a file that LEO Save Motion wrote."
+        )
+    try:
+        with safe_open(path, "pt") as file:
+            metadata, keys = file.metadata() or {}, list(file.keys())
+            if metadata.get("leo.kind") != "motion" or keys != ["codes"]:
+                kind = metadata.get("leo.kind", "unknown contents")
+                raise ValueError(f"{path.name} holds {kind}, not a motion. Choose a file that LEO Save Motion wrote.")
+            entry = file.get_slice("codes")
+            if entry.get_dtype() != "F32" or len(entry.get_shape()) != 2:
+                raise ValueError(
+                    f"{path.name} holds codes of type {entry.get_dtype()} and shape {entry.get_shape()}; a motion has float32 "
+                    f"[frames, directions]. Save it again with LEO Save Motion."
+                )
+            # cloned: the mapped file may be replaced while the motion is in use
+            codes = file.get_tensor("codes").clone()
+    except SafetensorError as error:
+        raise ValueError(f"{path.name} is not a readable safetensors file ({error}). Copy or save it again.") from None
+    fps, identity, name = (metadata.get(f"leo.{key}", "") for key in ("fps", "fingerprint", "animator"))
+    if not re.fullmatch(r"[1-9]\d{0,11}(/[1-9]\d{0,11})?", fps) or not re.fullmatch(r"[0-9a-f]{64}", identity) or not 0 < len(name) <= 200:
+        raise ValueError(
+            f"{path.name} does not say whose motion it is: frame rate '{fps[:30]}', animator '{name[:200]}', fingerprint '{identity[:64]}'. "
+            f"Save it again with LEO Save Motion."
+        )
+    return MotionSequence(codes, Fraction(fps), AnimatorId(name, identity)), metadata.get("leo.description", "")[:MAX_DESCRIPTION]
+
+
+PAPER, INK, GRID, GHOST = (252, 252, 252), (60, 60, 60), (225, 225, 225), (185, 185, 185)
+
+
+def plot(motion: MotionSequence, behind: MotionSequence | None = None, width: int = 960, strip: int = 48) -> torch.Tensor:
+    """Draw every direction over time as a strip of its own, all at one scale so that sizes compare.
+
+    :param behind: another motion to draw in grey behind it, on the same axes of time and value; a before to the after.
+    :param width: of the picture in pixels.
+    :param strip: height of one direction's strip in pixels.
+    :return: [1, H, W, 3] float32 in 0..1, H = D strip + a line for the time axis.
+    :raises ValueError: a motion behind that belongs to another animator.
+    """
+    if behind is not None:
+        _require_compatible("motion", motion, "motion behind it", behind)
+    shown = [m for m in (behind, motion) if m is not None]
+    duration = max(len(m) / m.fps for m in shown)
+    middle = motion.codes.double().mean(0).numpy()
+    reach = max(float(np.abs(m.codes.numpy() - middle).max()) for m in shown) or 1.0
+    left, axis = 36, 18
+    picture = Image.new("RGB", (width, motion.directions * strip + axis), PAPER)
+    draw = ImageDraw.Draw(picture)
+    bottom = motion.directions * strip
+    for tick in range(5):
+        x = left + tick * (width - left - 1) / 4
+        label = f"{float(duration) * tick / 4:.1f} s"
+        draw.line([(x, 0), (x, bottom)], GRID)
+        draw.text((min(x, width - 6 * len(label)), bottom + 3), label, INK)
+    for d in range(motion.directions):
+        draw.line([(left, (d + 0.5) * strip), (width, (d + 0.5) * strip)], GRID)
+        draw.text((4, (d + 0.5) * strip - 6), str(d), INK)
+    for m in shown:
+        low, high = _envelope(m.codes.numpy(), (width - left) * len(m) / m.fps / duration)
+        centres = (np.arange(motion.directions) + 0.5) * strip
+        tops, bottoms = (np.rint(centres - (0.5 * strip - 2) / reach * (edge - middle)) for edge in (high, low))
+        for d in range(motion.directions):
+            colour = GHOST if m is behind else _hue(d / motion.directions)
+            for x, (y0, y1) in enumerate(np.stack([tops[:, d], bottoms[:, d]], 1).tolist(), left):
+                draw.line([(x, y0), (x, y1)], colour)
+    return torch.from_numpy(np.asarray(picture, dtype=np.float32) / 255)[None]
+
+
+def _envelope(values: np.ndarray, columns: Fraction) -> tuple[np.ndarray, np.ndarray]:
+    """Lowest and highest value [columns, D] of values [T, D] under each pixel column, with no gaps between columns."""
+    count = max(1, round(columns))
+    edges = np.linspace(0, len(values) - 1, count + 1)
+    i = np.minimum(edges.astype(int), max(len(values) - 2, 0))
+    j = np.minimum(i + 1, len(values) - 1)
+    share = (edges - i)[:, None]
+    at_edges = values[i] * (1 - share) + values[j] * share
+    low, high = np.minimum(at_edges[:-1], at_edges[1:]), np.maximum(at_edges[:-1], at_edges[1:])
+    if len(values) > count:  # frames inside the columns
+        starts = np.ceil(edges[:-1]).astype(int)
+        low = np.minimum(low, np.minimum.reduceat(values, starts))
+        high = np.maximum(high, np.maximum.reduceat(values, starts))
+    return low, high
+
+
+def _hue(turn: float) -> tuple[int, int, int]:
+    """A colour of the wheel that reads on paper."""
+    red, green, blue = colorsys.hsv_to_rgb(turn, 0.85, 0.75)
+    return round(255 * red), round(255 * green), round(255 * blue)
+
+
+def _resample(codes: torch.Tensor, step: Fraction, frames: int) -> torch.Tensor:
+    """Codes [T, D] at the positions 0, step, 2 step, .. as [frames, D], with T >= 2.
+
+    When the rate rises: a cubic spline through the frames (natural ends), which returns a frame unchanged where a position
+    meets it. When it falls (step > 1): a Kaiser-windowed sinc that passes only what the new rate can carry (the filter of
+    scipy.signal.resample_poly, evaluated at the positions), with the motion continued point-symmetrically beyond its
+    ends so that the ends stay. Both in double precision, in time and memory proportional to the longer motion.
+    """
+    values = codes.numpy().astype(np.float64)
+    # multiplied before divided: positions that meet a frame are whole numbers exactly
+    positions = np.arange(frames, dtype=np.float64) * step.numerator / step.denominator
+    if step <= 1:
+        return torch.from_numpy(CubicSpline(np.arange(len(values)), values, bc_type="natural")(positions).astype(np.float32))
+    half_width = min(10 * float(step), len(values) - 1)
+    reach = math.ceil(half_width)
+    extended = np.pad(values, ((reach, reach + 1), (0, 0)), "reflect", reflect_type="odd")
+    nearest = np.floor(positions).astype(np.int64)
+    taps = nearest[:, None] + np.arange(-reach, reach + 2)
+    distance = taps - positions[:, None]
+    window = np.i0(5.0 * np.sqrt(np.clip(1 - (distance / half_width) ** 2, 0, None))) * (np.abs(distance) <= half_width)
+    weights = np.sinc(distance / float(step)) * window
+    weights /= weights.sum(1, keepdims=True)
+    rows = np.arange(frames + 1) * taps.shape[1]
+    kernel = sparse.csr_array((weights.ravel(), (taps + reach).ravel(), rows), shape=(frames, len(extended)))
+    return torch.from_numpy((kernel @ extended).astype(np.float32))
+
+
+def _per_frame(weight: float | torch.Tensor, motion: MotionSequence) -> torch.Tensor:
+    """A weight as a column [1 or T, 1] beside the motion's codes."""
+    weight = torch.as_tensor(weight, dtype=torch.float32).reshape(-1, 1)
+    if len(weight) not in (1, len(motion)):
+        raise ValueError(f"There are {len(weight)} weights for {len(motion)} frames; give one for all or one for each.")
+    return weight
 
 
 def _pose_code(pose: MotionSequence) -> torch.Tensor:
