@@ -1,0 +1,1 @@
+"""Training: data, synthetic humans, losses and loops. Needs the packages of the ``train`` extra."""

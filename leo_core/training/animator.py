@@ -1,0 +1,405 @@
+"""Train an image animator: ``python -m leo_core train-animator``.
+
+From the paper (LIA): two frames of one video per sample, the second rebuilt from the first through motion codes. Our
+choice, since compute is scarce: three views per clip are encoded once and rebuilt from each other; the flow at every
+scale is supervised, by exact flow on renders, by OpenCV's DIS where it agrees with itself on real clips; the source
+picture warped by each flow is compared as well; and the network starts near the identity. Equalised learning rates
+are steps of Adam per tensor instead of factors in the layers, so training runs the very modules that inference runs.
+"""
+import json
+import logging
+import math
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from tqdm import tqdm
+
+from ..animator import Animator, AnimatorConfig, lia, orthonormal_basis
+from ..animator.layers import warp
+from ..checkpoints import is_transposed, learning_rate_scale, raw_state, save_animator, write_atomically
+from .data import Clip, read_source, split_by_identity
+
+log = logging.getLogger(__name__)
+
+VIEWS = 3                                    # frames encoded per clip and step
+PAIRS = ((0, 1), (0, 2), (1, 2), (2, 1))     # (source, driving) views rebuilt from each other
+# Equal widths from 64 px on, so that a trained model can grow to twice its size without forgetting (`grown_state`).
+SMALL_CHANNELS = {4: 128, 8: 128, 16: 128, 32: 64, 64: 24, 128: 24, 256: 24, 512: 24}
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Weights of the losses; 0 switches one off."""
+
+    pixels: float = 1.0      # L1 over a pyramid of three sizes
+    gradients: float = 0.5   # L1 of finite differences: edges
+    warp: float = 0.5        # L1 of the source picture warped by each scale's flow
+    flow: float = 2.0        # L1 to the target flow, in units of the picture's width
+    mask: float = 0.02       # cross-entropy of masks to the visibility of renders
+
+
+class TrainedAnimator(torch.nn.Module):
+    """An animator whose dictionary weight W is learned; Q is its QR decomposition."""
+
+    def __init__(self, config: AnimatorConfig, generator: torch.Generator):
+        super().__init__()
+        self.animator = Animator(config)
+        self.animator.dictionary.basis.requires_grad_(False)
+        self.dictionary = torch.nn.Parameter(torch.randn(config.style_dim, config.directions, generator=generator))
+        for name, parameter in self.animator.named_parameters():
+            parameter.data = initial_value(name, parameter, generator)
+
+    def latents(self, appearance: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
+        basis = torch.linalg.qr(self.dictionary + 1e-8).Q
+        return appearance + codes @ basis.T
+
+
+def stored_shape(name: str, value: torch.Tensor) -> tuple[int, ...]:
+    return tuple(value.transpose(0, 1).shape if is_transposed(name) else value.shape)
+
+
+def initial_value(name: str, parameter: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """The published initialisation (normal weights, style biases 1, other biases 0), with flow heads near zero and
+    masks open so that the untrained network is near the identity (our choice)."""
+    if name.endswith("modulation.bias") or name.endswith("norm.weight"):
+        return torch.ones_like(parameter)
+    if name.endswith("head.bias"):
+        return torch.tensor([0.0, 0.0, 1.0])
+    if name.endswith(".bias") or name.endswith("gamma"):
+        return torch.zeros_like(parameter)
+    value = torch.randn(parameter.shape, generator=generator) * learning_rate_scale(name, stored_shape(name, parameter))
+    return value * 0.1 if name.endswith("head.conv.weight") else value
+
+
+def parameter_groups(model: TrainedAnimator, rate: float) -> list[dict]:
+    """Adam groups in which a tensor steps as far as it would with the equalised-learning-rate factor in its layer."""
+    groups: dict[float, list] = {}
+    for name, parameter in model.animator.named_parameters():
+        if parameter.requires_grad:
+            groups.setdefault(learning_rate_scale(name, stored_shape(name, parameter)), []).append(parameter)
+    groups.setdefault(1.0, []).append(model.dictionary)
+    return [{"params": parameters, "lr": rate * scale, "scale": scale} for scale, parameters in groups.items()]
+
+
+def classical_flow(source: np.ndarray, driving: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """DIS flow from driving to source pictures [S, S, 3] uint8, and where forward and backward flow agree.
+
+    :return: displacement [S, S, 2] in normalised units, and [S, S] bool.
+    """
+    size = source.shape[0]
+    estimator = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+    a, b = (cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in (source, driving))
+    backward, forward = estimator.calc(b, a, None), estimator.calc(a, b, None)
+    y, x = np.mgrid[:size, :size].astype(np.float32)
+    returned = cv2.remap(forward, x + backward[..., 0], y + backward[..., 1], cv2.INTER_LINEAR)
+    error = np.linalg.norm(backward + returned, axis=-1)
+    agrees = error < 0.5 + 0.1 * np.linalg.norm(backward, axis=-1)
+    return backward * (2 / size), agrees
+
+
+@dataclass
+class Batch:
+    """Views of B clips and the flow targets of the pairs rebuilt from them.
+
+    :param views: [B, VIEWS, 3, S, S] in -1..1.
+    :param flow: [B, len(PAIRS), 2, S, S] normalised displacement; weight: [B, len(PAIRS), 1, S, S], 0 where unknown.
+    :param visible: [B, len(PAIRS), 1, S, S] in 0..1, and exact: [B, len(PAIRS)] whether it is known.
+    """
+
+    views: torch.Tensor
+    flow: torch.Tensor
+    weight: torch.Tensor
+    visible: torch.Tensor
+    exact: torch.Tensor
+
+
+def sample_batch(clips: list[Clip], count: int, rng: np.random.Generator) -> Batch:
+    """Draw clips and views, flip, zoom and recolour them. Everything random comes from rng."""
+    rows = [sample_clip(clips[rng.integers(len(clips))], rng) for _ in range(count)]
+    return Batch(*(torch.stack(column) for column in zip(*rows)))
+
+
+def sample_clip(clip: Clip, rng: np.random.Generator):
+    size = clip.frames.shape[1]
+    times = rng.integers(len(clip.frames), size=VIEWS)
+    if clip.flow is not None:
+        times[0] = 0  # exact flow is known to the first frame
+    frames = clip.frames[times]
+    flow = np.zeros((len(PAIRS), size, size, 2), np.float32)
+    weight = np.ones((len(PAIRS), size, size), np.float32)
+    visible = np.ones((len(PAIRS), size, size), np.float32)
+    exact = np.zeros(len(PAIRS), np.float32)
+    for i, (source, driving) in enumerate(PAIRS):
+        if clip.flow is not None and source == 0:
+            flow[i], visible[i], exact[i] = clip.flow[times[driving]], clip.visible[times[driving]], 1
+            weight[i] = visible[i]
+        else:
+            flow[i], weight[i] = classical_flow(frames[source], frames[driving])
+
+    views = torch.from_numpy(frames).permute(0, 3, 1, 2).float() / 127.5 - 1
+    maps = torch.cat([torch.from_numpy(flow).permute(0, 3, 1, 2), torch.from_numpy(weight)[:, None],
+                      torch.from_numpy(visible)[:, None]], 1)
+    if rng.random() < 0.5:
+        views, maps = views.flip(-1), maps.flip(-1)
+        maps[:, 0] = -maps[:, 0]
+    zoom = rng.uniform(0.8, 1.0)
+    shift = torch.tensor(rng.uniform(-1, 1, 2) * (1 - zoom), dtype=torch.float32)
+    theta = torch.cat([torch.eye(2) * zoom, shift[:, None]], 1)
+    grid = F.affine_grid(theta[None], (1, 1, size, size), align_corners=False)
+    views = F.grid_sample(views, grid.expand(len(views), -1, -1, -1), "bilinear", "border", False)
+    maps = F.grid_sample(maps, grid.expand(len(maps), -1, -1, -1), "bilinear", "border", False)
+    maps[:, :2] /= zoom
+    gain = torch.tensor(rng.uniform(0.8, 1.2) * rng.uniform(0.9, 1.1, 3), dtype=torch.float32)
+    views = ((views + 1) * gain[:, None, None] + rng.uniform(-0.15, 0.15) - 1).clamp(-1, 1)
+    return views, maps[:, :2], maps[:, 2:3], maps[:, 3:4], torch.from_numpy(exact)
+
+
+def pyramid_l1(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    return sum((F.avg_pool2d(a, k) - F.avg_pool2d(b, k)).abs().mean() for k in (1, 2, 4)) / 3
+
+
+def gradient_l1(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    return sum((torch.diff(a, dim=d) - torch.diff(b, dim=d)).abs().mean() for d in (-1, -2))
+
+
+def losses(model: TrainedAnimator, batch: Batch, weights: Weights) -> dict[str, torch.Tensor]:
+    """Every loss that is switched on, already weighted. Pictures are in -1..1."""
+    animator, count = model.animator, batch.views.shape[0]
+    code, features = animator.encoder(batch.views.flatten(0, 1))
+    alpha = animator.motion_head(code)
+    sources = torch.tensor([[b * VIEWS + s for s, _ in PAIRS] for b in range(count)]).flatten()
+    drivings = torch.tensor([[b * VIEWS + d for _, d in PAIRS] for b in range(count)]).flatten()
+    views = batch.views.flatten(0, 1)
+    source, driving = views[sources], views[drivings]
+    features = {scale: maps[sources] for scale, maps in features.items()}
+    displacement, mask = animator.flow_generator(features, model.latents(code[sources], alpha[drivings]))
+    picture = animator.decoder(features, displacement, mask)
+
+    result = {"pixels": weights.pixels * pyramid_l1(picture, driving)}
+    if weights.gradients:
+        result["gradients"] = weights.gradients * gradient_l1(picture, driving)
+    target, weight = batch.flow.flatten(0, 1), batch.weight.flatten(0, 1)
+    visible, exact = batch.visible.flatten(0, 1), batch.exact.flatten()[:, None, None, None]
+    for scale in animator.config.scales:
+        factor = batch.views.shape[-1] // scale
+        known = F.avg_pool2d(weight, factor)
+        if weights.flow:
+            # Targets count in pixel centres; with align_corners=True the same shift is wider by r / (r - 1).
+            wanted = F.avg_pool2d(target * weight, factor) / (known + 1e-3) * (scale / (scale - 1))
+            error = ((displacement[scale] - wanted).abs() * known).mean()
+            result["flow"] = result.get("flow", 0) + weights.flow * error
+        if weights.warp and factor <= 2:
+            small, goal = F.avg_pool2d(source, factor), F.avg_pool2d(driving, factor)
+            moved = warp(small, displacement[scale], animator.config.align_corners)
+            error = ((moved - goal).abs() * F.avg_pool2d(visible, factor)).mean()
+            result["warp"] = result.get("warp", 0) + weights.warp * error
+        if weights.mask:
+            likelihood = F.binary_cross_entropy(mask[scale].clamp(1e-4, 1 - 1e-4), F.avg_pool2d(visible, factor),
+                                                reduction="none")
+            result["mask"] = result.get("mask", 0) + weights.mask * (likelihood * exact).mean()
+    return result
+
+
+@torch.no_grad()
+def held_out_score(animator: Animator, clips: list[Clip], frames: int = 8) -> dict[str, float]:
+    """Mean over clips of the L1 (0..1) of frames rebuilt from frame 0, and of that of repeating frame 0."""
+    ours, repeated = [], []
+    for clip in clips:
+        times = np.linspace(1, len(clip.frames) - 1, frames).astype(int)
+        rebuilt, truth = rebuild(animator, clip.frames, times)
+        ours.append((rebuilt - truth).abs().mean().item())
+        repeated.append((to_pictures(clip.frames[:1]) / 2 + 0.5 - truth).abs().mean().item())
+    return {"l1": float(np.mean(ours)), "repeat": float(np.mean(repeated)),
+            "ratio": float(np.mean([a / b for a, b in zip(ours, repeated)]))}
+
+
+def to_pictures(frames: np.ndarray) -> torch.Tensor:
+    """[T, S, S, 3] uint8 -> [T, 3, S, S] float32 in -1..1."""
+    return torch.from_numpy(frames).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+def rebuild(animator: Animator, frames: np.ndarray, times: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+    """Frames at ``times`` rebuilt from frame 0 with their own codes, and the true ones; both [n, 3, S, S] in 0..1."""
+    code, features = animator.encoder(to_pictures(frames[:1]))
+    truth = to_pictures(frames[times])
+    alpha = animator.motion_head(animator.encoder(truth)[0])
+    pictures = animator.render(features, code + animator.dictionary(alpha))
+    return (pictures / 2 + 0.5).clamp(0, 1), truth / 2 + 0.5
+
+
+@torch.no_grad()
+def frame_sheet(animator: Animator, clips: list[Clip], columns: int = 8) -> Image.Image:
+    """Per clip two rows: driving frames, and the same rebuilt from the first."""
+    rows = []
+    for clip in clips:
+        times = np.linspace(0, len(clip.frames) - 1, columns).astype(int)
+        rebuilt, truth = rebuild(animator, clip.frames, times)
+        rows += [torch.cat(list(truth), -1), torch.cat(list(rebuilt), -1)]
+    sheet = torch.cat(rows, -2).permute(1, 2, 0)
+    return Image.fromarray((sheet * 255).round().byte().numpy())
+
+
+def grown_state(small: dict[str, torch.Tensor], large: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Start a model of twice the size from a trained one (progressive growing, our choice).
+
+    The old stem reads the larger picture, a new first encoder block passes its halved output on unchanged, the coarser
+    scales keep their weights and the new finest scale starts like an untrained one.
+
+    :param small: state of the trained `TrainedAnimator`; large: initial state of the one to fill.
+    """
+    state = dict(large)
+    for name, value in small.items():
+        head, separator, index = name.partition("encoder.blocks.")
+        if separator:
+            block, _, rest = index.partition(".")
+            name = f"{head}{separator}{int(block) + 1}.{rest}"
+        state[name] = value
+    first = "animator.encoder.blocks.0"
+    skip = state[f"{first}.skip.weight"]
+    # the block divides its sum by sqrt(2)
+    state[f"{first}.skip.weight"] = torch.eye(skip.shape[0])[:, :, None, None] * math.sqrt(2)
+    state[f"{first}.conv2.weight"] = state[f"{first}.conv2.weight"] * 0.1
+    return state
+
+
+class Trainer:
+    """One training run in a folder: model, moving average, optimiser, step. Resumes from ``last.pt``."""
+
+    def __init__(self, run: Path, config: AnimatorConfig, weights: Weights, rate: float, seed: int):
+        self.run, self.config, self.weights, self.rate, self.seed = run, config, weights, rate, seed
+        self.model = TrainedAnimator(config, torch.Generator().manual_seed(seed))
+        self.average = {name: value.clone() for name, value in self.model.state_dict().items()}
+        self.optimizer = torch.optim.Adam(parameter_groups(self.model, rate), betas=(0.9, 0.99))
+        self.step = 0
+
+    def grow(self, run: Path) -> None:
+        """Begin from the moving average of a finished run at half the size."""
+        small = torch.load(run / "last.pt", weights_only=True)["average"]
+        self.model.load_state_dict(grown_state(small, self.model.state_dict()))
+        self.average = {name: value.clone() for name, value in self.model.state_dict().items()}
+
+    def resume(self) -> None:
+        path = self.run / "last.pt"
+        if path.is_file():
+            saved = torch.load(path, weights_only=True)
+            self.model.load_state_dict(saved["model"])
+            self.optimizer.load_state_dict(saved["optimizer"])
+            self.average, self.step = saved["average"], saved["step"]
+
+    def save(self) -> None:
+        saved = {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(),
+                 "average": self.average, "step": self.step, "config": self.config.to_dict()}
+        write_atomically(self.run / "last.pt", lambda temporary: torch.save(saved, temporary))
+
+    def train_step(self, clips: list[Clip], batch_size: int, total: int) -> dict[str, float]:
+        """One step. Its data depend on seed and step alone, so a resumed run sees what an unbroken one would."""
+        batch = sample_batch(clips, batch_size, np.random.default_rng([self.seed, self.step]))
+        # linear warm-up, then a cosine to a twentieth at the end of the run
+        progress = self.step / total
+        rate = self.rate * min(1, (self.step + 1) / 100) * (0.05 + 0.475 * (1 + math.cos(math.pi * min(1, progress))))
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate * group["scale"]
+        parts = losses(self.model, batch, self.weights)
+        self.optimizer.zero_grad(set_to_none=True)
+        sum(parts.values()).backward()
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        if not torch.isfinite(norm):
+            raise RuntimeError(f"Gradients are not finite at step {self.step}. Resume with a lower --rate.")
+        self.optimizer.step()
+        self.step += 1
+        decay = min(0.998, self.step / (self.step + 10))
+        with torch.no_grad():
+            for name, value in self.model.state_dict().items():
+                self.average[name].lerp_(value, 1 - decay)
+        return {name: value.item() for name, value in parts.items()}
+
+    def averaged(self) -> tuple[Animator, torch.Tensor]:
+        """The moving average as an animator for inference, and its dictionary weight."""
+        animator = Animator(self.config).eval().requires_grad_(False)
+        state = {name.removeprefix("animator."): value for name, value in self.average.items() if name != "dictionary"}
+        state["dictionary.basis"] = orthonormal_basis(self.average["dictionary"])
+        animator.load_state_dict(state)
+        return animator, self.average["dictionary"]
+
+    def export(self, path: Path, notes: dict[str, str]) -> None:
+        """Write the inference file (float16 safetensors) of the moving average."""
+        animator, dictionary = self.averaged()
+        save_animator(path, raw_state(animator, dictionary), self.config, notes={**notes, "steps": str(self.step)})
+
+
+def train(args) -> None:
+    """Run or resume ``train-animator``."""
+    if args.threads:
+        torch.set_num_threads(args.threads)
+        cv2.setNumThreads(args.threads)
+    clips = [clip for source in args.data for clip in read_source(source, args.size)]
+    clips, held_out = split_by_identity(clips, args.hold_out)
+    if not clips:
+        raise ValueError("Every clip is held out; nothing is left to train on.")
+    watched = held_out[:: max(1, len(held_out) // 6)][:6] or clips[:4]
+    print(f"{len(clips)} clips to train on, {len(held_out)} held out", flush=True)
+    table = {r: c for r, c in SMALL_CHANNELS.items() if r <= args.size}
+    config = lia(args.size, table, style_dim=128, directions=args.directions, align_corners=True)
+    args.run_folder.mkdir(parents=True, exist_ok=True)
+    trainer = Trainer(args.run_folder, config, Weights(**json.loads(args.weights)), args.rate, args.seed)
+    if args.grow:
+        trainer.grow(args.grow)
+    trainer.resume()
+    settings = {"data": args.data, "hold_out": args.hold_out, "batch": args.batch, **asdict(trainer.weights)}
+    (args.run_folder / "settings.json").write_text(json.dumps(settings, indent=1))
+
+    saved = time.monotonic()
+    with open(args.run_folder / "log.jsonl", "a", encoding="utf-8") as journal:
+        for _ in tqdm(range(trainer.step, args.steps), initial=trainer.step, total=args.steps, mininterval=10):
+            parts = trainer.train_step(clips, args.batch, args.steps)
+            if trainer.step % 50 == 0:
+                journal.write(json.dumps({"step": trainer.step, **parts}) + "\n")
+                journal.flush()
+            if trainer.step % args.watch == 0:
+                animator, _ = trainer.averaged()
+                score = held_out_score(animator, watched)
+                journal.write(json.dumps({"step": trainer.step, "watched": score}) + "\n")
+                frame_sheet(animator, watched).save(args.run_folder / "sheet.png")
+            if time.monotonic() - saved > args.save_minutes * 60 or trainer.step == args.steps:
+                trainer.save()
+                saved = time.monotonic()
+
+
+def export(args) -> None:
+    saved = torch.load(args.run_folder / "last.pt", weights_only=True)
+    trainer = Trainer(args.run_folder, AnimatorConfig.from_dict(saved["config"]), Weights(), 0.0, 0)
+    trainer.resume()
+    trainer.export(args.target, dict(note.split("=", 1) for note in args.note))
+    print(f"{args.target}: {args.target.stat().st_size / 1e6:.1f} MB after {trainer.step} steps")
+
+
+def add_commands(subparsers) -> None:
+    """``train-animator`` and ``export-animator``."""
+    parser = subparsers.add_parser("train-animator", help="train an image animator on clips; resumes by itself")
+    parser.add_argument("run_folder", type=Path, help="folder of the run: checkpoints, log, sheets")
+    parser.add_argument("--data", nargs="+", required=True, help="sources: [NAME=]FOLDER or [NAME=]GRID.mp4@CELL")
+    parser.add_argument("--hold-out", nargs="*", default=[], help="identities (parts of names) never trained on")
+    parser.add_argument("--size", type=int, default=128)
+    parser.add_argument("--directions", type=int, default=20)
+    parser.add_argument("--steps", type=int, default=20000)
+    parser.add_argument("--batch", type=int, default=4, help=f"clips per step; each gives {len(PAIRS)} samples")
+    parser.add_argument("--rate", type=float, default=2e-3)
+    parser.add_argument("--weights", default="{}", help="JSON of loss weights that differ from the defaults")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--grow", type=Path, help="run folder of a trained animator of half the size to begin from")
+    parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--watch", type=int, default=500, help="steps between held-out scores and sheets")
+    parser.add_argument("--save-minutes", type=float, default=5)
+    parser.set_defaults(run=train)
+
+    parser = subparsers.add_parser("export-animator", help="write the inference file of a training run")
+    parser.add_argument("run_folder", type=Path)
+    parser.add_argument("target", type=Path)
+    parser.add_argument("--note", nargs="*", default=[], metavar="KEY=TEXT", help="provenance kept in the file")
+    parser.set_defaults(run=export)

@@ -1,0 +1,136 @@
+"""Clips for training, decoded once into memory.
+
+A source is a folder of videos, a folder of frame folders (as TaichiHD, FaceForensics and CelebV-HQ are usually
+prepared), a folder written by ``render-humans`` (with exact flow), or a tiled grid ``grid.mp4@128`` whose cells of 128
+px are clips of their own. A source may be written ``NAME=PATH``; every clip's name then begins with NAME.
+"""
+import json
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+import numpy as np
+from einops import reduce
+from PIL import Image
+
+log = logging.getLogger(__name__)
+
+VIDEOS = {".mp4", ".mkv", ".mpg", ".mov", ".avi", ".webm"}
+PICTURES = {".png", ".jpg", ".jpeg", ".webp"}
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One video of one subject.
+
+    :param frames: [T, S, S, 3] uint8.
+    :param flow: [T, S, S, 2] float16, or None: where each pixel of frame t was in frame 0, as a displacement in
+        normalised units (2 is the width, pixel centres as with align_corners=False).
+    :param visible: [T, S, S] bool: whether that point can be seen in frame 0. None where flow is None.
+    """
+
+    name: str
+    identity: str
+    frames: np.ndarray
+    flow: np.ndarray | None = None
+    visible: np.ndarray | None = None
+
+
+def to_square(picture: Image.Image, size: int) -> np.ndarray:
+    """Centre-crop to a square and resize, antialiased; [size, size, 3] uint8."""
+    side = min(picture.size)
+    left, top = (picture.width - side) // 2, (picture.height - side) // 2
+    box = (left, top, left + side, top + side)
+    return np.asarray(picture.convert("RGB").resize((size, size), Image.Resampling.LANCZOS, box=box))
+
+
+def decode(path: Path) -> list[Image.Image]:
+    with av.open(str(path)) as container:
+        return [frame.to_image() for frame in container.decode(video=0)]
+
+
+def read_grid(path: Path, cell: int, size: int) -> list[Clip]:
+    frames = [np.asarray(picture.convert("RGB")) for picture in decode(path)]
+    clips = []
+    for row in range(frames[0].shape[0] // cell):
+        for column in range(frames[0].shape[1] // cell):
+            tiles = [Image.fromarray(f[row * cell:(row + 1) * cell, column * cell:(column + 1) * cell]) for f in frames]
+            name = f"{path.stem}_r{row}c{column}"
+            clips.append(Clip(name, name, np.stack([to_square(tile, size) for tile in tiles])))
+    return clips
+
+
+def read_renders(folder: Path, size: int) -> list[Clip]:
+    """Clips of ``render-humans``: the manifest names them, their subjects and the split."""
+    clips = []
+    for entry in json.loads((folder / "manifest.json").read_text())["clips"]:
+        with np.load(folder / entry["file"]) as data:
+            factor, rest = divmod(data["frames"].shape[1], size)
+            if rest or not factor:
+                raise ValueError(f"{folder} holds renders of {data['frames'].shape[1]} px, which do not reduce to {size} "
+                                 f"px. Render again with --size {size}.")
+            frames, visible = shrink(data["frames"], factor), shrink(data["visible"], factor)
+            # flow of hidden points is left out of the mean
+            flow = shrink(data["backward_flow"] * data["visible"][..., None], factor) / np.maximum(visible, 1e-3)[..., None]
+            clips.append(Clip(f"{folder.name}/{Path(entry['file']).stem}", f"{folder.name}-{entry['identity']}",
+                              frames.round().astype(np.uint8), flow.astype(np.float16), visible > 0.5))
+    return clips
+
+
+def shrink(maps: np.ndarray, factor: int) -> np.ndarray:
+    """Mean over factor x factor pixels of [T, S, S, ...]; float32."""
+    return reduce(maps.astype(np.float32), "t (h i) (w j) ... -> t h w ...", "mean", i=factor, j=factor)
+
+
+def read_videos(folder: Path, size: int) -> list[Clip]:
+    """One clip per video file or folder of frames. What cannot be read is named and left out."""
+    clips = []
+    for path in sorted(folder.iterdir()):
+        try:
+            if path.is_dir():
+                pictures = [Image.open(p) for p in sorted(path.iterdir()) if p.suffix.lower() in PICTURES]
+            elif path.suffix.lower() in VIDEOS:
+                pictures = decode(path)
+            else:
+                continue
+            frames = [to_square(picture, size) for picture in pictures]
+        except (av.FFmpegError, OSError) as error:
+            log.warning("%s cannot be read and is left out: %s", path, error)
+            continue
+        if len(frames) < 2:
+            log.warning("%s has %d frames and is left out: training needs at least 2", path, len(frames))
+            continue
+        clips.append(Clip(path.stem, path.stem, np.stack(frames)))
+    return clips
+
+
+def read_source(source: str, size: int) -> list[Clip]:
+    """All clips of one source at size x size.
+
+    :raises ValueError: nothing readable is there.
+    """
+    label, _, location = source.rpartition("=")
+    location, _, cell = location.partition("@")
+    path = Path(location)
+    if cell:
+        clips = read_grid(path, int(cell), size)
+    elif (path / "manifest.json").is_file():
+        clips = read_renders(path, size)
+    elif path.is_dir():
+        clips = read_videos(path, size)
+    else:
+        raise ValueError(f"{location} is no folder. A source is a folder of videos, of frame folders or of renders, or "
+                         f"a tiled grid written grid.mp4@CELL.")
+    if not clips:
+        raise ValueError(f"{location} holds no clip that can be read. Put videos ({', '.join(sorted(VIDEOS))}) or "
+                         f"folders of frames there.")
+    if label:
+        clips = [Clip(f"{label}/{c.name}", f"{label}/{c.identity}", c.frames, c.flow, c.visible) for c in clips]
+    return clips
+
+
+def split_by_identity(clips: list[Clip], held_out: list[str]) -> tuple[list[Clip], list[Clip]]:
+    """Training and held-out clips; a clip is held out when its identity contains one of the given texts."""
+    out = [any(text in clip.identity for text in held_out) for clip in clips]
+    return [c for c, h in zip(clips, out) if not h], [c for c, h in zip(clips, out) if h]
