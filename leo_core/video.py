@@ -5,6 +5,9 @@ evenly spaced codes: variable frame rates are resampled, lost and broken frames 
 told. The number of frames is known before the first one is decoded and never changes.
 """
 import io
+import math
+import os
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -12,13 +15,22 @@ from typing import Literal
 
 import av
 import numpy as np
+import torch
+from av.video.reformatter import ColorRange, Colorspace
 
 BrokenFrames = Literal["hold", "interpolate", "pass through"]
 VideoSource = str | io.BytesIO
+Continuation = Literal["hold", "loop", "ping-pong"]
 
 # A timestamp further than this from its slot (in slots) is not on a constant timeline (our choice).
 _JITTER = 0.25
 _FASTEST_GRID = Fraction(120)
+
+_AAC_RATES = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000, 7350)
+_AAC_BIT_RATE = 192_000
+_LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1"}
+# Decoded sound that strays further than this from its timestamps (in seconds) is moved back to them (our choice).
+_SOUND_SLACK = 0.01
 
 
 @dataclass
@@ -262,7 +274,7 @@ def _timeline(stamps, slots, fps: Fraction, frame_count: int, tick: Fraction, va
         start=float(stamps[0] * tick),
         variable=variable,
         slots=slots.tolist(),
-        stamps=dict(zip(stamps.tolist(), slots.tolist())),
+        stamps=dict(zip(stamps.tolist(), slots.tolist(), strict=True)),
         first_stamp=int(stamps[0]),
         last_stamp=int(stamps[-1]),
     )
@@ -285,3 +297,174 @@ def _upright(frame: av.VideoFrame, size: tuple[int, int] | None = None) -> np.nd
 
 def _mix(first: np.ndarray, second: np.ndarray, share: float) -> np.ndarray:
     return np.rint(first * (1 - share) + second * share).astype(np.uint8)
+
+
+def continued_index(frame: int, count: int, policy: Continuation) -> int:
+    """Which of ``count`` frames stands at place ``frame`` of a longer sequence: the last is held, or they start over
+    (loop), or they run back and forth (ping-pong, the two ends shown once each)."""
+    if policy == "hold" or count == 1:
+        return min(frame, count - 1)
+    if policy == "loop":
+        return frame % count
+    place = frame % (2 * count - 2)
+    return min(place, 2 * count - 2 - place)
+
+
+class Sound:
+    """Sound to put under a video, read in blocks of float32 [channels, samples] at a constant rate.
+
+    :ivar sample_rate: samples per second.
+    :ivar channels: 1, 2 or 6 (mono, stereo, 5.1).
+    """
+
+    def __init__(self, sample_rate: int, channels: int, blocks: Iterator[np.ndarray]):
+        self.sample_rate = sample_rate
+        self.channels = channels
+        self._blocks = blocks
+        self._rest = np.zeros((channels, 0), np.float32)
+
+    def take(self, samples: int) -> np.ndarray:
+        """The next samples, fewer where the sound has ended: float32 [channels, <= samples]."""
+        parts, have = [self._rest], self._rest.shape[1]
+        while have < samples:
+            block = next(self._blocks, None)
+            if block is None:
+                break
+            parts.append(block)
+            have += block.shape[1]
+        joined = np.concatenate(parts, axis=1) if len(parts) > 1 else parts[0]
+        self._rest = joined[:, samples:]
+        return joined[:, :samples]
+
+
+def sound_of_tensor(waveform: torch.Tensor, sample_rate: int) -> Sound:
+    """ComfyUI's AUDIO as Sound: the first of a batch [B, channels, samples] in -1..1; odd channel counts become mono."""
+    samples = waveform[0]
+    if samples.shape[0] not in _LAYOUTS:
+        samples = samples.float().mean(0, keepdim=True)
+    blocks = (block.float().cpu().numpy() for block in samples.split(int(sample_rate), dim=1))
+    return Sound(int(sample_rate), samples.shape[0], blocks)
+
+
+def sound_of_file(source: VideoSource, start: float = 0.0) -> Sound | None:
+    """The sound of a clip from stream time ``start`` on, decoded as it is taken; None where the clip is silent.
+
+    Sound that begins later than ``start`` is preceded by silence, and gaps in it are silent, so that it stays in step.
+    """
+    with _open(source) as container:
+        stream = next((s for s in container.streams.audio if s.codec_context is not None), None)
+        if stream is None or not stream.rate or not stream.channels:
+            return None
+        rate, channels, index = stream.rate, stream.channels, stream.index
+    channels = channels if channels in _LAYOUTS else 2
+    return Sound(rate, channels, _decoded_sound(source, index, rate, channels, start))
+
+
+def _decoded_sound(source: VideoSource, index: int, rate: int, channels: int, start: float) -> Iterator[np.ndarray]:
+    resampler = av.AudioResampler(format="fltp", layout=_LAYOUTS[channels], rate=rate)
+    taken = 0
+    with _open(source) as container:
+        stream = container.streams[index]
+        if start > 0:
+            container.seek(int(start / stream.time_base), stream=stream)
+        for packet in container.demux(stream):
+            try:
+                frames = packet.decode()
+            except av.error.InvalidDataError:
+                continue
+            for frame in frames:
+                begins = frame.time
+                block = np.concatenate([f.to_ndarray() for f in resampler.resample(frame)] or [np.zeros((channels, 0), np.float32)], 1)
+                if begins is not None:
+                    stray = round((begins - start) * rate) - taken
+                    if stray > _SOUND_SLACK * rate:
+                        taken += stray
+                        yield np.zeros((channels, stray), np.float32)
+                    elif stray < -_SOUND_SLACK * rate or (taken == 0 and stray < 0):
+                        block = block[:, -stray:]
+                taken += block.shape[1]
+                yield block
+
+
+class VideoWriter:
+    """H.264 (yuv420p) in MP4, written as frames arrive. Use it in a ``with``: the file appears under its name only when
+    everything was written; an exception or an interrupt leaves nothing behind.
+
+    :param path: the file to make; an existing one is replaced at the end.
+    :param size: (height, width) of the frames; an odd side gets one more pixel (its edge repeated), see ``padded``.
+    :param fps: exact frames per second.
+    :param crf: quality, 0 (lossless) .. 51; 18 is visually lossless.
+    :param sound: put under the frames from the first one on and cut at the last; encoded as AAC.
+    :ivar padded: (rows, columns) added to make the sides even.
+    :ivar frame_count: frames written so far.
+    """
+
+    def __init__(self, path: str, size: tuple[int, int], fps: Fraction, crf: int = 18, sound: Sound | None = None):
+        self._path = path
+        self._part = f"{path}.{uuid.uuid4().hex[:8]}.part"
+        self._fps = fps.limit_denominator(100_000)
+        self._sound = sound
+        self._heard = 0
+        self.size = size
+        self.padded = (size[0] % 2, size[1] % 2)
+        self.frame_count = 0
+        self._container = av.open(self._part, "w", format="mp4", options={"movflags": "use_metadata_tags+faststart"})
+        self._video = self._container.add_stream("libx264", rate=self._fps, options={"crf": str(crf)})
+        self._video.height, self._video.width = size[0] + self.padded[0], size[1] + self.padded[1]
+        self._video.pix_fmt = "yuv420p"
+        # What the conversion from RGB writes, said in the file: players otherwise guess BT.709 for large pictures.
+        self._video.codec_context.colorspace = Colorspace.ITU601
+        self._video.codec_context.color_range = ColorRange.MPEG
+        self._audio = None
+        if sound is not None:
+            # The nearest rate AAC has; the encoder resamples to it.
+            rate = min(_AAC_RATES, key=lambda known: abs(known - sound.sample_rate))
+            self._audio = self._container.add_stream("aac", rate=rate, layout=_LAYOUTS[sound.channels])
+            self._audio.bit_rate = _AAC_BIT_RATE
+            self._resampler = av.AudioResampler(format="fltp", layout=_LAYOUTS[sound.channels], rate=rate)
+
+    def __enter__(self) -> "VideoWriter":
+        return self
+
+    def write(self, frame: np.ndarray) -> None:
+        """Add one frame: uint8 [H, W, 3] RGB of the size the writer was made for."""
+        if frame.shape != (*self.size, 3) or frame.dtype != np.uint8:
+            raise ValueError(f"Expected a uint8 frame of shape {(*self.size, 3)}, got {frame.dtype} {frame.shape}.")
+        if any(self.padded):
+            frame = np.pad(frame, ((0, self.padded[0]), (0, self.padded[1]), (0, 0)), mode="edge")
+        picture = av.VideoFrame.from_ndarray(frame, format="rgb24")
+        picture.pts, picture.time_base = self.frame_count, 1 / self._fps
+        self._container.mux(self._video.encode(picture))
+        self.frame_count += 1
+        if self._audio is not None:
+            self._write_sound()
+
+    def _write_sound(self) -> None:
+        """Keep the sound as far as the frames, so that neither waits in memory for the other."""
+        due = math.ceil(self.frame_count / self._fps * self._sound.sample_rate)
+        samples = self._sound.take(due - self._heard)
+        if not samples.shape[1]:
+            return
+        block = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples), format="fltp", layout=_LAYOUTS[self._sound.channels])
+        block.sample_rate = self._sound.sample_rate
+        block.pts, block.time_base = self._heard, Fraction(1, self._sound.sample_rate)
+        self._heard += samples.shape[1]
+        for resampled in self._resampler.resample(block):
+            self._container.mux(self._audio.encode(resampled))
+
+    def __exit__(self, kind, error, trace) -> None:
+        try:
+            if kind is None:
+                if not self.frame_count:
+                    raise ValueError("A video needs at least one frame, and none was written.")
+                self._container.mux(self._video.encode(None))
+                if self._audio is not None:
+                    for resampled in self._resampler.resample(None):
+                        self._container.mux(self._audio.encode(resampled))
+                    self._container.mux(self._audio.encode(None))
+                self._container.close()
+                os.replace(self._part, self._path)
+        finally:
+            self._container.close()
+            if os.path.exists(self._part):
+                os.remove(self._part)

@@ -41,9 +41,4 @@ def open_video(video: Input.Video, broken: BrokenFrames = "hold") -> VideoStream
     if isinstance(video, InputImpl.VideoFromComponents):
         components = video.get_components()
         return TensorStream(components.images, Fraction(components.frame_rate))
-    return read_video(video.get_stream_source(), *trim_window(video), broken=broken)
-
-
-def trim_window(video: Input.Video) -> tuple[float, float]:
-    """(start, duration) in seconds of a VIDEO's trim, duration 0 to the end; older ComfyUI versions have no trims."""
-    return video.get_active_trim_window() if hasattr(video, "get_active_trim_window") else (0.0, 0.0)
+    return read_video(video.get_stream_source(), *video.get_active_trim_window(), broken=broken)
