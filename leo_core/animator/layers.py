@@ -103,12 +103,15 @@ class ModulatedConv(torch.nn.Module):
 
     def forward(self, x: torch.Tensor, latent: torch.Tensor) -> torch.Tensor:
         style = self.modulation(latent)
-        h = self.conv(x * style[:, :, None, None])
-        if self.demodulate:
-            # float32: squares of weights underflow in half precision
-            energy = self.conv.weight.to(x.device, torch.float32).square().sum((2, 3))
-            energy = style.float().square() @ (energy if self.up else energy.T)
-            h = h * torch.rsqrt(energy + 1e-8).to(h.dtype)[:, :, None, None]
+        if not self.demodulate:
+            return self.conv(x * style[:, :, None, None])
+        # Demodulation cancels the size of the style. Dividing by its peak first keeps half precision in range, and
+        # float32 keeps the squares of the weights from underflowing.
+        peak = style.abs().amax(1, keepdim=True).clamp_min(1e-4)
+        h = self.conv(x * (style / peak)[:, :, None, None])
+        energy = self.conv.weight.to(x.device, torch.float32).square().sum((2, 3))
+        energy = style.float().square() @ (energy if self.up else energy.T)
+        h = h * (torch.rsqrt(energy + 1e-8) * peak.float()).to(h.dtype)[:, :, None, None]
         return fir_blur(h, (1, 1), gain=4.0) if self.up else h
 
 

@@ -1,0 +1,35 @@
+"""Between ComfyUI's IMAGE [B, H, W, C] in 0..1 and the animator's pictures [N, 3, S, S] in -1..1."""
+import torch
+import torch.nn.functional as F
+
+SMALLEST_SIDE = 16
+
+
+def check_image(image: torch.Tensor) -> None:
+    """Raise ValueError unless an IMAGE holds at least one picture that an animator can read."""
+    count, height, width, channels = image.shape
+    if count == 0:
+        raise ValueError("The image batch is empty. Connect at least one picture.")
+    if min(height, width) < SMALLEST_SIDE:
+        raise ValueError(f"The picture is {width}x{height} pixels; an animator needs at least {SMALLEST_SIDE} on each "
+                         f"side. Connect a picture in which a person can be seen.")
+    if channels not in (1, 3, 4):
+        raise ValueError(f"The picture has {channels} channels; expected grey, RGB or RGBA.")
+
+
+def to_animator(image: torch.Tensor, size: int) -> torch.Tensor:
+    """IMAGE -> animator pictures: alpha dropped, grey repeated, resized (antialiased) to size x size whatever the
+    aspect, so that the result can be stretched back onto the same place."""
+    pictures = image[..., :3].movedim(-1, 1).float()  # BHWC -> BCHW
+    if pictures.shape[1] == 1:
+        pictures = pictures.expand(-1, 3, -1, -1)
+    if pictures.shape[-2:] != (size, size):
+        pictures = F.interpolate(pictures, (size, size), mode="bilinear", antialias=True, align_corners=False)
+    if not torch.isfinite(pictures).all():
+        raise ValueError("The picture holds pixels that are not numbers (NaN or infinite). Look at the node before.")
+    return pictures.clamp(0, 1) * 2 - 1
+
+
+def to_image(pictures: torch.Tensor) -> torch.Tensor:
+    """Animator pictures -> IMAGE values: [N, 3, H, W] about -1..1 -> [N, H, W, 3] in 0..1."""
+    return (pictures.float() * 0.5 + 0.5).clamp(0, 1).movedim(1, -1)
