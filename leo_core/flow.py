@@ -1,9 +1,20 @@
-"""Flow maps as data: what a motion code does to the picture, per scale."""
-from dataclasses import dataclass
+"""Flow maps as data: what a motion code does to the picture, per scale; edited and looked at before anything is decoded.
 
+Every operation returns a new FlowField; one that has nothing to do (strength 1, an empty freeze mask, a blend weight of
+0) returns its input's values bit for bit, so that an unedited flow decodes to the same frames.
+"""
+import math
+from dataclasses import dataclass, replace
+
+import kornia
+import numpy as np
 import torch
+import torch.nn.functional as F
+from einops import rearrange, repeat
+from PIL import Image, ImageDraw
 
-from .identity import AnimatorId
+from .animator.layers import warp
+from .identity import AnimatorId, require_same_animator
 
 
 @dataclass(frozen=True)
@@ -29,3 +40,220 @@ class FlowField:
     @property
     def scales(self) -> list[int]:
         return sorted(self.mask)
+
+
+def scale_strength(flow: FlowField, strength: float | torch.Tensor) -> FlowField:
+    """Shorten, lengthen or turn round every displacement; masks stay.
+
+    :param strength: a number or one per frame [T]. 1 is exactly the input; 0 leaves the family's own sampling of the
+        identity grid, which with LIA's align_corners=False is a resampling by half a pixel and not the identity.
+    """
+    strength = _per_frame(strength, flow)
+    return replace(flow, displacement={r: (d * strength).to(d.dtype) for r, d in flow.displacement.items()})
+
+
+def freeze(flow: FlowField, region: torch.Tensor, still: FlowField | None = None) -> FlowField:
+    """Hold a region of the picture still: there the flow becomes that of a still picture.
+
+    What a decoder paints at a pixel also comes from the coarser scales, upsampled with a filter of two cells. The region
+    therefore grows by one cell at every coarser scale, so that nothing that moves outside reaches into it. With LIA's
+    decoder the region is then exactly the still picture; LIA-X's convolutions reach further and let a trace through.
+
+    :param region: [1 or T, H, W] in 0..1, 1 frozen, any size; between, flows are mixed.
+    :param still: flow of the picture at rest (one frame), for instance of its own pose; zero displacement with nothing
+        left to inpainting by default.
+    :raises ValueError: a region for another number of frames, or a still flow of another animator or of several frames.
+    """
+    if region.shape[0] not in (1, len(flow)):
+        raise ValueError(f"The mask has {region.shape[0]} frames and the flow {len(flow)}. Give one mask for all frames or one for each.")
+    if still is not None:
+        _require_compatible("flow", flow, "still flow", still)
+        if len(still) != 1:
+            raise ValueError(f"The still flow has {len(still)} frames, it must be one: the flow of the source's own pose.")
+    displacement, mask = {}, {}
+    amount = None
+    for r in reversed(flow.scales):
+        if amount is None:
+            amount = F.adaptive_max_pool2d(region[:, None].float(), r)
+        else:
+            amount = F.max_pool2d(F.adaptive_max_pool2d(amount, r), 3, stride=1, padding=1)
+        rest = (0.0, 1.0) if still is None else (still.displacement[r], still.mask[r])
+        displacement[r] = _mix(flow.displacement[r], rest[0], amount)
+        mask[r] = _mix(flow.mask[r], rest[1], amount)
+    return replace(flow, displacement=displacement, mask=mask)
+
+
+def blend_flows(first: FlowField, second: FlowField, weight: float | torch.Tensor) -> FlowField:
+    """Mix displacements and masks of two flows: weight 0 is exactly the first, 1 exactly the second.
+
+    A flow of one frame mixes with every frame of the other.
+
+    :param weight: a number or one per frame [T].
+    :raises ValueError: another animator, or different numbers of frames.
+    """
+    _require_compatible("first flow", first, "second flow", second)
+    if len(first) != len(second) and 1 not in (len(first), len(second)):
+        raise ValueError(f"The first flow has {len(first)} frames and the second {len(second)}. Make the motions equally long first.")
+    longest = max(first, second, key=len)
+    weight = _per_frame(weight, longest)
+    return replace(
+        longest,
+        displacement={r: _mix(first.displacement[r], second.displacement[r], weight) for r in first.scales},
+        mask={r: _mix(first.mask[r], second.mask[r], weight) for r in first.scales},
+    )
+
+
+def add_displacement(flow: FlowField, displacement: torch.Tensor) -> FlowField:
+    """Add a displacement field of one's own to every scale; masks stay.
+
+    :param displacement: [1 or T, 2, H, W] (x, y) in the units of FlowField, any size.
+    :raises ValueError: a field for another number of frames.
+    """
+    if displacement.shape[0] not in (1, len(flow)):
+        raise ValueError(
+            f"The added field has {displacement.shape[0]} frames and the flow {len(flow)}. Give one field for all frames or one for each."
+        )
+    added = {r: resize(displacement.float(), r) for r in flow.scales}
+    return replace(flow, displacement={r: (d + added[r]).to(d.dtype) for r, d in flow.displacement.items()})
+
+
+def displacement_from_picture(picture: torch.Tensor, reach: float) -> torch.Tensor:
+    """A picture that says where its content shall move, as a displacement field.
+
+    Red says how far to the right (darker than middle grey: left), green how far down (darker: up).
+
+    :param picture: [T, H, W, 3] in 0..1. The two bytes next to the middle (0.498 and 0.502) are no movement, as 8-bit
+        pictures have no exact middle.
+    :param reach: how far full red or green moves, as a part of the picture's width or height.
+    :return: [T, 2, H, W], minus the movement: a backward flow points to where the content comes from.
+    """
+    field = 2 * rearrange(picture[..., :2], "t h w c -> t c h w") - 1
+    return torch.where(field.abs() < 0.0042, torch.zeros_like(field), -2 * reach * field)
+
+
+def inpainted(flow: FlowField, size: int) -> torch.Tensor:
+    """Where the finest scale leaves the picture to inpainting, [T, size, size] in 0..1."""
+    return resize(1 - flow.mask[flow.scales[-1]].float(), size)[:, 0]
+
+
+def colour(flow: FlowField, size: int, full: float = 0.0) -> torch.Tensor:
+    """The finest scale's movement on the usual colour wheel: hue says where the content goes, white is no movement.
+
+    :param full: length (2 is the whole width) that is fully saturated; 0 takes the longest of all frames, so that the
+        colours of a clip compare.
+    :return: [T, size, size, 3] in 0..1.
+    """
+    displacement = resize(flow.displacement[flow.scales[-1]].float(), size)
+    length = displacement.norm(dim=1)
+    full = full or float(length.max()) or 1.0
+    hue = torch.atan2(-displacement[:, 1], -displacement[:, 0]).remainder(2 * math.pi)
+    hsv = torch.stack([hue, (length / full).clamp(max=1), torch.ones_like(hue)], 1)
+    return rearrange(kornia.color.hsv_to_rgb(hsv), "t c h w -> t h w c")
+
+
+def arrows(flow: FlowField, backdrop: torch.Tensor, every: int = 24) -> torch.Tensor:
+    """Arrows over a picture, each from where the flow fetches the source to where it shows it: the way things move.
+
+    :param backdrop: [1 or T, H, W, 3] in 0..1; the result has its size.
+    :param every: pixels between arrows.
+    :return: [T, H, W, 3] in 0..1.
+    """
+    height, width = backdrop.shape[1:3]
+    y, x = (axis.ravel() for axis in np.mgrid[every // 2 : height : every, every // 2 : width : every])
+    displacement = flow.displacement[flow.scales[-1]].float()
+    # both axes of a field run from the first to the last pixel's centre
+    places = torch.from_numpy(np.stack([2 * x / max(width - 1, 1) - 1, 2 * y / max(height - 1, 1) - 1], -1)).float()
+    sampled = F.grid_sample(displacement, repeat(places, "n c -> t 1 n c", t=len(flow)), align_corners=True)[:, :, 0]
+    tails_x = x + sampled[:, 0].numpy() * (width - 1) / 2
+    tails_y = y + sampled[:, 1].numpy() * (height - 1) / 2
+    result = torch.empty(len(flow), height, width, 3)
+    for t in range(len(flow)):
+        picture = Image.fromarray((backdrop[t % len(backdrop)].clamp(0, 1) * 255).round().byte().numpy())
+        draw = ImageDraw.Draw(picture)
+        for x0, y0, x1, y1 in zip(tails_x[t].tolist(), tails_y[t].tolist(), x.tolist(), y.tolist(), strict=True):
+            _arrow(draw, x0, y0, x1, y1, every / 4)
+        result[t] = torch.from_numpy(np.asarray(picture, dtype=np.float32) / 255)
+    return result
+
+
+def grid(flow: FlowField, size: int, cells: int = 24, picture: torch.Tensor | None = None) -> torch.Tensor:
+    """How the finest scale bends space: a grid of lines on the source, warped like the source.
+
+    :param cells: squares of the grid along each axis.
+    :param picture: source [1, H, W, 3] in 0..1 to draw the grid on; white by default.
+    :return: [T, size, size, 3] in 0..1.
+    """
+    along = torch.arange(size) * cells / size
+    line = (torch.minimum(along % 1, -along % 1) * size / cells < 0.75).float()
+    lines = torch.maximum(line[None, :], line[:, None])
+    paper = torch.ones(1, 3, size, size) if picture is None else resize(rearrange(picture[..., :3].float(), "b h w c -> b c h w"), size)
+    ink = torch.tensor([0.1, 0.3, 0.6])[:, None, None]
+    drawn = torch.lerp(paper, ink.expand_as(paper), 0.8 * lines)
+    return rearrange(warp_picture(drawn, flow), "t c h w -> t h w c")
+
+
+def warp_picture(picture: torch.Tensor, flow: FlowField) -> torch.Tensor:
+    """Move a picture of any size as the finest scale moves the source; what comes from outside is black.
+
+    At the scale's own size this is exactly the family's warp. At another size the same points of the picture's plane are
+    sampled: LIA (align_corners=False) means by -1 and 1 the outer edges of the border pixels, LIA-X their centres.
+
+    :param picture: [1 or T, C, H, W].
+    :return: [T, C, H, W].
+    """
+    height, width = picture.shape[-2:]
+    r = flow.scales[-1]
+    displacement = flow.displacement[r].float()
+    if (height, width) == (r, r):
+        return warp(picture, displacement, flow.align_corners)
+    # where the flow is known at the pixel centres of size r, as positions -1..1 between the outer edges
+    fine = F.interpolate(displacement, (height, width), mode="bilinear", align_corners=False)
+    scale = (r - 1) / r if flow.align_corners else 1.0
+    stretch = 1.0 if flow.align_corners else r / (r - 1)
+    x, y = ((2 * torch.arange(n) + 1) / n - 1 for n in (width, height))
+    map_x = x * stretch + fine[:, 0] * scale
+    map_y = y[:, None] * stretch + fine[:, 1] * scale
+    pictures = picture.float().expand(len(flow), -1, -1, -1)
+    return kornia.geometry.transform.remap(pictures, map_x, map_y, align_corners=False, normalized_coordinates=True)
+
+
+def resize(field: torch.Tensor, size: int) -> torch.Tensor:
+    """[T, C, H, W] -> [T, C, size, size], filtered where it shrinks."""
+    if field.shape[-2:] == (size, size):
+        return field
+    return F.interpolate(field, (size, size), mode="bilinear", align_corners=False, antialias=True)
+
+
+def _arrow(draw: ImageDraw.ImageDraw, x0: float, y0: float, x1: float, y1: float, head: float) -> None:
+    """One arrow, dark with a light rim so that it reads on any picture; a dot where nothing moves."""
+    length = math.hypot(x1 - x0, y1 - y0)
+    for colour, width in (((255, 255, 255), 3), ((200, 30, 60), 1)):
+        if length < 1:
+            draw.ellipse([x1 - 0.5 * width, y1 - 0.5 * width, x1 + 0.5 * width, y1 + 0.5 * width], colour)
+            continue
+        draw.line([(x0, y0), (x1, y1)], colour, width)
+        angle, barb = math.atan2(y1 - y0, x1 - x0), min(head, 0.5 * length)
+        for side in (2.6, -2.6):
+            draw.line([(x1, y1), (x1 + barb * math.cos(angle + side), y1 + barb * math.sin(angle + side))], colour, width)
+
+
+def _mix(first: torch.Tensor, second: torch.Tensor | float, weight: torch.Tensor) -> torch.Tensor:
+    """first (1 - weight) + second weight in float32, exactly first or second at the ends, in first's dtype."""
+    second = torch.as_tensor(second).float()
+    shape = torch.broadcast_shapes(first.shape, second.shape, weight.shape)
+    return torch.lerp(first.float().expand(shape), second.expand(shape), weight.expand(shape)).to(first.dtype)
+
+
+def _per_frame(weight: float | torch.Tensor, flow: FlowField) -> torch.Tensor:
+    """A weight as [1 or T, 1, 1, 1] beside the flow's maps."""
+    weight = torch.as_tensor(weight, dtype=torch.float32).reshape(-1, 1, 1, 1)
+    if len(weight) not in (1, len(flow)):
+        raise ValueError(f"There are {len(weight)} weights for {len(flow)} frames; give one for all or one for each.")
+    return weight
+
+
+def _require_compatible(first_what: str, first: FlowField, second_what: str, second: FlowField) -> None:
+    """Raise ValueError unless two flows were made by one animator, at one set of scales."""
+    require_same_animator(first_what, first.animator, second_what, second.animator)
+    if first.scales != second.scales:
+        raise ValueError(f"The {first_what} has the scales {first.scales}, the {second_what} {second.scales}. Make both with LEO Flow Generator.")
