@@ -1,0 +1,1 @@
+"""Latent Motion Diffusion Model (LEO): motion codes out of nothing, any length."""

@@ -1,0 +1,345 @@
+"""The motion prior: denoiser, statistics and start poses of one animator, and motion of any length out of them.
+
+A window is what the network sees at once. Its first code is given; of the others some may be known too (see
+``condition``). Longer motion is a chain of windows: each starts from the last few codes of the one before (LEO shares one
+code; several are our choice, because one carries no velocity). Known codes are copied, never computed, so a start pose
+comes out bit for bit.
+"""
+import hashlib
+import json
+import math
+import os
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Literal
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import nn
+
+from ..checkpoints import write_atomically
+from ..identity import AnimatorId
+from .condition import CodeScale, denoiser_input, linear_motion_condition, to_residual
+from .drift import DriftControl
+from .samplers import SAMPLERS
+from .schedule import cosine_alpha_bar, sampling_times
+from .start import StartPoses
+from .unet import UNet
+
+SamplerName = Literal["dpmpp_2m", "ddim", "ddpm"]
+Progress = Callable[[int, int, Callable[[], torch.Tensor]], None]
+
+
+def no_progress(done: int, total: int, estimate: Callable[[], torch.Tensor]) -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class PriorConfig:
+    """What a prior is made of.
+
+    :param directions: D of the animator.
+    :param length: frames of a full window, known ones included.
+    :param context: known codes that a window takes from the one before it.
+    :param fps: frames per second of the motion it makes, exact, as text ("25", "30000/1001").
+    :param channels: width of the U-Net per level, finest first.
+    :param lmc: False is the ablation that concatenates the start code instead of the Linear Motion Condition.
+    :param noise_steps: noising steps T it was trained with.
+    """
+
+    directions: int
+    length: int = 64
+    context: int = 4
+    fps: str = "25"
+    channels: tuple[int, ...] = (64, 128, 256)
+    head_width: int = 32
+    lmc: bool = True
+    noise_steps: int = 1000
+
+    def build(self, operations=nn, device: torch.device | str = "cpu") -> UNet:
+        """The denoiser without weights of its own, float32."""
+        seen = self.directions + 1 if self.lmc else 2 * self.directions + 1
+        unet = UNet(seen, self.directions, self.channels, self.head_width, operations, torch.float32, "meta")
+        return unet.to_empty(device=device)
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How to draw.
+
+    :param seed: 0 .. 2**64 - 1. Noise comes from CPU generators of (seed, window), so a seed gives one motion on every device.
+    :param steps: denoising steps per window, 1 .. T.
+    :param eta: fresh noise of DDIM, 0 .. 1.
+    """
+
+    seed: int = 0
+    steps: int = 50
+    sampler: SamplerName = "dpmpp_2m"
+    eta: float = 0.0
+
+
+def private_generator(seed: int, name: int | str) -> torch.Generator:
+    """A CPU generator of its own for every (seed, name), unrelated between them."""
+    digest = hashlib.sha256(f"{seed} {name}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little"))
+
+
+@dataclass(frozen=True)
+class MotionPrior:
+    """A trained LMDM.
+
+    :param unet: the denoiser, float32, on any device.
+    :param scale: per-direction normalisation, on the CPU.
+    :param start_poses: where unconditional motion begins.
+    :param animator: whose codes it speaks.
+    :param notes: free text for people: data, licence.
+    """
+
+    config: PriorConfig
+    unet: UNet
+    scale: CodeScale
+    start_poses: StartPoses
+    animator: AnimatorId
+    notes: dict[str, str]
+
+    @property
+    def fps(self) -> Fraction:
+        return Fraction(self.config.fps)
+
+    def draw_start(self, seed: int) -> torch.Tensor:
+        """[1, D] start pose for unconditional motion."""
+        return self.start_poses.draw(1, private_generator(seed, "start"))
+
+    def sample_window(
+        self,
+        known: torch.Tensor,
+        is_known: torch.Tensor,
+        sampling: Sampling,
+        generator: torch.Generator,
+        device: torch.device | str = "cpu",
+        on_step: Callable[[int, Callable[[], torch.Tensor]], None] = lambda done, estimate: None,
+        strength: float = 1.0,
+    ) -> torch.Tensor:
+        """Fill in the unknown codes of a batch of windows.
+
+        :param known: [B, L, D] codes, float32 on the CPU. Below strength 1 the unknown ones are where sampling begins.
+        :param is_known: [L] or [B, L] bool, the first frame marked.
+        :param on_step: called with the number of steps done and a function that gives the present estimate, [B, L, D] codes on the CPU.
+        :param strength: noise level to begin at, 0 .. 1 of the schedule; 1 is pure noise and ignores what ``known`` holds there.
+        :return: [B, L, D]; known codes are returned bit for bit.
+        """
+        alpha_bar = cosine_alpha_bar(self.config.noise_steps)
+        begin = round(strength * self.config.noise_steps)
+        if begin == 0:
+            return known.clone()
+        is_known = is_known.expand(known.shape[:2])
+        first, given = to_residual(known)
+        clean_input = self.scale.codes(known).to(device)
+        mask = is_known.to(device)
+
+        def noise() -> torch.Tensor:
+            return torch.randn(given.shape, generator=generator).to(device)
+
+        def predict_clean(x: torch.Tensor, t: int) -> torch.Tensor:
+            seen = denoiser_input(x, clean_input, mask, self.config.lmc)
+            velocity = self.unet(seen, torch.full((len(x),), t, device=device))[..., 1:].transpose(1, 2)
+            power = float(alpha_bar[t])
+            return math.sqrt(power) * x - math.sqrt(1 - power) * velocity
+
+        def to_codes(residual: torch.Tensor) -> torch.Tensor:
+            codes = linear_motion_condition(residual.to("cpu", torch.float32) * self.scale.scale, first)
+            return torch.where(is_known.unsqueeze(-1), known, codes)
+
+        x = noise()
+        if strength < 1:
+            power = float(alpha_bar[begin])
+            x = math.sqrt(power) * self.scale.residual(given).to(device) + math.sqrt(1 - power) * x
+        result = SAMPLERS[sampling.sampler](
+            predict_clean, x, sampling_times(sampling.steps, begin), alpha_bar, noise,
+            lambda done, estimate: on_step(done, lambda: to_codes(estimate)), eta=sampling.eta,
+        )
+        return to_codes(result)
+
+    def sample(
+        self, frames: int, sampling: Sampling, start: torch.Tensor | None = None, device: torch.device | str = "cpu",
+        progress: Progress = no_progress,
+    ) -> torch.Tensor:
+        """Motion of any length from a start pose (conditional), or from one drawn from the start poses (unconditional).
+
+        :param frames: of the result, at least 1.
+        :param start: [1, D] pose, or None. It is the first code of the result bit for bit.
+        :param progress: called with (windows' steps done, in all, function giving the present window's codes [L, D]); may raise to stop.
+        :return: [frames, D]. More frames of the same seed begin with these.
+        """
+        require_frames(frames)
+        start = self.draw_start(sampling.seed) if start is None else start
+        return torch.cat([start, self.extend(start, frames - 1, sampling, device, progress)])
+
+    def extend(
+        self, history: torch.Tensor, frames: int, sampling: Sampling, device: torch.device | str = "cpu", progress: Progress = no_progress
+    ) -> torch.Tensor:
+        """Go on from the last codes of a motion: windows chained through the codes they share, with drift control.
+
+        :param history: [H, D] codes so far, H >= 1; the last ``context`` of them carry position and velocity on.
+        :param frames: how many to add, 0 or more.
+        :return: [frames, D], what comes after history. Memory is this result and one window.
+        """
+        config = self.config
+        result = torch.empty(frames, config.directions)
+        windows = window_lengths(frames, min(len(history), config.context), config.length, config.context)
+        steps = len(sampling_times(sampling.steps, config.noise_steps)) - 1
+        control = DriftControl(history, self.scale.scale, self.fps)
+        shared, done = history[-config.context :], 0
+        for index in range(len(windows)):
+            window = self._window(shared, config.length - len(shared), shared[:0])
+            codes = self.sample_window(
+                *window, sampling, private_generator(sampling.seed, index), device, _on_step(progress, index, steps, len(windows))
+            )[0]
+            codes = control.correct(codes, len(shared))
+            fresh = codes[len(shared) :][: frames - done]
+            result[done : done + len(fresh)] = fresh
+            done += len(fresh)
+            shared = codes[-config.context :]
+        return result
+
+    def transition(
+        self, before: torch.Tensor, frames: int, after: torch.Tensor, sampling: Sampling, device: torch.device | str = "cpu",
+        progress: Progress = no_progress,
+    ) -> torch.Tensor:
+        """Codes that lead from one motion into another; with the end and the beginning of one motion, what closes its loop.
+
+        :param before: [H, D] the motion to leave, H >= 1; its last ``context`` codes are seen.
+        :param frames: how many lie between, at least 1. What does not fit one window is led in by free motion.
+        :param after: [H, D] the motion to arrive at, H >= 1; its first ``context`` codes are seen.
+        :return: [frames, D].
+        """
+        require_frames(frames)
+        config = self.config
+        ahead = after[: config.context]
+        room = config.length - config.context - len(ahead)
+        free = max(0, frames - room)
+        steps = len(sampling_times(sampling.steps, config.noise_steps)) - 1
+        led_in = window_lengths(free, min(len(before), config.context), config.length, config.context)
+        total = len(led_in) + 1
+        led = self.extend(before, free, sampling, device, lambda done, _, estimate: progress(done, total * steps, estimate))
+        shared = torch.cat([before, led])[-config.context :]
+        codes = self.sample_window(
+            *self._window(shared, frames - free, ahead), sampling, private_generator(sampling.seed, "transition"), device,
+            _on_step(progress, len(led_in), steps, total),
+        )[0]
+        return torch.cat([led, codes[len(shared) : len(shared) + frames - free]])
+
+    def vary(
+        self, motion: torch.Tensor, strength: float, sampling: Sampling, start: torch.Tensor | None = None,
+        device: torch.device | str = "cpu", progress: Progress = no_progress,
+    ) -> torch.Tensor:
+        """A variation of a motion: noise it part of the way, denoise it again (SDEdit, Meng et al. 2022).
+
+        :param motion: [T, D], at the prior's frame rate.
+        :param strength: 0 returns the motion itself, 1 keeps nothing of it but the start.
+        :param start: [1, D] pose to begin from instead of the motion's first: the motion's residuals are put on it.
+        :return: [T, D].
+        """
+        config = self.config
+        wanted = motion if start is None else linear_motion_condition(to_residual(motion)[1], start[0])
+        result = wanted.clone()
+        windows = window_lengths(len(motion) - 1, 1, config.length, config.context)
+        begin = round(strength * config.noise_steps)
+        if begin == 0:
+            return result
+        steps = len(sampling_times(sampling.steps, begin)) - 1
+        known = 1
+        done = 1
+        for index in range(len(windows)):
+            first = done - known
+            window = wanted[first : first + config.length].clone()
+            # The part already drawn has left the wanted path; lead back to it over the window, so that the joint is no jump.
+            away = result[done - 1] - wanted[done - 1]
+            back = torch.cos(torch.linspace(0, math.pi, len(window) - known + 1)[1:]).add(1).div(2)
+            window[known:] += back.unsqueeze(1) * away
+            window[:known] = result[first:done]
+            is_known = torch.arange(len(window)) < known
+            codes = self.sample_window(
+                window[None], is_known, sampling, private_generator(sampling.seed, index), device,
+                _on_step(progress, index, steps, len(windows)), strength,
+            )[0]
+            result[done : first + len(window)] = codes[known:]
+            done = first + len(window)
+            known = min(config.context, done)
+        return result
+
+    def _window(self, shared: torch.Tensor, frames: int, ahead: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Known codes [1, L, D] and their marks [L]: shared, then ``frames`` unknown ones, then those ahead."""
+        known = torch.cat([shared, shared.new_zeros(frames, shared.shape[1]), ahead])
+        is_known = torch.ones(len(known), dtype=torch.bool)
+        is_known[len(shared) : len(shared) + frames] = False
+        return known[None], is_known
+
+
+def _on_step(progress: Progress, index: int, steps: int, windows: int) -> Callable[[int, Callable[[], torch.Tensor]], None]:
+    return lambda done, estimate: progress(index * steps + done, windows * steps, lambda: estimate()[0])
+
+
+def require_frames(frames: int) -> None:
+    if frames < 1:
+        raise ValueError(f"A motion has at least one frame, but {frames} were asked for. Ask for 1 or more.")
+
+
+def window_lengths(frames: int, known: int, length: int, context: int) -> list[int]:
+    """New frames that each window of a chain adds; the first one has ``known`` codes to start from, the others ``context``."""
+    added = []
+    while frames > 0:
+        added.append(min(frames, length - known))
+        frames -= added[-1]
+        known = context
+    return added
+
+
+def save_prior(path: str | os.PathLike, prior: MotionPrior, dtype: torch.dtype = torch.float32) -> None:
+    """Write a prior as safetensors, atomically: weights in ``dtype``, statistics in float32, configuration in the metadata."""
+    tensors = {f"unet.{name}": value.detach().to("cpu", dtype).contiguous() for name, value in prior.unet.state_dict().items()}
+    tensors |= {"code.mean": prior.scale.mean, "code.scale": prior.scale.scale}
+    tensors |= {f"start.{name}": value for name, value in prior.start_poses.tensors().items()}
+    metadata = {
+        "leo.kind": "motion_prior",
+        "leo.config": json.dumps(asdict(prior.config)),
+        "leo.animator": prior.animator.name,
+        "leo.fingerprint": prior.animator.fingerprint,
+        **{f"leo.note.{key}": text for key, text in prior.notes.items()},
+    }
+    write_atomically(path, lambda temporary: save_file(tensors, temporary, metadata))
+
+
+def load_prior(path: str | os.PathLike, operations=nn, device: torch.device | str = "cpu") -> MotionPrior:
+    """Read a file of `save_prior`; its weights become float32, in evaluation mode.
+
+    :raises ValueError: not a motion prior, damaged or cut short.
+    """
+    path = Path(path)
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+            kind = metadata.get("leo.kind", "something of unknown kind")
+            if kind != "motion_prior":
+                raise ValueError(f"{path.name} holds {kind}, not a motion prior. Choose a file that LEO Train Motion Prior or train-prior wrote.")
+            tensors = {key: file.get_tensor(key).float() for key in file.keys()}
+    except SafetensorError as error:
+        raise ValueError(f"{path.name} is not a readable safetensors file ({error}). Copy it again, or train the prior again.") from None
+    try:
+        stored = json.loads(metadata["leo.config"])
+        config = PriorConfig(**{**stored, "channels": tuple(stored["channels"])})
+        unet = config.build(operations, "meta")
+        weights = {name.removeprefix("unet."): tensors[name].to(device) for name in tensors if name.startswith("unet.")}
+        unet.load_state_dict(weights, assign=True)
+        scale = CodeScale(tensors["code.mean"], tensors["code.scale"])
+        start_poses = StartPoses(**{name.removeprefix("start."): tensors[name] for name in tensors if name.startswith("start.")})
+        animator = AnimatorId(metadata["leo.animator"], metadata["leo.fingerprint"])
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(
+            f"{path.name} calls itself a motion prior, but is incomplete or damaged ({type(error).__name__}: {error}). Train or fetch it again."
+        ) from None
+    notes = {key.removeprefix("leo.note."): text for key, text in metadata.items() if key.startswith("leo.note.")}
+    return MotionPrior(config, unet.eval().requires_grad_(False), scale, start_poses, animator, notes)
