@@ -73,6 +73,11 @@ class AnimatorConfig:
         """Resolutions with features and flows, coarse to fine: 8 .. size."""
         return [r for r in sorted(self.channels) if r >= 8]
 
+    def memory_per_frame(self, itemsize: int) -> int:
+        """Bytes of activations that one frame needs at most in any of the networks: six maps at every scale are alive
+        at once, counted on LIA 256 (our choice)."""
+        return 6 * itemsize * sum(c * r * r for r, c in self.channels.items())
+
     def to_dict(self) -> dict:
         """Plain JSON types; `from_dict` reads it back."""
         return {**asdict(self), "channels": {str(r): c for r, c in self.channels.items()}}
@@ -83,11 +88,15 @@ class AnimatorConfig:
 
 
 def lia(size: int = 256, channels: dict[int, int] | None = None, style_dim: int = 512, directions: int = 20,
-        head_depth: int = 5) -> AnimatorConfig:
-    """LIA (ICLR 2022), LEO's animator. The published geometry by default; other channel tables are our choice."""
+        head_depth: int = 5, align_corners: bool = False) -> AnimatorConfig:
+    """LIA (ICLR 2022), LEO's animator. The published geometry by default.
+
+    Other channel tables, and align_corners=True, with which a displacement of zero is the identity, are our choice for
+    models that we train.
+    """
     table = channels or {r: c for r, c in LIA_CHANNELS.items() if r <= size}
     return AnimatorConfig("LIA", size, style_dim, directions, table, head_depth,
-                          align_corners=False, widen_first=False, refine_blocks=0, rgb_blocks=0)
+                          align_corners=align_corners, widen_first=False, refine_blocks=0, rgb_blocks=0)
 
 
 def liax(scale: float = 2.0) -> AnimatorConfig:

@@ -1,0 +1,16 @@
+"""LEO's nodes, one file per job."""
+from comfy_api.latest import ComfyExtension, io
+
+from . import animator, files, motion, sample
+
+
+class LEOExtension(ComfyExtension):
+    async def on_load(self) -> None:
+        files.register_folders()
+
+    async def get_node_list(self) -> list[type[io.ComfyNode]]:
+        return [node for job in (animator, motion, sample) for node in job.NODES]
+
+
+async def comfy_entrypoint() -> LEOExtension:
+    return LEOExtension()
