@@ -1,0 +1,357 @@
+"""Where the subject is: crop it out at its own resolution, and paste what was rendered back to its own place.
+
+A cut picture is copied pixel by pixel, never resampled, so pasting it back unchanged changes nothing. Its box has whole
+pixels and one size for a whole clip; only its corner moves. All of this is our choice; the paper crops beforehand.
+"""
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from kornia.filters import gaussian_blur2d, get_gaussian_kernel1d
+from kornia.geometry.transform import resize
+
+Border = Literal["edge", "reflect", "black"]
+Missing = Literal["hold", "interpolate", "pass through"]
+Pick = Literal["largest", "index", "nearest"]
+Track = Literal["still", "follow"]
+Region = Literal["box", "subject"]
+
+# A crop smaller than this shows nobody (our choice); thin masks are widened to it.
+_SMALLEST_SIDE = 8
+
+
+@dataclass(frozen=True)
+class Crop:
+    """The box of a subject in a picture or in every frame of a clip. Immutable.
+
+    :param corners: (y, x) of the top left pixel, int64 [T, 2] on the CPU; T is 1 for a still box. May lie outside.
+    :param size: (height, width) of the box in pixels, the same in every frame.
+    :param source: (height, width) of the pictures it belongs to.
+    :param border: what a cut shows where the box leaves the picture.
+    :param subject: the subject's mask in the box, [1 or T, h, w] in 0..1, or None when there was no mask.
+    :param missing: bool [T]: frames where no subject was found and the box was made up.
+    :param policy: what those frames do: keep the ``hold`` or ``interpolate`` box, or ``pass through`` unchanged.
+    """
+
+    corners: torch.Tensor
+    size: tuple[int, int]
+    source: tuple[int, int]
+    border: Border
+    subject: torch.Tensor | None
+    missing: torch.Tensor
+    policy: Missing
+
+    def corner(self, frame: int) -> tuple[int, int]:
+        """(y, x) of the box in a frame; the last known one afterwards."""
+        y, x = self.corners[min(frame, len(self.corners) - 1)].tolist()
+        return y, x
+
+    def is_missing(self, frame: int) -> bool:
+        """Whether the subject was not found in this frame."""
+        return bool(self.missing[min(frame, len(self.missing) - 1)])
+
+    def passes_through(self, frame: int) -> bool:
+        """Whether this frame is to be left as it is, because the subject was not found in it."""
+        return self.policy == "pass through" and self.is_missing(frame)
+
+    def cut(self, picture: torch.Tensor, frame: int = 0) -> torch.Tensor:
+        """Cut one picture [H, W, C] of any dtype to the box [h, w, C].
+
+        :raises ValueError: a picture of another size than the crop was made from.
+        """
+        self._require_size(picture)
+        (y, x), (height, width) = self.corner(frame), self.size
+        rows, row_inside = _border_index(y, height, self.source[0], self.border)
+        columns, column_inside = _border_index(x, width, self.source[1], self.border)
+        cut = picture[rows.to(picture.device)][:, columns.to(picture.device)]
+        if self.border == "black":
+            inside = row_inside[:, None] & column_inside[None]
+            cut = cut * inside[..., None].to(cut)
+        return cut
+
+    def _require_size(self, picture: torch.Tensor) -> None:
+        if tuple(picture.shape[:2]) != self.source:
+            raise ValueError(
+                f"The crop was made from pictures of {self.source[1]}x{self.source[0]}, but this one is {picture.shape[1]}x{picture.shape[0]}. "
+                "Use the crop with the pictures it was made from, or resize them to that size first."
+            )
+
+
+class Paste:
+    """Puts pictures into the box of a crop, fading out towards its sides.
+
+    :param feather: width of the fade as a share of the box's shorter side, 0 .. 0.5. Sides that lie on the border of the
+        picture, or outside it, do not fade: there is nothing to blend with.
+    :param region: paste the whole ``box``, or only the ``subject`` of the crop's mask, grown and faded by the feather.
+    :raises ValueError: region ``subject`` of a crop that has no mask.
+    """
+
+    def __init__(self, crop: Crop, feather: float = 0.1, region: Region = "box"):
+        if region == "subject" and crop.subject is None:
+            raise ValueError(
+                "Pasting only the subject needs its mask, and this crop was made without one. "
+                "Connect a mask to LEO Crop Subject, or choose the region 'box'."
+            )
+        self.crop = crop
+        self._fade = feather * min(crop.size)
+        self._region = region
+        self._still = len(crop.corners) == 1 and (region == "box" or len(crop.subject) == 1)
+        self._weights = self.weights(0) if self._still else None
+
+    def weights(self, frame: int) -> torch.Tensor:
+        """How much of the pasted picture shows in the box, [h, w] float32 in 0..1."""
+        weights = self.crop_ramp(frame)
+        if self._region == "subject":
+            subject = self.crop.subject[min(frame, len(self.crop.subject) - 1)]
+            weights = weights * _grow(subject, round(self._fade))
+        return weights
+
+    def crop_ramp(self, frame: int) -> torch.Tensor:
+        """The fade towards the sides of the box alone, [h, w]."""
+        (y, x), (height, width) = self.crop.corner(frame), self.crop.size
+        rows = _ramp(height, self._fade, y, self.crop.source[0] - y - height)
+        columns = _ramp(width, self._fade, x, self.crop.source[1] - x - width)
+        return rows[:, None] * columns[None]
+
+    def __call__(self, base: torch.Tensor, picture: torch.Tensor, frame: int = 0) -> torch.Tensor:
+        """A new picture: base with the box replaced. Outside the box, and where the weights are 0, base is exact.
+
+        :param base: [H, W, 3 or 4], uint8 or float in 0..1; an alpha channel is kept.
+        :param picture: [h', w', 3] float in 0..1 of any size; it is scaled to the box.
+        :raises ValueError: a base of another size than the crop was made from.
+        """
+        self.crop._require_size(base)
+        out = base.clone()
+        if self.crop.passes_through(frame):
+            return out
+        (y, x), (height, width) = self.crop.corner(frame), self.crop.size
+        top, left = max(y, 0), max(x, 0)
+        bottom, right = min(y + height, self.crop.source[0]), min(x + width, self.crop.source[1])
+        inside = slice(top - y, bottom - y), slice(left - x, right - x)
+        weights = self._weights if self._still else self.weights(frame)
+        picture = scaled(picture, self.crop.size)[inside].to(base.device)
+        if base.dtype == torch.uint8:
+            picture = picture * 255
+        area = base[top:bottom, left:right, :3].to(picture.dtype)
+        mixed = torch.lerp(area, picture, weights[inside][..., None].to(picture))
+        out[top:bottom, left:right, :3] = mixed.round().clamp(0, 255) if base.dtype == torch.uint8 else mixed
+        return out
+
+
+def scaled(picture: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """A picture [h, w, 3] in 0..1 at another (height, width); itself when it has that size."""
+    if tuple(picture.shape[:2]) == size:
+        return picture
+    planes = picture.movedim(-1, 0)[None].float()
+    shrinks = size[0] < planes.shape[2] or size[1] < planes.shape[3]
+    result = resize(planes, size, interpolation="bicubic", align_corners=False, antialias=shrinks)
+    return result[0].clamp(0, 1).movedim(0, -1)
+
+
+def crop_subject(
+    frames: int,
+    source: tuple[int, int],
+    boxes: object = None,
+    mask: torch.Tensor | None = None,
+    *,
+    pick: Pick = "largest",
+    index: int = 0,
+    point: tuple[float, float] = (0.5, 0.5),
+    margin: float = 0.25,
+    aspect: float = 1.0,
+    border: Border = "edge",
+    track: Track = "still",
+    smooth: float = 5.0,
+    missing: Missing = "hold",
+) -> Crop:
+    """Find the crop of one subject.
+
+    :param frames: number of pictures.
+    :param source: their (height, width).
+    :param boxes: a box {"x", "y", "width", "height"} in pixels, a list of them for every picture alike, or a list of
+        such lists with one entry per picture, which may be empty. Values may be floats.
+    :param mask: [1 or frames, H', W'] in 0..1; gives the box where there are no boxes, and the subject's shape.
+    :param pick: which of several people: the ``largest``, the one of an ``index`` in the order of the list, or the one
+        ``nearest`` to a point (x, y) in shares of the picture. Decided where people are first found, then followed.
+    :param margin: room added on each side, as a share of the box.
+    :param aspect: width over height of the crop, reached by adding; 0 keeps the box's own.
+    :param track: one ``still`` box around all of a clip, or a box of one size that follows the subject.
+    :param smooth: standard deviation in frames of the smoothing of a followed path; 0 does not smooth.
+    :param missing: see Crop; a missing frame's box is held or interpolated (``pass through`` holds it).
+    :raises ValueError: no subject in any picture, no such index, or a count that matches neither 1 nor the pictures.
+    """
+    height, width = source
+    subject = None if mask is None else _fit_mask(mask, frames, source)
+    if boxes is not None:
+        people = _people_per_picture(boxes, frames, source)
+        path = _follow(people, source, pick, index, point)
+        nobody = "The bounding boxes show nobody in"
+    elif subject is not None:
+        path = [_box_of_mask(m) for m in subject] * (frames if len(subject) == 1 else 1)
+        nobody = "The mask is empty in"
+    else:
+        path, margin, nobody = [(0.0, 0.0, float(width), float(height))] * frames, 0.0, ""
+    absent = torch.tensor([box is None for box in path])
+    if absent.all():
+        raise ValueError(
+            f"{nobody} {'the picture' if frames == 1 else f'any of the {frames} pictures'} of {width}x{height}. "
+            "Check what makes it (a lower threshold finds more), or disconnect it to take the whole picture."
+        )
+    filled = _fill(path, missing)
+    if track == "still":
+        known = filled[~absent]
+        filled = torch.cat([known[:, :2].amin(0), known[:, 2:].amax(0)])[None]
+    sides = _sides((filled[:, 2:] - filled[:, :2]).amax(0).tolist(), margin, aspect)
+    centres = _smooth((filled[:, :2] + filled[:, 2:]) / 2, smooth)
+    corners = (centres - torch.tensor(sides) / 2).round().long().flip(1)
+    crop = Crop(corners, (sides[1], sides[0]), source, border, None, absent, missing)
+    if subject is None:
+        return crop
+    outside_is_empty = Crop(corners, crop.size, source, "black", None, absent, missing)
+    count = max(len(subject), len(corners))
+    shapes = [outside_is_empty.cut(subject[min(t, len(subject) - 1)][..., None], t)[..., 0] for t in range(count)]
+    return Crop(corners, crop.size, source, border, torch.stack(shapes), absent, missing)
+
+
+Box = tuple[float, float, float, float]  # left, top, right, bottom in pixels
+
+
+def _people_per_picture(boxes: object, frames: int, source: tuple[int, int]) -> list[list[Box]]:
+    """Any form of BOUNDING_BOX -> the boxes in each picture; boxes that show nothing of it are dropped."""
+    if isinstance(boxes, dict):
+        boxes = [[boxes]]
+    elif not boxes:
+        boxes = [[]]
+    elif isinstance(boxes[0], dict):
+        boxes = [boxes]
+    if len(boxes) not in (1, frames):
+        raise ValueError(
+            f"Found bounding boxes for {len(boxes)} pictures, but there are {frames} pictures. "
+            "Detect on the same pictures that are cropped, or connect one box for all."
+        )
+    people = [[_corners_of(box) for box in found or []] for found in boxes]
+    seen = [[b for b in found if min(b[2], source[1]) > max(b[0], 0) and min(b[3], source[0]) > max(b[1], 0)] for found in people]
+    return seen * (frames if len(seen) == 1 else 1)
+
+
+def _corners_of(box: dict) -> Box:
+    try:
+        left, top, width, height = (float(box[key]) for key in ("x", "y", "width", "height"))
+    except (KeyError, TypeError):
+        raise ValueError(f"Expected bounding boxes with x, y, width and height, got {box!r}. Connect a BOUNDING_BOX output.") from None
+    return left, top, left + width, top + height
+
+
+def _follow(people: Sequence[Sequence[Box]], source: tuple[int, int], pick: Pick, index: int, point: tuple[float, float]) -> list[Box | None]:
+    """The chosen person's box in each picture; None where nobody was found."""
+    path, last = [], None
+    for place, found in enumerate(people):
+        if not found:
+            path.append(None)
+            continue
+        if last is not None:
+            last = min(found, key=lambda box: _distance(box, _centre(last)))
+        elif pick == "index":
+            if index >= len(found):
+                raise ValueError(f"Found {len(found)} people in picture {place}, so there is no index {index}. Choose 0 to {len(found) - 1}.")
+            last = found[index]
+        elif pick == "nearest":
+            target = point[0] * source[1], point[1] * source[0]
+            last = min(found, key=lambda box: _distance(box, target))
+        else:
+            last = max(found, key=lambda box: (box[2] - box[0]) * (box[3] - box[1]))
+        path.append(last)
+    return path
+
+
+def _centre(box: Box) -> tuple[float, float]:
+    return (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
+
+
+def _distance(box: Box, point: tuple[float, float]) -> float:
+    x, y = _centre(box)
+    return (x - point[0]) ** 2 + (y - point[1]) ** 2
+
+
+def _fit_mask(mask: torch.Tensor, frames: int, source: tuple[int, int]) -> torch.Tensor:
+    if len(mask) not in (1, frames):
+        raise ValueError(f"Found {len(mask)} masks for {frames} pictures. Connect one mask for all, or one for each.")
+    mask = mask.float().cpu()
+    if tuple(mask.shape[1:]) != source:
+        mask = F.interpolate(mask[:, None], source, mode="nearest-exact")[:, 0]
+    return mask
+
+
+def _box_of_mask(mask: torch.Tensor) -> Box | None:
+    inside = mask > 0.5
+    rows, columns = inside.any(1).nonzero(), inside.any(0).nonzero()
+    if not len(rows):
+        return None
+    return float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)
+
+
+def _fill(path: list[Box | None], missing: Missing) -> torch.Tensor:
+    """Boxes [T, 4] float64 without gaps; before the first and after the last find, the nearest one is held."""
+    known = [t for t, box in enumerate(path) if box is not None]
+    boxes = torch.tensor([path[t] for t in known], dtype=torch.float64)
+    places = torch.arange(len(path), dtype=torch.float64)
+    after = torch.searchsorted(torch.tensor(known), torch.arange(len(path))).clamp(max=len(known) - 1)
+    before = (torch.searchsorted(torch.tensor(known), torch.arange(len(path)), right=True) - 1).clamp(min=0)
+    if missing != "interpolate":
+        return boxes[before]
+    start, end = torch.tensor(known)[before].double(), torch.tensor(known)[after].double()
+    share = ((places - start) / (end - start).clamp(min=1)).clamp(0, 1)[:, None]
+    return boxes[before] * (1 - share) + boxes[after] * share
+
+
+def _sides(box: list[float], margin: float, aspect: float) -> tuple[int, int]:
+    """(width, height) of the crop in whole pixels."""
+    width, height = (max(_SMALLEST_SIDE, side * (1 + 2 * margin)) for side in box)
+    if aspect > 0:
+        width, height = max(width, height * aspect), max(height, width / aspect)
+    return round(width), round(height)
+
+
+def _smooth(path: torch.Tensor, deviation: float) -> torch.Tensor:
+    """Gaussian over time of [T, 2]; the ends are held."""
+    if deviation <= 0 or len(path) == 1:
+        return path
+    reach = min(round(3 * deviation), 10 * len(path))
+    kernel = get_gaussian_kernel1d(2 * reach + 1, deviation, dtype=path.dtype)[None]
+    held = F.pad(path.T[:, None], (reach, reach), mode="replicate")
+    return F.conv1d(held, kernel)[:, 0].T
+
+
+def _border_index(start: int, length: int, count: int, border: Border) -> tuple[torch.Tensor, torch.Tensor]:
+    """Which of ``count`` pixels a cut shows at each place from ``start`` on, and whether that place is inside."""
+    places = torch.arange(start, start + length)
+    inside = (places >= 0) & (places < count)
+    if border == "reflect" and count > 1:
+        places = places % (2 * count - 2)
+        places = torch.minimum(places, 2 * count - 2 - places)
+    return places.clamp(0, count - 1), inside
+
+
+def _ramp(length: int, fade: float, room_before: int, room_after: int) -> torch.Tensor:
+    """Smooth rise and fall along one side of the box. The fade is no wider than the room between the box and the border
+    of the picture, so that it appears and goes gradually when a followed box touches the border."""
+    places = torch.arange(length) + 0.5
+    ramp = torch.ones(length)
+    for distance, room in ((places, room_before), (length - places, room_after)):
+        wide = min(fade, max(room, 0))
+        if wide > 0:
+            share = (distance / wide).clamp(0, 1)
+            ramp = ramp * share * share * (3 - 2 * share)
+    return ramp
+
+
+def _grow(subject: torch.Tensor, reach: int) -> torch.Tensor:
+    """The mask [h, w] widened by half the reach and faded over it, 0..1."""
+    if reach < 2:
+        return subject
+    grown = subject[None, None]
+    for kernel in ((reach | 1, 1), (1, reach | 1)):
+        grown = F.max_pool2d(grown, kernel, stride=1, padding=(kernel[0] // 2, kernel[1] // 2))
+    return gaussian_blur2d(grown, (reach | 1, reach | 1), (reach / 4, reach / 4), border_type="replicate")[0, 0]
