@@ -59,6 +59,16 @@ def deviations(count: int, known: dict[int, Direction]) -> torch.Tensor:
     return units
 
 
+def describe(count: int, known: dict[int, Direction]) -> list[dict]:
+    """Every direction as plain values for a user interface: index, name ("" where unknown), and its range in deviations."""
+    units = deviations(count, known).tolist()
+    return [
+        {"index": i, "name": known[i].name, "low": known[i].low / units[i], "high": known[i].high / units[i]}
+        if i in known else {"index": i, "name": "", "low": -2.0, "high": 2.0}
+        for i in range(count)
+    ]
+
+
 def _items(text: str) -> list[str]:
     return [item.strip() for item in re.split(r"[,;\n]", text) if item.strip()]
 

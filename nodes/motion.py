@@ -1,10 +1,54 @@
 """Motion as material: nodes that take LEO_MOTION apart and put it together again."""
-from comfy_api.latest import io
+import os
+from fractions import Fraction
+
+import folder_paths
+import numpy as np
+import torch
+from comfy_api.input import CurveInput
+from comfy_api.latest import io, ui
 
 from ..leo_core import motion as ops
-from .types import LeoMotion
+from ..leo_core.animator import Appearance
+from ..leo_core.directions import describe, deviations, read_amounts, read_choice
+from ..leo_core.identity import require_same_animator
+from ..leo_core.motion import MotionSequence
+from . import files
+from .animator import AnimatorHandle, render_chunks
+from .pictures import to_image
+from .types import LeoAnimator, LeoAppearance, LeoMotion
 
 CATEGORY = "LEO/motion"
+NAMES_TOOLTIP = "Connect the animator to call directions by name where it has names; a number always works."
+
+
+def known_directions(animator: AnimatorHandle | None, motion: MotionSequence) -> dict:
+    """What the connected animator says about its directions; nothing without one."""
+    if animator is None:
+        return {}
+    require_same_animator("motion", motion.animator, "LEO_ANIMATOR", animator.id)
+    return animator.directions
+
+
+def sample_curve(curve, frames: int) -> torch.Tensor:
+    """A curve widget's value, typed (a dict) or linked (a CurveInput), as one weight per frame."""
+    return torch.from_numpy(CurveInput.from_raw(curve).interp_array(np.linspace(0, 1, frames))).float()
+
+
+def over_time(timing: str, curve, strength: float, frames: int) -> torch.Tensor:
+    """One weight per frame, held or along the curve."""
+    if timing == "constant":
+        return torch.full((frames,), strength)
+    return strength * sample_curve(curve, frames)
+
+
+def timing_inputs(what: str) -> list[io.Input]:
+    return [
+        io.Combo.Input("timing", options=["constant", "curve"], default="constant",
+                       tooltip=f"Whether {what} holds all the time or follows the curve."),
+        io.Curve.Input("curve", socketless=False,
+                       tooltip="Keyframes from the first frame to the last, from none at the bottom to all at the top; read when timing is curve."),
+    ]
 
 
 class LEOTransferMotion(io.ComfyNode):
@@ -47,16 +91,357 @@ class LEOTransferMotion(io.ComfyNode):
                     step=0.01,
                     tooltip="How far the motion is followed: 0 holds the source's pose, 1 follows fully, more exaggerates.",
                 ),
+                io.String.Input(
+                    "direction_gains",
+                    default="",
+                    multiline=True,
+                    optional=True,
+                    advanced=True,
+                    tooltip="Gains of single directions on top, one per line like '7: 0.5'; directions without a line have 1.",
+                ),
+                LeoAnimator.Input("animator", optional=True, tooltip=NAMES_TOOLTIP),
             ],
             outputs=[LeoMotion.Output("motion", tooltip="The poses to render the source picture with, one for each driving frame.")],
         )
 
     @classmethod
-    def execute(cls, source_pose, driving, mode, reference, reference_frame, gain) -> io.NodeOutput:
+    def execute(cls, source_pose, driving, mode, reference, reference_frame, gain, direction_gains="", animator=None) -> io.NodeOutput:
         frame = {"first frame": 0, "frame index": reference_frame}.get(reference)
         if frame is None:
             frame = ops.closest_frame(driving, source_pose)
-        return io.NodeOutput(ops.transfer(driving, source_pose, mode, frame, gain))
+        known = known_directions(animator, driving)
+        gains = read_amounts(direction_gains, driving.directions, known, unlisted=1.0)
+        return io.NodeOutput(ops.transfer(driving, source_pose, mode, frame, gain * gains))
 
 
-NODES: list[type[io.ComfyNode]] = [LEOTransferMotion]
+class LEOEditDirections(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="LEOEditDirections",
+            display_name="LEO Edit Directions",
+            category=CATEGORY,
+            description="Moves a pose or a whole motion along the animator's directions: turn the head, open the mouth.",
+            search_aliases=["expression editor", "pose sliders", "head rotation", "smile", "keyframes", "retargeting"],
+            has_intermediate_output=True,
+            inputs=[
+                LeoMotion.Input("motion", tooltip="The motion or the pose to edit."),
+                io.String.Input(
+                    "edits",
+                    default="",
+                    multiline=True,
+                    tooltip="One direction and amount per line, like '7: 1.5' or 'smile: 0.5', in standard deviations of what the animator has seen.",
+                ),
+                io.Float.Input("strength", default=1.0, min=-4.0, max=4.0, step=0.01, tooltip="Scales all the edits together; 0 changes nothing."),
+                *timing_inputs("the edit"),
+                LeoAnimator.Input(
+                    "animator",
+                    optional=True,
+                    tooltip="Gives names and standard deviations of the directions; without it they are numbers, in the code's own units.",
+                ),
+                LeoAppearance.Input("appearance", optional=True,
+                                    tooltip="With the animator connected too, every run shows the edited pose of this picture on the node."),
+            ],
+            outputs=[LeoMotion.Output("motion", tooltip="The edited motion, as long as the input.")],
+        )
+
+    @classmethod
+    def execute(cls, motion, edits, strength, timing, curve, animator=None, appearance=None) -> io.NodeOutput:
+        known = known_directions(animator, motion)
+        amounts = read_amounts(edits, motion.directions, known) * deviations(motion.directions, known)
+        weights = over_time(timing, curve, strength, len(motion))
+        edited = ops.edit_directions(motion, amounts, weights)
+        shown = {"leo_directions": describe(motion.directions, known)}
+        if animator is not None and appearance is not None:
+            shown |= cls.preview(animator, appearance, ops.trim(edited, int(weights.abs().argmax()), 1))
+        return io.NodeOutput(edited, ui=shown)
+
+    @classmethod
+    def preview(cls, animator: AnimatorHandle, appearance: Appearance, pose: MotionSequence) -> dict:
+        """The frame where the edit is strongest, rendered from the appearance that is already encoded."""
+        rendered = next(render_chunks(animator, appearance, pose))
+        return ui.PreviewImage(to_image(rendered.pictures), cls=cls).as_dict()
+
+
+class LEOBlendMotion(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="LEOBlendMotion",
+            display_name="LEO Blend Motion",
+            category=CATEGORY,
+            description="Mixes two motions, held or along a curve; a pose mixes with every frame of the other.",
+            search_aliases=["mix motion", "crossfade", "interpolate poses", "lerp"],
+            inputs=[
+                LeoMotion.Input("first", tooltip="The motion at weight 0."),
+                LeoMotion.Input("second", tooltip="The motion at weight 1."),
+                io.Float.Input("weight", default=0.5, min=-1.0, max=2.0, step=0.01,
+                               tooltip="How much of the second motion: 0 is exactly the first, 1 exactly the second, beyond exaggerates."),
+                *timing_inputs("the weight"),
+                io.Combo.Input(
+                    "lengths",
+                    options=["cut to the shorter", "retime the second"],
+                    default="cut to the shorter",
+                    tooltip="What to do when the second motion is longer or shorter than the first.",
+                ),
+            ],
+            outputs=[LeoMotion.Output("motion", tooltip="The mixed motion, at the first motion's frame rate.")],
+        )
+
+    @classmethod
+    def execute(cls, first, second, weight, timing, curve, lengths) -> io.NodeOutput:
+        if len(first) > 1 and len(second) > 1:
+            second = ops.change_rate(second, first.fps)
+            if lengths == "retime the second":
+                second = ops.stretch(second, len(first))
+            shorter = min(len(first), len(second))
+            first, second = ops.trim(first, 0, shorter), ops.trim(second, 0, shorter)
+        weights = over_time(timing, curve, weight, max(len(first), len(second)))
+        return io.NodeOutput(ops.blend(first, second, weights))
+
+
+class LEORetimeMotion(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="LEORetimeMotion",
+            display_name="LEO Retime Motion",
+            category=CATEGORY,
+            description="Plays a motion at another frame rate, length or speed, backwards, or there and back.",
+            search_aliases=["slow motion", "speed", "frame rate", "fps", "reverse", "ping-pong", "boomerang", "resample"],
+            inputs=[
+                LeoMotion.Input("motion", tooltip="The motion to retime."),
+                io.Combo.Input(
+                    "playback",
+                    options=["forward", "reverse", "ping-pong"],
+                    default="forward",
+                    tooltip="Forward, backwards, or there and back; ping-pong loops without doubled turning frames.",
+                ),
+                io.DynamicCombo.Input(
+                    "timing",
+                    options=[
+                        io.DynamicCombo.Option("as it is", []),
+                        io.DynamicCombo.Option("speed", [
+                            io.Float.Input("speed", default=1.0, min=0.01, max=100.0, step=0.01,
+                                           tooltip="2 plays twice as fast in half the frames, 0.5 is slow motion; the frame rate stays."),
+                        ]),
+                        io.DynamicCombo.Option("frames", [
+                            io.Int.Input("frames", default=64, min=1, max=10_000_000,
+                                         tooltip="Frames of the result; the first and last pose stay, and so does the frame rate."),
+                        ]),
+                        io.DynamicCombo.Option("frame rate", [
+                            io.Float.Input("fps", default=25.0, min=0.01, max=1000.0, step=0.001,
+                                           tooltip="Frames per second of the result; the movement takes as long as before."),
+                        ]),
+                    ],
+                    tooltip="What to change: the speed, the number of frames at the same rate, or the rate in the same time.",
+                ),
+            ],
+            outputs=[LeoMotion.Output("motion", tooltip="The retimed motion.")],
+        )
+
+    @classmethod
+    def execute(cls, motion, playback, timing) -> io.NodeOutput:
+        if timing["timing"] == "speed":
+            motion = ops.stretch(motion, max(1, round(len(motion) / timing["speed"])))
+        elif timing["timing"] == "frames":
+            motion = ops.stretch(motion, timing["frames"])
+        elif timing["timing"] == "frame rate":
+            motion = ops.change_rate(motion, Fraction(timing["fps"]).limit_denominator(1001))
+        play = {"forward": lambda m: m, "reverse": ops.reverse, "ping-pong": ops.ping_pong}[playback]
+        return io.NodeOutput(play(motion))
+
+
+class LEOTrimMotion(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="LEOTrimMotion",
+            display_name="LEO Trim Motion",
+            category=CATEGORY,
+            description="Cuts a part out of a motion; one frame is a pose.",
+            search_aliases=["cut motion", "crop in time", "pick pose", "frame from motion"],
+            inputs=[
+                LeoMotion.Input("motion", tooltip="The motion to cut."),
+                io.Int.Input("start", default=0, min=0, max=10_000_000, tooltip="First frame to keep, counted from 0."),
+                io.Int.Input("frames", default=0, min=0, max=10_000_000, tooltip="How many frames to keep; 0 keeps all that follow."),
+            ],
+            outputs=[LeoMotion.Output("motion", tooltip="The part that was kept.")],
+        )
+
+    @classmethod
+    def execute(cls, motion, start, frames) -> io.NodeOutput:
+        return io.NodeOutput(ops.trim(motion, start, frames or None))
+
+
+class LEOSmoothMotion(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="LEOSmoothMotion",
+            display_name="LEO Smooth Motion",
+            category=CATEGORY,
+            description="Calms jitter without delay; the mean pose and the first and last frame stay.",
+            search_aliases=["denoise motion", "jitter", "stabilize", "low-pass", "shake", "flicker"],
+            inputs=[
+                LeoMotion.Input("motion", tooltip="The motion to calm."),
+                io.Float.Input("seconds", default=0.3, min=0.0, max=20.0, step=0.01,
+                               tooltip="Movements that come and go within this time are halved, faster ones vanish, slower ones stay."),
+            ],
+            outputs=[LeoMotion.Output("motion", tooltip="The calmer motion, as long as the input.")],
+        )
+
+    @classmethod
+    def execute(cls, motion, seconds) -> io.NodeOutput:
+        return io.NodeOutput(ops.smooth(motion, seconds))
+
+
+class LEOAmplifyMotion(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="LEOAmplifyMotion",
+            display_name="LEO Amplify Motion",
+            category=CATEGORY,
+            description="Makes a motion larger or smaller around its mean pose.",
+            search_aliases=["exaggerate", "dampen", "motion strength", "scale motion"],
+            inputs=[
+                LeoMotion.Input("motion", tooltip="The motion to scale."),
+                io.Float.Input("gain", default=1.5, min=-4.0, max=4.0, step=0.01,
+                               tooltip="0 holds the mean pose, 1 changes nothing, more exaggerates, less than 0 mirrors."),
+                io.String.Input(
+                    "direction_gains",
+                    default="",
+                    multiline=True,
+                    optional=True,
+                    advanced=True,
+                    tooltip="Gains of single directions on top, one per line like '7: 0.5'; directions without a line have 1.",
+                ),
+                LeoAnimator.Input("animator", optional=True, tooltip=NAMES_TOOLTIP),
+            ],
+            outputs=[LeoMotion.Output("motion", tooltip="The scaled motion, with the same mean pose.")],
+        )
+
+    @classmethod
+    def execute(cls, motion, gain, direction_gains="", animator=None) -> io.NodeOutput:
+        gains = read_amounts(direction_gains, motion.directions, known_directions(animator, motion), unlisted=1.0)
+        return io.NodeOutput(ops.amplify(motion, gain * gains))
+
+
+class LEOSelectDirections(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="LEOSelectDirections",
+            display_name="LEO Select Directions",
+            category=CATEGORY,
+            description="Keeps the motion in some directions only and holds the others still: only the head, only the mouth.",
+            search_aliases=["filter motion", "only head", "only expression", "mask directions", "component"],
+            inputs=[
+                LeoMotion.Input("motion", tooltip="The motion to select from."),
+                io.String.Input("directions", default="", multiline=True,
+                                tooltip="Directions between commas or lines, as numbers, ranges like 3-7, or names."),
+                io.Combo.Input("action", options=["keep", "hold"], default="keep",
+                               tooltip="Keep the movement of the listed directions and hold all others, or the other way round."),
+                io.Combo.Input("rest", options=["first frame", "mean pose"], default="first frame",
+                               tooltip="The pose that held directions stay in, unless a rest pose is connected."),
+                LeoMotion.Input("rest_pose", optional=True,
+                                tooltip="Pose that held directions stay in, for instance the source's own from LEO Encoder."),
+                LeoAnimator.Input("animator", optional=True, tooltip=NAMES_TOOLTIP),
+            ],
+            outputs=[LeoMotion.Output("motion", tooltip="The motion with the other directions held still.")],
+        )
+
+    @classmethod
+    def execute(cls, motion, directions, action, rest, rest_pose=None, animator=None) -> io.NodeOutput:
+        chosen = read_choice(directions, motion.directions, known_directions(animator, motion))
+        if rest_pose is None and rest == "mean pose":
+            rest_pose = ops.mean_pose(motion)
+        return io.NodeOutput(ops.select_directions(motion, chosen if action == "keep" else ~chosen, rest_pose))
+
+
+class LEOSaveMotion(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="LEOSaveMotion",
+            display_name="LEO Save Motion",
+            category=CATEGORY,
+            description="Writes a motion as a small .safetensors file to keep and to share.",
+            search_aliases=["export motion", "motion file", "share motion"],
+            is_output_node=True,
+            inputs=[
+                LeoMotion.Input("motion", tooltip="The motion to save."),
+                io.String.Input("filename_prefix", default="leo/motion", tooltip="Folder and name in ComfyUI's output folder; a number is added."),
+                io.String.Input("description", default="", multiline=True, optional=True,
+                                tooltip="A line about what is to be seen, kept in the file and shown when it is loaded."),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, motion, filename_prefix, description="") -> io.NodeOutput:
+        folder, name, counter, subfolder, _ = folder_paths.get_save_image_path(filename_prefix, folder_paths.get_output_directory())
+        file = f"{name}_{counter:05}_.safetensors"
+        ops.save_motion(os.path.join(folder, file), motion, description)
+        return io.NodeOutput(ui=ui.PreviewText(f"{os.path.join(subfolder, file)}: {summary(motion)}"))
+
+
+class LEOLoadMotion(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="LEOLoadMotion",
+            display_name="LEO Load Motion",
+            category=CATEGORY,
+            description="Reads a saved motion; it fits only the animator that it was made with.",
+            search_aliases=["import motion", "motion library", "motion preset", "open motion"],
+            has_intermediate_output=True,
+            inputs=[
+                io.Combo.Input("file", options=files.list_files("motion"),
+                               tooltip="Motion file from ComfyUI's models/leo folder, from its output folder, or of those that come with the pack."),
+            ],
+            outputs=[LeoMotion.Output("motion", tooltip="The saved motion.")],
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, file) -> float:
+        return os.path.getmtime(files.resolve_file(file))
+
+    @classmethod
+    def execute(cls, file) -> io.NodeOutput:
+        motion, description = ops.load_motion(files.resolve_file(file))
+        return io.NodeOutput(motion, ui=ui.PreviewText("\n".join(filter(None, [summary(motion), description]))))
+
+
+class LEOPlotMotion(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="LEOPlotMotion",
+            display_name="LEO Plot Motion",
+            category=CATEGORY,
+            description="Draws each direction of a motion over time, all at one scale.",
+            search_aliases=["motion curves", "graph", "chart", "visualize motion", "inspect motion"],
+            inputs=[
+                LeoMotion.Input("motion", tooltip="The motion to draw."),
+                io.Int.Input("width", default=960, min=200, max=4096, tooltip="Width of the picture in pixels."),
+                io.Int.Input("strip", default=48, min=16, max=512, tooltip="Height of each direction's strip in pixels."),
+                LeoMotion.Input("behind", optional=True, tooltip="Another motion to draw in grey behind it, such as the one before an edit."),
+            ],
+            outputs=[io.Image.Output("image", tooltip="The plot, one strip per direction from 0 at the top.")],
+        )
+
+    @classmethod
+    def execute(cls, motion, width, strip, behind=None) -> io.NodeOutput:
+        return io.NodeOutput(ops.plot(motion, behind, width, strip))
+
+
+def summary(motion: MotionSequence) -> str:
+    """One line for people: length, rate, animator."""
+    return f"{len(motion)} frames, {float(len(motion) / motion.fps):.2f} s at {float(motion.fps):g} fps, animator {motion.animator}"
+
+
+NODES: list[type[io.ComfyNode]] = [
+    LEOTransferMotion, LEOEditDirections, LEOBlendMotion, LEORetimeMotion, LEOTrimMotion, LEOSmoothMotion, LEOAmplifyMotion,
+    LEOSelectDirections, LEOSaveMotion, LEOLoadMotion, LEOPlotMotion,
+]
