@@ -176,15 +176,14 @@ def arrows(flow: FlowField, backdrop: torch.Tensor, every: int = 24) -> torch.Te
     return result
 
 
-def grid(flow: FlowField, size: int, cells: int = 24, picture: torch.Tensor | None = None) -> torch.Tensor:
+def grid(flow: FlowField, size: int, every: int = 24, picture: torch.Tensor | None = None) -> torch.Tensor:
     """How the finest scale bends space: a grid of lines on the source, warped like the source.
 
-    :param cells: squares of the grid along each axis.
+    :param every: pixels between lines.
     :param picture: source [1, H, W, 3] in 0..1 to draw the grid on; white by default.
     :return: [T, size, size, 3] in 0..1.
     """
-    along = torch.arange(size) * cells / size
-    line = (torch.minimum(along % 1, -along % 1) * size / cells < 0.75).float()
+    line = (torch.arange(size) % every < 1.5).float()
     lines = torch.maximum(line[None, :], line[:, None])
     paper = torch.ones(1, 3, size, size) if picture is None else resize(rearrange(picture[..., :3].float(), "b h w c -> b c h w"), size)
     ink = torch.tensor([0.1, 0.3, 0.6])[:, None, None]

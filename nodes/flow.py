@@ -1,0 +1,104 @@
+"""Flow as material: nodes that show LEO_FLOW and change it before it is decoded."""
+import torch
+from comfy_api.latest import io
+
+from ..leo_core import flow as ops
+from .motion import over_time, timing_inputs
+from .pictures import check_image
+from .types import LeoFlow
+
+CATEGORY = "LEO/flow"
+
+
+class LEOVisualizeFlow(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="LEOVisualizeFlow",
+            display_name="LEO Visualize Flow",
+            category=CATEGORY,
+            description="Shows where each pixel goes, as colours, arrows or a bent grid, and what is left to inpainting.",
+            search_aliases=["optical flow", "colour wheel", "arrows", "deformation grid", "occlusion mask", "preview flow"],
+            inputs=[
+                LeoFlow.Input("flow", tooltip="The flow to look at."),
+                io.Combo.Input("view", options=["colour", "arrows", "grid", "warped picture"], default="colour",
+                               tooltip="Colour wheel, arrows to where things go, a grid that bends with the picture, or the warped picture."),
+                io.Int.Input("size", default=512, min=64, max=4096, step=8, tooltip="Side of the result in pixels."),
+                io.Float.Input("full_colour", default=0.0, min=0.0, max=1.0, step=0.01, advanced=True,
+                               tooltip="Movement, as a part of the picture's width, that has full colour; 0 takes the largest of the clip."),
+                io.Int.Input("spacing", default=24, min=4, max=512, advanced=True, tooltip="Pixels between arrows and between grid lines."),
+                io.Image.Input("image", optional=True,
+                               tooltip="Picture under arrows and grid, or to warp: the source picture as LEO Encoder got it."),
+            ],
+            outputs=[
+                io.Image.Output("image", tooltip="One picture per frame of the flow."),
+                io.Mask.Output("inpainted", tooltip="1 where the pixel is left to inpainting, 0 where it is warped from the picture."),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, flow, view, size, full_colour, spacing, image=None) -> io.NodeOutput:
+        if image is not None:
+            check_image(image)
+            image = image[:1, ..., :3].expand(-1, -1, -1, 3)
+        if view == "colour":
+            picture = ops.colour(flow, size, 2 * full_colour)
+        elif view == "grid":
+            picture = ops.grid(flow, size, spacing, image)
+        else:
+            picture = cls.on_picture(flow, view, size, spacing, image)
+        return io.NodeOutput(picture, ops.inpainted(flow, size))
+
+    @classmethod
+    def on_picture(cls, flow, view, size, spacing, image) -> torch.Tensor:
+        if image is None:
+            if view == "warped picture":
+                raise ValueError("The view 'warped picture' needs a picture to warp. Connect the source picture to the image input.")
+            return ops.arrows(flow, torch.ones(1, size, size, 3), spacing)
+        square = ops.resize(image.movedim(-1, 1).float(), size).clamp(0, 1)
+        if view == "arrows":
+            return ops.arrows(flow, square.movedim(1, -1), spacing)
+        return ops.warp_picture(square, flow).movedim(1, -1)
+
+
+class LEOEditFlow(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="LEOEditFlow",
+            display_name="LEO Edit Flow",
+            category=CATEGORY,
+            description="Weakens, mixes, pushes or freezes flow maps before LEO Inpainting Decoder paints them.",
+            search_aliases=["freeze region", "flow strength", "blend flow", "hold still", "logo", "add flow", "warp field"],
+            inputs=[
+                LeoFlow.Input("flow", tooltip="The flow to edit."),
+                io.Float.Input("strength", default=1.0, min=-2.0, max=4.0, step=0.01,
+                               tooltip="Scales every displacement: 1 changes nothing, 0 leaves everything in its place."),
+                LeoFlow.Input("blend_with", optional=True, tooltip="Another flow of the same animator to mix in, of as many frames or of one."),
+                io.Float.Input("blend", default=0.5, min=0.0, max=1.0, step=0.01, tooltip="How much of the other flow, where one is connected."),
+                *timing_inputs("the blend"),
+                io.Image.Input("push", optional=True,
+                               tooltip="Your own movement as a picture, added last: red right, green down, darker than grey left and up."),
+                io.Float.Input("push_reach", default=0.1, min=-1.0, max=1.0, step=0.01,
+                               tooltip="How far full red or green in the push picture moves, as a part of the picture's width."),
+                io.Mask.Input("freeze", optional=True, tooltip="Region to hold still, such as hands or a logo; it wins over everything else."),
+                LeoFlow.Input("still", optional=True,
+                              tooltip="How the frozen region looks at rest: the flow of the source's own pose; the untouched picture without it."),
+            ],
+            outputs=[LeoFlow.Output("flow", tooltip="The edited flow, for LEO Inpainting Decoder.")],
+        )
+
+    @classmethod
+    def execute(cls, flow, strength, blend, timing, curve, push_reach,
+                blend_with=None, push=None, freeze=None, still=None) -> io.NodeOutput:
+        flow = ops.scale_strength(flow, strength)
+        if blend_with is not None:
+            flow = ops.blend_flows(flow, blend_with, over_time(timing, curve, blend, max(len(flow), len(blend_with))))
+        if push is not None:
+            flow = ops.add_displacement(flow, ops.displacement_from_picture(push, push_reach))
+        if freeze is not None:
+            flow = ops.freeze(flow, freeze, still)
+        return io.NodeOutput(flow)
+
+
+NODES: list[type[io.ComfyNode]] = [LEOVisualizeFlow, LEOEditFlow]
