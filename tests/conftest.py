@@ -1,0 +1,99 @@
+"""Where the tests find things.
+
+`leo_core` is imported from the repository. The nodes are imported as `leo_pack.nodes.<file>`, and run in-process on
+ComfyUI's own modules, in CPU mode, with input, output and temp folders of their own (fixture `comfy_folders`).
+"""
+import importlib
+import importlib.machinery
+import importlib.util
+import sys
+import types
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+COMFYUI = ROOT / ".dev" / "ComfyUI"
+PACK = "leo_pack"
+
+
+class OneLeoCore:
+    """`leo_pack.leo_core` is `leo_core`: imported twice, a MotionSequence of a test would be none of the nodes'."""
+
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name == f"{PACK}.leo_core" or name.startswith(f"{PACK}.leo_core."):
+            return importlib.machinery.ModuleSpec(name, OneLeoCore())
+        return None
+
+    def create_module(self, spec):
+        module = importlib.import_module(spec.name.removeprefix(f"{PACK}."))
+        self.spec = module.__spec__
+        return module
+
+    def exec_module(self, module):
+        module.__spec__ = self.spec  # the import system has just overwritten it
+
+
+def order_paths() -> None:
+    """ComfyUI first, the repository last: both have something called `nodes`, and ComfyUI imports its own by that name."""
+    for path in (str(ROOT), ""):
+        while path in sys.path:
+            sys.path.remove(path)
+    sys.path.insert(0, str(COMFYUI))
+    sys.path.append(str(ROOT))
+
+
+def name_pack() -> None:
+    """The repository as a package, because ComfyUI loads it as one too, under a name that is no folder's."""
+    pack = types.ModuleType(PACK)
+    pack.__path__ = [str(ROOT)]
+    sys.modules[PACK] = pack
+    sys.meta_path.insert(0, OneLeoCore)
+
+
+order_paths()
+name_pack()
+if COMFYUI.exists():
+    from comfy.cli_args import args
+
+    args.cpu = True  # before anything imports comfy.model_management, which reads it once
+
+
+def pytest_addoption(parser):
+    parser.addoption("--media", type=Path, help="folder with clips/ and stills/ of real people; tests on them run only when it is given")
+    parser.addoption("--full", action="store_true", help="full counts in tests that otherwise take a sample")
+
+
+def pytest_configure(config):
+    media = config.getoption("--media")
+    if media and not media.is_dir():
+        raise pytest.UsageError(f"--media {media}: no such folder")
+
+
+def pytest_collection_modifyitems(config, items):
+    """Tests on real media are left out, not skipped, where there is none: a clone without it is complete."""
+    if not config.getoption("--media"):
+        items[:] = [item for item in items if "media" not in item.fixturenames]
+
+
+@pytest.fixture(scope="session")
+def media(pytestconfig) -> Path:
+    """The folder of real test media; a test that names this fixture exists only with --media."""
+    return pytestconfig.getoption("--media").resolve()
+
+
+@pytest.fixture(scope="session")
+def full(pytestconfig) -> bool:
+    return pytestconfig.getoption("--full")
+
+
+@pytest.fixture
+def comfy_folders(tmp_path, monkeypatch) -> Path:
+    """Empty input/, output/ and temp/ for nodes called in-process; returns their parent."""
+    import folder_paths
+
+    for kind in ("input", "output", "temp"):
+        (tmp_path / kind).mkdir()
+        monkeypatch.setattr(folder_paths, f"{kind}_directory", str(tmp_path / kind))
+    return tmp_path
