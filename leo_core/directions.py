@@ -55,18 +55,22 @@ def deviations(count: int, known: dict[int, Direction]) -> torch.Tensor:
     """
     units = torch.ones(count)
     for index, direction in known.items():
-        units[index] = (direction.high - direction.low) / 4
+        units[index] = _deviation(direction)
     return units
 
 
 def describe(count: int, known: dict[int, Direction]) -> list[dict]:
     """Every direction as plain values for a user interface: index, name ("" where unknown), and its range in deviations."""
-    units = deviations(count, known).tolist()
-    return [
-        {"index": i, "name": known[i].name, "low": known[i].low / units[i], "high": known[i].high / units[i]}
-        if i in known else {"index": i, "name": "", "low": -2.0, "high": 2.0}
-        for i in range(count)
-    ]
+    rows = []
+    for i in range(count):
+        unit = _deviation(known[i]) if i in known else 1.0
+        name, low, high = (known[i].name, known[i].low, known[i].high) if i in known else ("", -2.0, 2.0)
+        rows.append({"index": i, "name": name, "low": low / unit, "high": high / unit})
+    return rows
+
+
+def _deviation(direction: Direction) -> float:
+    return (direction.high - direction.low) / 4
 
 
 def _items(text: str) -> list[str]:

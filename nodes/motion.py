@@ -5,8 +5,11 @@ from fractions import Fraction
 import folder_paths
 import numpy as np
 import torch
-from comfy_api.input import CurveInput
 from comfy_api.latest import io, ui
+
+# isort: split
+# after comfy_api.latest, which it imports in a circle
+from comfy_api.input import CurveInput
 
 from ..leo_core import motion as ops
 from ..leo_core.animator import Appearance
