@@ -2,7 +2,6 @@
 
 import argparse
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +14,7 @@ from leo_core.training.humans.render import background
 
 @pytest.fixture(scope="module")
 def library(request):
-    return HumanLibrary(Path(request.config.getoption("--humans")))
+    return HumanLibrary(request.config.getoption("--humans"))
 
 
 def psnr(a, b):
@@ -122,7 +121,7 @@ def test_heads_are_framed_and_whole(library):
 def test_render_humans_resumes_and_its_manifest_names_every_clip(library, request, tmp_path):
     parser = argparse.ArgumentParser()
     add_commands(parser.add_subparsers())
-    command = ["render-humans", "--assets", request.config.getoption("--humans"), "--out", str(tmp_path), "--identities", "2",
+    command = ["render-humans", "--assets", str(request.config.getoption("--humans")), "--out", str(tmp_path), "--identities", "2",
                "--clips-per-identity", "1", "--size", "32", "--frames", "2"]
     arguments = parser.parse_args(command)
     arguments.run(arguments)
