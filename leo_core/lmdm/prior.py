@@ -191,7 +191,7 @@ class MotionPrior:
         result = torch.empty(frames, config.directions)
         windows = window_lengths(frames, min(len(history), config.context), config.length, config.context)
         steps = len(sampling_times(sampling.steps, config.noise_steps)) - 1
-        control = DriftControl(history, self.scale.scale, self.fps)
+        control = DriftControl(history, float(self.fps))
         shared, done = history[-config.context :], 0
         for index in range(len(windows)):
             window = self._window(shared, config.length - len(shared), shared[:0])

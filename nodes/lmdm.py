@@ -1,0 +1,309 @@
+"""Motion out of nothing: load or train a motion prior, sample, join and loop with it."""
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import comfy.model_management as mm
+import comfy.model_patcher
+import comfy.ops
+import torch
+from comfy_api.latest import io, ui
+
+from ..leo_core.identity import require_same_animator
+from ..leo_core.lmdm.prior import MotionPrior, Sampling, load_prior, require_frames, save_prior
+from ..leo_core.motion import MotionSequence, change_rate, concatenate, plot, trim
+from ..leo_core.training.prior import PriorTrainer, PriorTraining, fit_config
+from . import files
+from .runtime import Progress
+from .types import LeoLMDM, LeoMotion
+
+SAMPLERS = ["dpmpp_2m", "ddim", "ddpm"]
+LONGEST = 1_000_000
+
+
+class MotionPriorHandle:
+    """What a LEO_LMDM socket carries: a motion prior whose denoiser is under ComfyUI's model manager."""
+
+    def __init__(self, prior: MotionPrior):
+        self.prior = prior
+        self.device = mm.get_torch_device()
+        mm.archive_model_dtypes(prior.unet)
+        self.patcher = comfy.model_patcher.CoreModelPatcher(prior.unet, load_device=self.device, offload_device=mm.unet_offload_device())
+
+    @classmethod
+    def load(cls, path: str) -> "MotionPriorHandle":
+        """:raises ValueError: the file is no motion prior."""
+        return cls(load_prior(path, comfy.ops.manual_cast, mm.unet_offload_device()))
+
+    def ready(self) -> torch.device:
+        """Bring the denoiser to its device, which is returned."""
+        window = self.prior.config.length * sum(self.prior.config.channels) * 4
+        mm.load_models_gpu([self.patcher], memory_required=64 * window)
+        return self.device
+
+    def check(self, what: str, motion: MotionSequence) -> None:
+        """Refuse a motion of another animator."""
+        require_same_animator(what, motion.animator, "motion prior", self.prior.animator)
+
+    def motion(self, codes: torch.Tensor) -> MotionSequence:
+        return MotionSequence(codes, self.prior.fps, self.prior.animator)
+
+
+class WindowProgress:
+    """Progress of sampling: checks for an interrupt at every step and shows the emerging codes.
+
+    :param steps_before: steps of earlier calls on the same bar.
+    """
+
+    def __init__(self, handle: MotionPriorHandle, calls: int = 1):
+        self._handle, self._calls, self._call = handle, calls, 0
+        self._bar = Progress(1)
+
+    def __call__(self, done: int, total: int, estimate) -> None:
+        mm.throw_exception_if_processing_interrupted()
+        self._bar.total = self._calls * total
+        self._bar.update(self._call * total + done, lambda: plot(self._handle.motion(estimate()), width=512, strip=16)[0])
+
+    def next_call(self) -> None:
+        self._call += 1
+
+
+def sampling_inputs(steps: int = 50) -> list[io.Input]:
+    return [
+        io.Int.Input("seed", default=0, min=0, max=2**64 - 1, control_after_generate=True, tooltip="The same seed gives the same motion on every device."),
+        io.Int.Input("steps", default=steps, min=1, max=1000, tooltip="Denoising steps per window of motion; 20 to 50 are enough."),
+        io.Combo.Input("sampler", options=SAMPLERS, default="dpmpp_2m",
+                       tooltip="dpmpp_2m needs the fewest steps, ddim follows eta, ddpm draws fresh noise at every step."),
+        io.Float.Input("eta", default=0.0, min=0.0, max=1.0, step=0.01, tooltip="Fresh noise in ddim: 0 is deterministic, 1 is as ddpm; the others ignore it.",
+                       advanced=True),
+    ]
+
+
+def pose_code(pose: MotionSequence) -> torch.Tensor:
+    """The [1, D] code of a pose.
+
+    :raises ValueError: more than one frame.
+    """
+    if len(pose) != 1:
+        raise ValueError(f"A start pose is a motion of one frame, got {len(pose)} frames. Cut one frame with LEO Trim Motion, or use the pose of LEO Encoder.")
+    return pose.codes
+
+
+class LEOLoadMotionPrior(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="LEOLoadMotionPrior",
+            display_name="LEO Load Motion Prior",
+            category="LEO/load",
+            description="Loads a motion prior: what the motion of people looks like in the codes of one animator.",
+            search_aliases=["LMDM", "motion diffusion model", "motion model", "load model"],
+            inputs=[
+                io.Combo.Input("prior", options=files.list_files("motion_prior"),
+                               tooltip="Prior from ComfyUI's models/leo folder, of those that come with the pack, or one that LEO Train Motion Prior saved."),
+            ],
+            outputs=[LeoLMDM.Output("prior", tooltip="The motion prior; it fits only the animator that it was trained for.")],
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, prior) -> float:
+        return Path(files.resolve_file(prior)).stat().st_mtime
+
+    @classmethod
+    def execute(cls, prior: str) -> io.NodeOutput:
+        return io.NodeOutput(MotionPriorHandle.load(files.resolve_file(prior)))
+
+
+class LEOLMDMSampler(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="LEOLMDMSampler",
+            display_name="LEO LMDM Sampler",
+            category="LEO/core",
+            description="Makes motion of any length without a driving video, from a start pose or from nothing; or varies and continues a given motion.",
+            search_aliases=["motion diffusion", "generate motion", "text free animation", "latent motion", "animate image", "endless video"],
+            inputs=[
+                LeoLMDM.Input("prior", tooltip="The motion prior of the animator that will render the motion."),
+                LeoMotion.Input("start_pose", optional=True,
+                                tooltip="The pose to begin with, exactly, as LEO Encoder reads it from a picture; without it one is drawn."),
+                io.Int.Input("frames", default=128, min=1, max=LONGEST, tooltip="Length of the motion in frames, the start pose included; any number."),
+                *sampling_inputs(),
+                LeoMotion.Input("motion", optional=True,
+                                tooltip="A motion to vary instead of making a new one; frames beyond its end are made so that it goes on."),
+                io.Float.Input("variation", default=0.3, min=0.0, max=1.0, step=0.01,
+                               tooltip="How far the connected motion is changed: 0 keeps it exactly, 1 keeps only its start."),
+            ],
+            outputs=[LeoMotion.Output("motion", tooltip="The motion, at the frame rate of the prior.")],
+        )
+
+    @classmethod
+    def execute(cls, prior: MotionPriorHandle, frames, seed, steps, sampler, eta, variation=0.3, start_pose=None, motion=None) -> io.NodeOutput:
+        model, start = prior.prior, None
+        require_frames(frames)
+        if start_pose is not None:
+            prior.check("start pose", start_pose)
+            start = pose_code(start_pose)
+        sampling = Sampling(seed, steps, sampler, eta)
+        if motion is None:
+            return io.NodeOutput(prior.motion(model.sample(frames, sampling, start, prior.ready(), WindowProgress(prior))))
+
+        prior.check("motion", motion)
+        given = change_rate(motion, model.fps)
+        given = trim(given, 0, min(frames, len(given))).codes
+        beyond = frames - len(given)
+        progress = WindowProgress(prior, calls=1 if beyond == 0 else 2)
+        device = prior.ready()
+        varied = model.vary(given, variation, sampling, start, device, progress)
+        progress.next_call()
+        return io.NodeOutput(prior.motion(torch.cat([varied, model.extend(varied, beyond, sampling, device, progress)])))
+
+
+def check_rate(prior: MotionPriorHandle, motion: MotionSequence) -> None:
+    if motion.fps != prior.prior.fps:
+        raise ValueError(
+            f"The motion has {motion.fps} fps, but the motion prior makes {prior.prior.fps} fps. Bring the motion to {prior.prior.fps} fps with LEO Retime Motion."
+        )
+
+
+class LEOJoinMotion(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="LEOJoinMotion",
+            display_name="LEO Join Motion",
+            category="LEO/motion",
+            description="Puts motions one after the other, with generated motion between them so that no joint shows.",
+            search_aliases=["concatenate motion", "transition", "append", "merge clips", "in-between"],
+            inputs=[
+                io.Autogrow.Input("motions", tooltip="The motions to join, in this order.",
+                                  template=io.Autogrow.TemplatePrefix(LeoMotion.Input("motion", tooltip="A motion to join to the one before."), prefix="motion", min=2, max=50)),
+                io.Int.Input("transition_frames", default=24, min=0, max=LONGEST,
+                             tooltip="Frames to make between each motion and the next; 0 puts them together as they are."),
+                LeoLMDM.Input("prior", optional=True, tooltip="The motion prior that makes the transitions; not needed for 0 frames."),
+                *sampling_inputs(),
+            ],
+            outputs=[LeoMotion.Output("motion", tooltip="All motions and the transitions between them.")],
+        )
+
+    @classmethod
+    def execute(cls, motions, transition_frames, seed, steps, sampler, eta, prior: MotionPriorHandle | None = None) -> io.NodeOutput:
+        parts = [motion for motion in motions.values() if motion is not None]
+        joined = concatenate(parts)
+        if transition_frames == 0 or len(parts) == 1:
+            return io.NodeOutput(joined)
+        if prior is None:
+            raise ValueError("Transitions are made by a motion prior, and none is connected. Connect LEO Load Motion Prior, or set the transition to 0 frames.")
+        prior.check("motion", joined)
+        check_rate(prior, joined)
+        progress = WindowProgress(prior, calls=len(parts) - 1)
+        device = prior.ready()
+        codes = [parts[0].codes]
+        for index, (before, after) in enumerate(zip(parts[:-1], parts[1:], strict=True)):
+            sampling = Sampling(seed + index, steps, sampler, eta)
+            codes += [prior.prior.transition(before.codes, transition_frames, after.codes, sampling, device, progress), after.codes]
+            progress.next_call()
+        return io.NodeOutput(replace(joined, codes=torch.cat(codes)))
+
+
+class LEOLoopMotion(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="LEOLoopMotion",
+            display_name="LEO Loop Motion",
+            category="LEO/motion",
+            description="Adds generated motion at the end that leads back to the beginning, so that the video can play in an endless loop.",
+            search_aliases=["seamless loop", "endless", "cycle", "gif"],
+            inputs=[
+                LeoLMDM.Input("prior", tooltip="The motion prior that makes the way back."),
+                LeoMotion.Input("motion", tooltip="The motion to close into a loop."),
+                io.Int.Input("transition_frames", default=24, min=1, max=LONGEST, tooltip="Frames of the way back from the last pose to the first."),
+                *sampling_inputs(),
+            ],
+            outputs=[LeoMotion.Output("motion", tooltip="The motion and the way back; after its last frame the first follows without a seam.")],
+        )
+
+    @classmethod
+    def execute(cls, prior: MotionPriorHandle, motion, transition_frames, seed, steps, sampler, eta) -> io.NodeOutput:
+        prior.check("motion", motion)
+        check_rate(prior, motion)
+        sampling = Sampling(seed, steps, sampler, eta)
+        back = prior.prior.transition(motion.codes, transition_frames, motion.codes, sampling, prior.ready(), WindowProgress(prior))
+        return io.NodeOutput(replace(motion, codes=torch.cat([motion.codes, back])))
+
+
+class LEOTrainMotionPrior(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="LEOTrainMotionPrior",
+            display_name="LEO Train Motion Prior",
+            category="LEO/train",
+            description="Learns how the people of your own clips move, in minutes, and saves that as a motion prior.",
+            search_aliases=["train LMDM", "fine-tune motion", "motion style", "personalize", "learn motion"],
+            is_output_node=True,
+            inputs=[
+                io.Autogrow.Input("motions", tooltip="Motions of your clips from LEO Motion Encoder, all of one animator.",
+                                  template=io.Autogrow.TemplatePrefix(LeoMotion.Input("motion", tooltip="A motion to learn from; longer is better."), prefix="motion", min=1, max=100)),
+                io.String.Input("name", default="my motion prior", tooltip="File name in ComfyUI's output/leo folder; a number is added when it is taken."),
+                io.Int.Input("steps", default=1500, min=1, max=1_000_000, tooltip="Training steps; more follow the clips more closely and take longer."),
+                io.Int.Input("batch", default=32, min=1, max=4096, tooltip="Windows of motion per step.", advanced=True),
+                io.Int.Input("window", default=64, min=16, max=512, tooltip="Frames the prior sees at once; shortened when no clip is that long.", advanced=True),
+                io.Float.Input("rate", default=1e-3, min=1e-6, max=0.1, step=1e-5, round=False, tooltip="Peak learning rate.", advanced=True),
+                io.Int.Input("seed", default=0, min=0, max=2**64 - 1, tooltip="The same seed, motions and settings give the same prior."),
+            ],
+            outputs=[LeoLMDM.Output("prior", tooltip="The trained prior, ready to sample from; also saved, and listed by LEO Load Motion Prior.")],
+        )
+
+    @classmethod
+    def execute(cls, motions, name, steps, batch, window, rate, seed) -> io.NodeOutput:
+        given = [motion for motion in motions.values() if motion is not None]
+        path = free_path(name)
+        config = fit_config(given, window)
+        options = PriorTraining(steps=steps, batch=batch, rate=rate, seed=seed)
+        losses: list[float] = []
+        progress = Progress(steps)
+
+        def on_step(step: int, total: int, loss: float) -> None:
+            mm.throw_exception_if_processing_interrupted()
+            losses.append(loss)
+            progress.update(step, lambda: loss_curve(losses))
+
+        # Nodes run in inference mode, where nothing can be trained.
+        with torch.inference_mode(False), torch.enable_grad():
+            trained = PriorTrainer(given, config, options, device=mm.get_torch_device()).train(on_step)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_prior(path, trained)
+        told = f"{path.name}: loss {losses[0]:.3f} -> {sum(losses[-20:]) / len(losses[-20:]):.3f}, windows of {config.length} frames at {config.fps} fps"
+        return io.NodeOutput(MotionPriorHandle.load(str(path)), ui=ui.PreviewText(told))
+
+
+def free_path(name: str) -> Path:
+    """Where to save a prior of that name in output/leo: numbered when the name is taken.
+
+    :raises ValueError: not a plain file name.
+    """
+    if not re.fullmatch(r"\w[\w .()-]{0,99}", name):
+        raise ValueError(f"'{name}' is no file name. Use letters, digits, spaces, dots, brackets, '-' and '_', at most 100, and begin with a letter or digit.")
+    folder = Path(files.output_folder())
+    path, number = folder / f"{name}.safetensors", 2
+    while path.exists():
+        path, number = folder / f"{name} {number}.safetensors", number + 1
+    return path
+
+
+def loss_curve(losses: list[float], width: int = 512, height: int = 192) -> torch.Tensor:
+    """[height, width, 3] picture of the loss so far, 0 at the bottom and the first loss at the top."""
+    bins = torch.linspace(0, len(losses), width + 1).long()
+    sums = torch.cat([torch.zeros(1), torch.tensor(losses).cumsum(0)])
+    high = torch.maximum(bins[1:], bins[:-1] + 1).clamp(max=len(losses))
+    low = (high - torch.maximum(high - bins[:-1], torch.tensor(1))).clamp(min=0)
+    level = (sums[high] - sums[low]) / (high - low) / max(losses[0], 1e-9)
+    row = ((1 - level.clamp(0, 1)) * (height - 1)).long()
+    picture = torch.full((height, width, 3), 0.98)
+    picture[(torch.arange(height).unsqueeze(1) >= row)] = torch.tensor([0.55, 0.7, 0.9])
+    return picture
+
+
+NODES: list[type[io.ComfyNode]] = [LEOLoadMotionPrior, LEOLMDMSampler, LEOJoinMotion, LEOLoopMotion, LEOTrainMotionPrior]
