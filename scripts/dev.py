@@ -1,2 +1,84 @@
+"""Development commands. Everything they make lies under the ignored folder .dev/ (Linux or macOS, Python 3.10 or later).
+
+python3 scripts/dev.py demo            run the demo workflow in a real ComfyUI, headless; --ui opens it in the browser instead
+python3 scripts/dev.py test [...]      run all tests; further arguments go to pytest
+python3 scripts/dev.py serve [...]     ComfyUI with this pack in the foreground; further arguments go to ComfyUI
+python3 scripts/dev.py setup           only build the environment that the others use
+python3 scripts/dev.py author FILE     write workflows/*.json with the real frontend from a description (see author_workflows.py)
+"""
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+import webbrowser
+
 import environment
-environment.setup()
+from comfy_server import ComfyServer, ExecutionError
+
+DEMO = "LEO - Animate a person from a driving video"
+DEMO_PROMPT = environment.ROOT / "scripts" / "demo_prompt.json"
+SERVED = environment.DEV / "comfyui_files"
+
+
+def test(arguments: list[str]) -> int:
+    environment.setup()
+    environment.chromium()
+    command = [str(environment.PYTHON), "-m", "pytest", *arguments]
+    return subprocess.run(command, cwd=environment.ROOT).returncode
+
+
+def serve(arguments: list[str], message: str = "") -> int:
+    environment.setup()
+    accelerated = subprocess.run([str(environment.PYTHON), "-c", "import sys, torch; sys.exit(not torch.accelerator.is_available())"])
+    cpu = () if accelerated.returncode == 0 else ("--cpu",)
+    with ComfyServer(SERVED, port=8188, arguments=(*cpu, *arguments)) as server:
+        environment.say(f"ComfyUI on {server.url}{message} (Ctrl+C ends it; its files: {SERVED})")
+        webbrowser.open(server.url)
+        try:
+            return server.process.wait()
+        except KeyboardInterrupt:
+            return 0
+
+
+def demo(arguments: list[str]) -> int:
+    options = argparse.ArgumentParser(prog="dev.py demo")
+    options.add_argument("--ui", action="store_true", help="open the browser interface instead of running the workflow")
+    if options.parse_args(arguments).ui:
+        return serve([], f": Workflow > Browse Templates > leo > {DEMO}")
+    environment.setup()
+    with ComfyServer(SERVED) as server:
+        environment.say(f"running: {DEMO}")
+        start = time.monotonic()
+        history = server.run(json.loads(DEMO_PROMPT.read_text()), timeout=3600)
+        for path in server.files(history):
+            environment.say(f"{path.suffix[1:]} after {time.monotonic() - start:.0f} s: {os.path.relpath(path)}")
+    return 0
+
+
+def author(arguments: list[str]) -> int:
+    environment.setup()
+    environment.chromium()
+    script = environment.ROOT / "scripts" / "author_workflows.py"
+    return subprocess.run([str(environment.PYTHON), str(script), *arguments]).returncode
+
+
+def main() -> int:
+    commands = {"demo": demo, "test": test, "serve": serve, "author": author}
+    name, *arguments = sys.argv[1:] or ["--help"]
+    if name == "setup" and not arguments:
+        environment.setup()
+        return 0
+    if name not in commands:
+        print(__doc__, end="")
+        return 0 if name in ("-h", "--help") else 2
+    try:
+        return commands[name](arguments)
+    except (ExecutionError, subprocess.CalledProcessError) as error:
+        print(f"[leo] {error}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

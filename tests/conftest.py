@@ -3,6 +3,7 @@
 `leo_core` is imported from the repository. The nodes are imported as `leo_pack.nodes.<file>`, and run in-process on
 ComfyUI's own modules, in CPU mode, with input, output and temp folders of their own (fixture `comfy_folders`).
 """
+import asyncio
 import importlib
 import importlib.machinery
 import importlib.util
@@ -54,6 +55,7 @@ def name_pack() -> None:
 
 order_paths()
 name_pack()
+sys.path.append(str(ROOT / "scripts"))
 if COMFYUI.exists():
     from comfy.cli_args import args
 
@@ -89,12 +91,40 @@ def full(pytestconfig) -> bool:
     return pytestconfig.getoption("--full")
 
 
+@pytest.fixture(scope="session")
+def server(tmp_path_factory):
+    """A real ComfyUI with this pack and with empty folders, started once for all tests that name it."""
+    from comfy_server import ComfyServer
+
+    with ComfyServer(tmp_path_factory.mktemp("comfyui")) as running:
+        yield running
+
+
 @pytest.fixture
 def comfy_folders(tmp_path, monkeypatch) -> Path:
-    """Empty input/, output/ and temp/ for nodes called in-process; returns their parent."""
+    """Empty input/, output/, temp/ and models/ for nodes called in-process; returns their parent."""
     import folder_paths
 
     for kind in ("input", "output", "temp"):
         (tmp_path / kind).mkdir()
         monkeypatch.setattr(folder_paths, f"{kind}_directory", str(tmp_path / kind))
+    monkeypatch.setattr(folder_paths, "models_dir", str(tmp_path / "models"))
     return tmp_path
+
+
+@pytest.fixture
+def pack(comfy_folders, monkeypatch) -> dict:
+    """The pack's node classes by id, registered as ComfyUI does it, with `comfy_folders` as ComfyUI's folders."""
+    import folder_paths
+    from leo_pack.nodes import comfy_entrypoint
+
+    monkeypatch.delitem(folder_paths.folder_names_and_paths, "leo", raising=False)
+
+    async def load() -> dict:
+        extension = await comfy_entrypoint()
+        await extension.on_load()
+        return {node.GET_SCHEMA().node_id: node for node in await extension.get_node_list()}
+
+    yield asyncio.run(load())
+    folder_paths.folder_names_and_paths.pop("leo", None)
+    folder_paths.filename_list_cache.pop("leo", None)
