@@ -6,6 +6,7 @@ import sys
 # Each offers add_commands(subparsers). Some need packages that only training needs.
 MODULES = (
     "checkpoints",
+    "directions",
     "training.animator",
     "training.humans.commands",
     "training.prior",
