@@ -10,7 +10,6 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 from kornia.filters import gaussian_blur2d, get_gaussian_kernel1d
-from kornia.geometry.transform import resize
 
 Border = Literal["edge", "reflect", "black"]
 Missing = Literal["hold", "interpolate", "pass through"]
@@ -145,8 +144,7 @@ def scaled(picture: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     if tuple(picture.shape[:2]) == size:
         return picture
     planes = picture.movedim(-1, 0)[None].float()
-    shrinks = size[0] < planes.shape[2] or size[1] < planes.shape[3]
-    result = resize(planes, size, interpolation="bicubic", align_corners=False, antialias=shrinks)
+    result = F.interpolate(planes, size, mode="bicubic", align_corners=False, antialias=True)
     return result[0].clamp(0, 1).movedim(0, -1)
 
 

@@ -1,0 +1,133 @@
+"""Frames at the photo's own resolution: the animator's finest flow moves the original pixels, and the decoder's are
+taken only where it had to inpaint. All of this is our choice; the paper shows the decoder's picture as it is.
+"""
+import torch
+import torch.nn.functional as F
+from kornia.filters import gaussian_blur2d
+from kornia.geometry.transform import remap
+
+# The contrast (0..1, over the three colours) that counts as an edge when the flow is upsampled.
+_EDGE = 0.3
+# The decoder's colours are matched to the warped photo's over this share of the picture.
+_MATCH = 1 / 24
+
+
+class FullResolution:
+    """Warps one photo by the flows of its animation.
+
+    The networks' idea of "not moved" is a little off (LIA samples half a pixel beside the grid, and no network
+    reconstructs its source perfectly). The flow of the source's own pose tells how far: with it, the photo in its own
+    pose comes back as it is.
+
+    :param original: what the encoder saw, at its own resolution: [H, W, 3] in 0..1, on the device to work on.
+    :param align_corners: as in FlowField.
+    :param rest: displacement [1, 2, S, S] and mask [1, 1, S, S] of the source's own pose.
+    """
+
+    def __init__(self, original: torch.Tensor, align_corners: bool, rest: tuple[torch.Tensor, torch.Tensor]):
+        self.original = original.movedim(-1, 0)[None].float()
+        self.align_corners = align_corners
+        displacement, mask = (part.to(self.original) for part in rest)
+        self._rest = torch.cat([self._shift(displacement), mask], 1)
+
+    def _shift(self, displacement: torch.Tensor) -> torch.Tensor:
+        """The animator's displacement as how far each cell's centre looks away, in shares of the picture."""
+        size = displacement.shape[-1]
+        cells = torch.arange(size, device=displacement.device, dtype=torch.float32)
+        grid = 2 * cells / (size - 1) - 1
+        seen = torch.stack([grid + displacement[0, 0], grid[:, None] + displacement[0, 1]])[None]
+        if self.align_corners:
+            seen = seen * (size - 1) / size
+        centres = (cells + 0.5) / size
+        here = torch.stack(torch.meshgrid(centres, centres, indexing="xy"))
+        return (seen + 1) / 2 - here
+
+    def __call__(self, decoded: torch.Tensor, displacement: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """One frame.
+
+        :param decoded: the decoder's picture [S, S, 3] in 0..1.
+        :param displacement: finest displacement [1, 2, S, S].
+        :param mask: finest mask [1, 1, S, S], 1 keeps the warped photo.
+        :return: [H, W, 3] in 0..1.
+        """
+        decoded = decoded.movedim(-1, 0)[None].to(self.original)
+        shift = self._shift(displacement.to(self.original))
+        unmoved = self._look_up(self._rest, shift - self._rest[:, :2])
+        shift = shift - unmoved[:, :2]
+        # What is inpainted in the source's own pose too was not uncovered by the movement.
+        keep = (mask.to(self.original) + 1 - unmoved[:, 2:]).clamp(0, 1)
+
+        size = self.original.shape[-2:]
+        guide = self._look_up(self.original, F.interpolate(shift, size, mode="bilinear", align_corners=False))
+        cells = shift.shape[-1]
+        moved = upsample_along_edges(torch.cat([shift * cells, keep], 1), guide)
+        shift, keep = moved[:, :2] / cells, moved[:, 2:]
+        warped = self._look_up(self.original, shift, "bicubic").clamp(0, 1)
+        keep = keep * self._inside(shift)
+        painted = self._painted(decoded, warped, keep)
+        return torch.lerp(painted, warped, keep)[0].movedim(0, -1)
+
+    @staticmethod
+    def _positions(shift: torch.Tensor) -> torch.Tensor:
+        """Where each pixel looks, [1, 2, h, w] in -1..1 from border to border."""
+        height, width = shift.shape[-2:]
+        x = (torch.arange(width, device=shift.device) + 0.5) / width
+        y = (torch.arange(height, device=shift.device) + 0.5) / height
+        return 2 * (shift + torch.stack(torch.meshgrid(x, y, indexing="xy"))) - 1
+
+    def _look_up(self, picture: torch.Tensor, shift: torch.Tensor, mode: str = "bilinear") -> torch.Tensor:
+        x, y = self._positions(shift).unbind(1)
+        return remap(picture, x, y, mode, "border", align_corners=False, normalized_coordinates=True)
+
+    def _inside(self, shift: torch.Tensor) -> torch.Tensor:
+        """1 where the photo has the pixel looked for, falling to 0 over a hundredth of its side beyond the border."""
+        beyond = (self._positions(shift).abs() - 1).amax(1, keepdim=True)
+        return (1 - beyond * 50).clamp(0, 1)
+
+    @staticmethod
+    def _painted(decoded: torch.Tensor, warped: torch.Tensor, keep: torch.Tensor) -> torch.Tensor:
+        """The decoder's picture at full size, its colours shifted to those of the warped photo around it."""
+        size = decoded.shape[-1]
+        small = F.interpolate(torch.cat([warped, keep], 1), (size, size), mode="bilinear", align_corners=False, antialias=True)
+        known = small[:, 3:]
+        reach = size * _MATCH
+        kernel = 2 * round(2 * reach) + 1
+        blurred = gaussian_blur2d(torch.cat([(small[:, :3] - decoded) * known, known], 1), (kernel, kernel), (reach, reach))
+        matched = decoded + blurred[:, :3] / (blurred[:, 3:] + 0.05)
+        return F.interpolate(matched, warped.shape[-2:], mode="bicubic", align_corners=False).clamp(0, 1)
+
+
+def upsample_along_edges(values: torch.Tensor, guide: torch.Tensor) -> torch.Tensor:
+    """Bring values [1, C, h, w] to the size of a guide [1, 3, H, W], their jumps along its edges.
+
+    Joint bilateral upsampling (Kopf et al., 2007) over the four nearest cells. Its range term acts as far as the cells
+    differ, so that a smooth field is interpolated linearly and texture does not bend it.
+
+    :param values: in units in which a difference of 1 is a jump.
+    """
+    small = F.interpolate(guide, values.shape[-2:], mode="bilinear", align_corners=False, antialias=True)
+    rows, columns = (_nearest_cells(*sides, guide.device) for sides in zip(guide.shape[-2:], values.shape[-2:], strict=True))
+    corners = [
+        (cell_row, cell_column, share_row[:, None] * share_column)
+        for cell_row, share_row in rows
+        for cell_column, share_column in columns
+    ]
+    pooled = F.pad(values, (0, 1, 0, 1), mode="replicate")
+    jump = F.max_pool2d(pooled, 2, 1) + F.max_pool2d(-pooled, 2, 1)
+    first_row, first_column = rows[0][0], columns[0][0]
+    jump = jump.amax(1, keepdim=True).clamp(max=1)[:, :, first_row][..., first_column]
+    total = upsampled = 0
+    for row, column, share in corners:
+        unlike = (guide - small[:, :, row][..., column]).square().sum(1, keepdim=True)
+        weight = share * (torch.exp(-jump * unlike / (2 * _EDGE**2)) + 1e-6)
+        total = total + weight
+        upsampled = upsampled + weight * values[:, :, row][..., column]
+    return upsampled / total
+
+
+def _nearest_cells(count: int, cells: int, device: torch.device) -> tuple[tuple[torch.Tensor, torch.Tensor], ...]:
+    """For each of ``count`` pixels along a side the cell before it and the one after, each with its linear share."""
+    place = ((torch.arange(count, device=device) + 0.5) * cells / count - 0.5).clamp(0, cells - 1)
+    before = place.floor().long().clamp(max=cells - 2)
+    share = place - before
+    return (before, 1 - share), (before + 1, share)
