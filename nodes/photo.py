@@ -1,0 +1,129 @@
+"""Real photos and clips: crop a subject out, and put what was rendered back in its place."""
+import comfy.model_management as mm
+import torch
+from comfy_api.latest import io
+
+from ..leo_core.crop import Crop, Paste, crop_subject
+from ..leo_core.video import continued_index
+from .pictures import check_image
+from .runtime import Progress
+from .tell import tell
+from .types import LeoCrop
+
+CATEGORY = "LEO/photo"
+
+
+def paste_inputs() -> list[io.Input]:
+    """How a picture is put into its place: the same two widgets wherever that is done."""
+    return [
+        io.Float.Input("feather", default=0.1, min=0.0, max=0.5, step=0.01,
+                       tooltip="Width of the fade into the picture around it, as a part of the crop's shorter side."),
+        io.Combo.Input("region", options=["box", "subject"], default="box",
+                       tooltip="What is replaced: the whole box, or only the subject of the mask that made the crop."),
+    ]
+
+
+class LEOCropSubject(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="LEOCropSubject",
+            display_name="LEO Crop Subject",
+            category=CATEGORY,
+            description="Cuts one person out of photos or frames at their own resolution, and remembers where they were.",
+            search_aliases=["face crop", "crop face", "bounding box crop", "crop by mask", "detect", "track subject"],
+            inputs=[
+                io.Image.Input("image", tooltip="Photo, or frames of a clip, of any size."),
+                io.BoundingBox.Input("boxes", optional=True, force_input=True,
+                                     tooltip="Where people are, from a detector or drawn; without boxes and mask the whole picture is taken."),
+                io.Mask.Input("mask", optional=True, tooltip="The subject's shape; gives the place too when no boxes are connected."),
+                io.Float.Input("margin", default=0.25, min=0.0, max=4.0, step=0.01,
+                               tooltip="Room added on each side, as a part of the box; the whole picture gets none."),
+                io.Float.Input("aspect", default=1.0, min=0.0, max=8.0, step=0.01,
+                               tooltip="Width over height of the crop, reached by adding; 1 is the square that animators see, 0 keeps the box."),
+                io.Combo.Input("border", options=["edge", "reflect", "black"], default="edge",
+                               tooltip="What the crop shows where it leaves the picture."),
+                io.Combo.Input("person", options=["largest", "nearest", "index"], default="largest",
+                               tooltip="Which of several people: the largest, nearest to a point, or by number; then followed over a clip."),
+                io.Int.Input("index", default=0, min=0, max=999, advanced=True, tooltip="Number of the person in the detector's order, from 0."),
+                io.Float.Input("point_x", default=0.5, min=0.0, max=1.0, step=0.01, advanced=True,
+                               tooltip="The point for 'nearest' from left (0) to right (1)."),
+                io.Float.Input("point_y", default=0.5, min=0.0, max=1.0, step=0.01, advanced=True,
+                               tooltip="The point for 'nearest' from top (0) to bottom (1)."),
+                io.Combo.Input("track", options=["still", "follow"], default="still",
+                               tooltip="For a clip: one still box around all of the movement, or a smooth box that follows the person."),
+                io.Float.Input("smooth", default=5.0, min=0.0, max=250.0, step=0.5, advanced=True,
+                               tooltip="How many frames a following box is smoothed over; 0 follows every shake."),
+                io.Combo.Input("missing", options=["hold", "interpolate", "pass through"], default="hold",
+                               tooltip="Frames with nobody in them: hold the last box, move evenly to the next, or leave the frame as it is."),
+            ],
+            outputs=[
+                io.Image.Output("image", tooltip="The crop of every frame, pixel for pixel."),
+                LeoCrop.Output("crop", tooltip="Where it was, for LEO Paste Back, LEO Render Video and LEO Motion Encoder."),
+            ],
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def execute(cls, image, margin, aspect, border, person, index, point_x, point_y, track, smooth, missing, boxes=None,
+                mask=None) -> io.NodeOutput:
+        check_image(image)
+        frames, height, width, _ = image.shape
+        crop = crop_subject(frames, (height, width), boxes, mask, pick=person, index=index, point=(point_x, point_y), margin=margin,
+                            aspect=aspect, border=border, track=track, smooth=smooth, missing=missing)
+        # Allocated once: a list of cuts and its stack would hold the clip twice.
+        cuts = torch.empty(frames, *crop.size, 3, dtype=image.dtype, device=image.device)
+        for frame in range(frames):
+            cuts[frame] = crop.cut(image[frame, ..., :3], frame)
+        absent = int(crop.missing.sum())
+        tell(cls, f"{crop.size[1]}x{crop.size[0]} of {width}x{height}"
+                  + (f", nobody found in {absent} of {frames} frames: {missing}" if absent else ""))
+        return io.NodeOutput(cuts, crop)
+
+
+class LEOPasteBack(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="LEOPasteBack",
+            display_name="LEO Paste Back",
+            category=CATEGORY,
+            description="Puts rendered frames back into the photo or clip they were cropped from, faded in and nothing else touched.",
+            search_aliases=["uncrop", "composite", "stitch", "insert face", "feather"],
+            inputs=[
+                io.Image.Input("images", tooltip="Frames to put back, of any size."),
+                LeoCrop.Input("crop", tooltip="The crop from LEO Crop Subject."),
+                io.Image.Input("picture", tooltip="The photo, or frames of the size, that LEO Crop Subject got."),
+                *paste_inputs(),
+                io.Combo.Input("length", options=["hold", "loop", "ping-pong", "cut"], default="hold",
+                               tooltip="When there are fewer of one than of the other: hold its last, repeat it, run it to and fro, or cut."),
+            ],
+            outputs=[io.Image.Output("images", tooltip="The picture with the subject replaced, one for each frame.")],
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def execute(cls, images, crop: Crop, picture, feather, region, length) -> io.NodeOutput:
+        check_image(picture)
+        rendered, behind = len(images), len(picture)
+        paste = Paste(crop, feather, region)
+        count = max(rendered, behind)
+        if length == "cut" and behind > 1:
+            count = min(rendered, behind)
+        if behind not in (1, rendered):
+            tell(cls, f"{rendered} frames onto {behind}: {length}, {count} frames")
+        policy = "hold" if length == "cut" else length
+        colours = max(3, picture.shape[-1])
+        result = torch.empty(count, *picture.shape[1:3], colours, dtype=mm.intermediate_dtype(), device=mm.intermediate_device())
+        progress = Progress(count)
+        for frame in range(count):
+            mm.throw_exception_if_processing_interrupted()
+            place = continued_index(frame, behind, policy)
+            base = picture[place].expand(-1, -1, colours)
+            face = images[continued_index(frame, rendered, policy)][..., :3].expand(-1, -1, 3)
+            result[frame] = paste(base, face, place if behind > 1 else frame)
+            progress.update(frame + 1, lambda at=frame: result[at, ..., :3])
+        return io.NodeOutput(result)
+
+
+NODES: list[type[io.ComfyNode]] = [LEOCropSubject, LEOPasteBack]

@@ -1,0 +1,192 @@
+"""Render a motion straight into a video file: the length of the clip costs disk, not memory."""
+import math
+import os
+import uuid
+from collections.abc import Iterator
+from dataclasses import replace
+from fractions import Fraction
+
+import comfy.model_management as mm
+import folder_paths
+import torch
+from comfy_api.latest import Input, InputImpl, io
+
+from ..leo_core.animator import Appearance
+from ..leo_core.crop import Crop, Paste, crop_subject, scaled
+from ..leo_core.motion import MotionSequence
+from ..leo_core.video import Sound, VideoWriter, continued_index, sound_of_file, sound_of_tensor
+from .animator import AnimatorHandle, render_chunks
+from .fullres import FullResolutionFrames
+from .media import TensorStream, VideoStream, open_video
+from .photo import paste_inputs
+from .pictures import check_image, to_image
+from .runtime import PREVIEW_SIZE, Progress
+from .tell import tell
+from .types import LeoAnimator, LeoAppearance, LeoCrop, LeoMotion
+
+
+class Backdrop:
+    """The pictures behind the rendered subject, in the order of the frames: a photo, a batch, or a clip read as it goes.
+
+    :param frames: a batch [N, H, W, C] in 0..1, or a stream of uint8 frames.
+    :param fps: of the rendered frames; a clip of another rate is shown in its own time.
+    """
+
+    def __init__(self, frames: torch.Tensor | VideoStream | TensorStream, fps: Fraction):
+        self._frames = frames
+        self._is_batch = isinstance(frames, torch.Tensor)
+        self._rate = Fraction(1) if self._is_batch else frames.fps / fps
+        self.size = tuple(frames.shape[1:3]) if self._is_batch else frames.size
+        self.own_count = len(frames)
+        self.count = round(self.own_count / self._rate)
+
+    def first(self) -> torch.Tensor:
+        """The first picture, [H, W, C] in 0..1."""
+        return self._frames[0] if self._is_batch else torch.from_numpy(next(iter(self._frames))).float() / 255
+
+    def __iter__(self) -> Iterator[tuple[int, torch.Tensor]]:
+        """(number of its frame, uint8 [H, W, 3]) without end: after the last frame it is held."""
+        frame, shown, stream = 0, -1, iter(self._frames)
+        picture = None
+        while True:
+            wanted = min(math.floor(frame * self._rate), self.own_count - 1)
+            while shown < wanted:
+                following = next(stream)
+                picture = to_bytes(following[..., :3].expand(-1, -1, 3)) if self._is_batch else torch.from_numpy(following)
+                shown += 1
+            # A photo is still while the box of its crop may follow the clip it came from.
+            yield (frame if self.own_count == 1 else shown), picture
+            frame += 1
+
+
+def to_bytes(picture: torch.Tensor) -> torch.Tensor:
+    return (picture.float() * 255).round().clamp(0, 255).to("cpu", torch.uint8)
+
+
+def thumbnail(frame: torch.Tensor) -> torch.Tensor:
+    """A preview of a frame that may be large, [h, w, 3] in 0..1."""
+    step = max(1, max(frame.shape) // PREVIEW_SIZE)
+    return frame[::step, ::step].float() / 255
+
+
+def find_sound(audio: Input.Audio | None, video: Input.Video | None, stream: VideoStream | TensorStream | None) -> Sound | None:
+    """The AUDIO if there is one, else the video's own from its first frame on, else none."""
+    if audio is None and isinstance(stream, TensorStream):
+        audio = video.get_components().audio
+    if audio is not None:
+        return sound_of_tensor(audio["waveform"], audio["sample_rate"])
+    return sound_of_file(video.get_stream_source(), stream.start) if isinstance(stream, VideoStream) else None
+
+
+def continued(motion: MotionSequence, length: str, other: int | None) -> MotionSequence:
+    """The motion as long as the policy asks, next to a clip or sound of ``other`` frames."""
+    if other is None or length == "motion":
+        return motion
+    if length == "cut":
+        return replace(motion, codes=motion.codes[:other])
+    count = max(other, len(motion))
+    return replace(motion, codes=motion.codes[[continued_index(frame, len(motion), length) for frame in range(count)]])
+
+
+class LEORenderVideo(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="LEORenderVideo",
+            display_name="LEO Render Video",
+            category="LEO/core",
+            description="Renders a motion of any length into a video file chunk by chunk, with sound, in the place and size of the photo.",
+            search_aliases=["long video", "stream video", "animate photo", "save memory", "video with audio", "reenact"],
+            inputs=[
+                LeoAnimator.Input("animator", tooltip="Animator that made the appearance and the motion."),
+                LeoAppearance.Input("appearance", tooltip="The person to move, from LEO Encoder."),
+                LeoMotion.Input("motion", tooltip="The poses to render, one per frame; its frame rate becomes the video's."),
+                LeoCrop.Input("crop", optional=True, tooltip="Where the person was cropped from, to put the frames back there."),
+                io.Image.Input("picture", optional=True,
+                               tooltip="The photo the frames go back into (or LEO Encoder's picture when nothing was cropped); a batch goes along."),
+                io.Video.Input("video", optional=True,
+                               tooltip="Gives its sound when no audio is connected, and its frames to paste into when a crop but no picture is."),
+                io.Audio.Input("audio", optional=True, tooltip="Sound to put under the video, from its first frame on."),
+                io.Boolean.Input("full_resolution", default=False,
+                                 tooltip="Move the photo's own pixels, sharp at any size; the animator paints only what is uncovered."),
+                io.Int.Input("crf", default=18, min=0, max=51,
+                             tooltip="Quality of the H.264 file: 18 looks like the original, higher is smaller, 0 is lossless."),
+                *paste_inputs(),
+                io.Combo.Input("length", options=["motion", "hold", "loop", "ping-pong", "cut"], default="motion",
+                               tooltip="Last as long as the motion; or hold, repeat or swing it while clip or sound go on; or cut at the shortest."),
+                io.Combo.Input("broken_frames", options=["hold", "interpolate", "pass through"], default="hold", advanced=True,
+                               tooltip="Video frames that do not decode: hold the last, blend the neighbours, or show what is salvaged."),
+            ],
+            outputs=[io.Video.Output("video", tooltip="The finished clip on disk, for Save Video.")],
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def execute(cls, animator: AnimatorHandle, appearance: Appearance, motion: MotionSequence, full_resolution: bool, crf: int, feather: float,
+                region: str, length: str, broken_frames: str, crop: Crop | None = None, picture: torch.Tensor | None = None, video=None,
+                audio=None) -> io.NodeOutput:
+        stream = None if video is None else open_video(video, broken_frames)
+        backdrop = cls.backdrop(crop, picture, stream, motion.fps)
+        if full_resolution and backdrop is None:
+            raise ValueError("Full resolution moves the pixels of the original, and no picture is connected. Connect the photo that went into "
+                             "LEO Crop Subject or LEO Encoder to 'picture'.")
+        motion = continued(motion, length, cls.other_length(backdrop, stream, audio, motion.fps))
+        paste = full = None
+        if backdrop is None:
+            size = crop.size if crop is not None else (animator.config.size, animator.config.size)
+        else:
+            size = backdrop.size
+            crop = crop or crop_subject(1, size, aspect=0)
+            paste = Paste(crop, feather, region)
+            if full_resolution:
+                full = FullResolutionFrames(animator, appearance, crop.cut(backdrop.first()))
+
+        path = os.path.join(folder_paths.get_temp_directory(), f"leo_{uuid.uuid4().hex}.mp4")
+        os.makedirs(folder_paths.get_temp_directory(), exist_ok=True)
+        behind, progress = iter(backdrop or ()), Progress(len(motion))
+        with VideoWriter(path, size, motion.fps, crf, find_sound(audio, video, stream)) as writer:
+            for chunk in render_chunks(animator, appearance, motion):
+                for index, face in enumerate(to_image(chunk.pictures)):
+                    mm.throw_exception_if_processing_interrupted()
+                    if full is not None:
+                        face = full(face, chunk.displacement[index:index + 1], chunk.mask[index:index + 1])
+                    if paste is None:
+                        frame = to_bytes(scaled(face, size))
+                    else:
+                        place, base = next(behind)
+                        frame = paste(base, face, place)
+                    writer.write(frame.numpy())
+                    progress.update(writer.frame_count, lambda shown=frame: thumbnail(shown))
+        cls.report(writer, motion, backdrop, stream)
+        return io.NodeOutput(InputImpl.VideoFromFile(path))
+
+    @staticmethod
+    def backdrop(crop: Crop | None, picture: torch.Tensor | None, stream, fps: Fraction) -> Backdrop | None:
+        if picture is not None:
+            check_image(picture)
+            return Backdrop(picture, fps)
+        return Backdrop(stream, fps) if crop is not None and stream is not None else None
+
+    @staticmethod
+    def other_length(backdrop: Backdrop | None, stream, audio, fps: Fraction) -> int | None:
+        """Frames of what goes along with the motion: the moving pictures behind it, else the sound; None without either."""
+        if backdrop is not None and backdrop.own_count > 1:
+            return backdrop.count
+        if audio is not None:
+            return max(1, math.ceil(Fraction(audio["waveform"].shape[-1], int(audio["sample_rate"])) * fps))
+        return None if stream is None else max(1, round(stream.frame_count / stream.fps * fps))
+
+    @classmethod
+    def report(cls, writer: VideoWriter, motion: MotionSequence, backdrop: Backdrop | None, stream) -> None:
+        said = [f"{writer.frame_count} frames at {float(motion.fps):.5g} fps, {writer.size[1]}x{writer.size[0]}"]
+        if any(writer.padded):
+            height, width = (side + more for side, more in zip(writer.size, writer.padded, strict=True))
+            said.append(f"padded by a pixel to {width}x{height}, because H.264 needs even sides")
+        if backdrop is not None and 1 < backdrop.count < writer.frame_count:
+            said.append(f"the last of {backdrop.own_count} frames behind is held")
+        if stream is not None:
+            said.append(f"video: {stream.report}")
+        tell(cls, "; ".join(said))
+
+
+NODES: list[type[io.ComfyNode]] = [LEORenderVideo]
