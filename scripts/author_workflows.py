@@ -1,0 +1,209 @@
+"""Write workflows/<title>.json and .jpg from a Python description, with ComfyUI's real frontend.
+
+A description is a Python file that builds `Workflow` objects; run `python3 scripts/dev.py author FILE ...`:
+
+    from author_workflows import Workflow
+
+    flow = Workflow("LEO - A title for humans", thumbnail="path/to/picture.png")
+    photo = flow.node("LoadImage", column=0, inputs={"image": "photo.png"}, size=(300, 320))
+    small = flow.node("ImageScale", column=1, inputs={"image": photo["IMAGE"], "width": 256})
+    flow.node("PreviewImage", column=2, inputs={"images": small[0]})
+    flow.note("What to change first.", column=0)
+    flow.group("Input", photo, small, color="#3f789e")
+
+The frontend creates, connects, sizes and serialises the nodes, so a file is what a user would have saved, and it is
+loaded again and checked before it is kept. Nodes stand in columns, in the order of the description; `row` starts a new
+band below the others. Every path in a description is relative to the repository.
+"""
+import json
+import runpy
+import sys
+import tempfile
+import uuid
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from comfy_server import ComfyServer
+from environment import ROOT
+from frontend import Frontend
+from PIL import Image
+
+THUMBNAIL_SIZE = 512
+NOTE_WIDTH = 380
+# Narrower, widgets with longer names show an ellipsis.
+LEAST_NODE_WIDTH = 290
+
+BUILD = """async ({nodes, groups}) => {
+  await app.extensionManager.command.execute('Comfy.NewBlankWorkflow');
+  const graph = app.rootGraph, made = [];
+  const slot = (slots, key, what, node) => {
+    const index = typeof key === 'number' ? key : (slots ?? []).findIndex(s => s.name === key);
+    if (!(slots ?? [])[index]) throw new Error(`${node.type} has no ${what} ${key}, but ${(slots ?? []).map(s => s.name).join(', ')}`);
+    return index;
+  };
+  for (const wanted of nodes) {
+    const node = LiteGraph.createNode(wanted.type);
+    if (!node) throw new Error(`no node type ${wanted.type}`);
+    graph.add(node);
+    made.push(node);
+    if (wanted.title) node.title = wanted.title;
+    if (wanted.color) { node.color = wanted.color; node.bgcolor = wanted.color; }
+    for (const [name, value] of wanted.values) {
+      const widget = (node.widgets ?? []).find(w => w.name === name);
+      if (!widget) throw new Error(`${node.type} has no widget ${name}, but ${(node.widgets ?? []).map(w => w.name).join(', ')}`);
+      widget.value = value;
+      widget.callback?.(value, app.canvas, node);
+    }
+    for (const [name, source, output] of wanted.links) {
+      const from = made[source], target = slot(node.inputs, name, 'input', node);
+      if (!from.connect(slot(from.outputs, output, 'output', from), node, target))
+        throw new Error(`${from.type} ${output} does not fit ${node.type} ${name}`);
+    }
+    if (wanted.models) node.properties.models = wanted.models;
+    node.properties.cnr_id = node.type.startsWith('LEO') ? 'leo' : 'comfy-core';
+  }
+  await new Promise(resolve => setTimeout(resolve, 800));  // previews of loaded files grow their nodes
+  // Room for a group's edge and title between any two nodes, so that groups of neighbours do not touch.
+  const head = 30, edge = 15, label = 40, across = 3 * edge + 20, down = 2 * edge + label + 20, width = {};
+  made.forEach((node, i) => {
+    const least = node.computeSize(), wanted = nodes[i].size ?? [LEAST_WIDTH, 0];
+    node.setSize([Math.max(least[0], wanted[0]), Math.max(least[1], wanted[1], node.size[1])]);
+    width[nodes[i].column] = Math.max(width[nodes[i].column] ?? 0, node.size[0]);
+  });
+  const left = column => Object.entries(width).reduce((x, [other, w]) => Number(other) < column ? x + w + across : x, 0);
+  let top = 0;
+  for (const row of [...new Set(nodes.map(n => n.row))].sort((a, b) => a - b)) {
+    const filled = {};
+    made.forEach((node, i) => {
+      if (nodes[i].row !== row) return;
+      const y = (filled[nodes[i].column] ?? top) + head;
+      node.pos = [left(nodes[i].column), y];
+      filled[nodes[i].column] = y + node.size[1] + down;
+    });
+    top = Math.max(...Object.values(filled));
+  }
+  for (const {title, color, members} of groups) {
+    const boxes = members.map(i => made[i]);
+    const x = Math.min(...boxes.map(n => n.pos[0])) - edge, y = Math.min(...boxes.map(n => n.pos[1])) - head - edge - label;
+    const right = Math.max(...boxes.map(n => n.pos[0] + n.size[0])) + edge, bottom = Math.max(...boxes.map(n => n.pos[1] + n.size[1])) + edge;
+    for (const node of made) {
+      const covered = node.pos[0] < right && node.pos[0] + node.size[0] > x && node.pos[1] - head < bottom && node.pos[1] + node.size[1] > y;
+      if (covered && !boxes.includes(node)) throw new Error(`group ${title} covers ${node.type}, which is not its member`);
+    }
+    const group = new LiteGraph.LGraphGroup(title);
+    graph.add(group);
+    group.pos = [x, y];
+    group.size = [right - x, bottom - y];
+    group.color = color;
+  }
+  await app.extensionManager.command.execute('Comfy.Canvas.FitView');
+  await new Promise(resolve => setTimeout(resolve, 1000));
+  return JSON.stringify(graph.serialize());
+}""".replace("LEAST_WIDTH", str(LEAST_NODE_WIDTH))
+
+
+@dataclass
+class Node:
+    index: int
+    description: dict = field(repr=False)
+
+    def __getitem__(self, output: str | int) -> "Output":
+        """An output by name or index, to be the value of another node's input."""
+        return Output(self.index, output)
+
+
+@dataclass(frozen=True)
+class Output:
+    node: int
+    slot: str | int
+
+
+class Workflow:
+    described: list["Workflow"] = []
+
+    def __init__(self, title: str, thumbnail: str | None = None, prompt: str | None = None):
+        """
+        :param thumbnail: the picture to make the .jpg of.
+        :param prompt: where to write the same graph in API format too, for use without a browser.
+        """
+        self.title = title
+        self.thumbnail = thumbnail
+        self.prompt = prompt
+        self.nodes: list[Node] = []
+        self.groups: list[dict] = []
+        Workflow.described.append(self)
+
+    def node(self, node_id: str, *, column: int, row: int = 0, inputs: dict | None = None, title: str | None = None,
+             size: tuple[float, float] | None = None, color: str | None = None, models: list[dict] | None = None) -> Node:
+        """A node; `inputs` are widget values and outputs of other nodes by name, set in order.
+
+        :param size: least width and height, for nodes that show a picture.
+        :param models: [{"name", "url", "directory"}], the files the frontend offers to download when they are missing.
+        """
+        inputs = inputs or {}
+        node = Node(len(self.nodes), {
+            "type": node_id, "column": column, "row": row, "title": title, "size": size, "color": color, "models": models,
+            "values": [[name, value] for name, value in inputs.items() if not isinstance(value, Output)],
+            "links": [[name, value.node, value.slot] for name, value in inputs.items() if isinstance(value, Output)]})
+        self.nodes.append(node)
+        return node
+
+    def note(self, markdown: str, *, column: int, row: int = 0, title: str = "Note", size: tuple[float, float] = (NOTE_WIDTH, 160)) -> Node:
+        return self.node("MarkdownNote", column=column, row=row, title=title, size=size, inputs={"text": markdown}, color="#432")
+
+    def group(self, title: str, *members: Node, color: str = "#3f789e") -> None:
+        self.groups.append({"title": title, "color": color, "members": [node.index for node in members]})
+
+
+def build(flow: Workflow, frontend: Frontend) -> dict:
+    """The graph of one workflow, as the page saves it."""
+    graph = json.loads(frontend.page.evaluate(BUILD, {"nodes": [node.description for node in flow.nodes], "groups": flow.groups}))
+    graph["id"] = str(uuid.uuid5(uuid.NAMESPACE_URL, flow.title))  # written anew without a change, the file stays the same
+    return graph
+
+
+def author(flow: Workflow, frontend: Frontend, folder: Path) -> Path:
+    """Build one workflow in the page, check it, and write it with its thumbnail.
+
+    :raises ValueError: the frontend finds something wrong with the result.
+    """
+    graph = build(flow, frontend)
+    problems = frontend.problems(graph)
+    if problems:
+        raise ValueError(f"{flow.title}:\n" + "\n".join(problems))
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{flow.title}.json"
+    path.write_text(json.dumps(graph, indent=2) + "\n", encoding="utf-8")
+    if flow.thumbnail:
+        with Image.open(ROOT / flow.thumbnail) as picture:
+            picture.thumbnail((THUMBNAIL_SIZE, THUMBNAIL_SIZE))
+            picture.convert("RGB").save(path.with_suffix(".jpg"), quality=88)
+    if flow.prompt:
+        (ROOT / flow.prompt).write_text(json.dumps(frontend.prompt(), indent=2) + "\n", encoding="utf-8")
+    return path
+
+
+def describe(paths: list[str]) -> list[Workflow]:
+    """The workflows that description files build."""
+    # A description imports this file by name; run as a script it would otherwise get a second copy of Workflow.
+    sys.modules["author_workflows"] = sys.modules[__name__]
+    Workflow.described.clear()
+    for path in paths:
+        runpy.run_path(path)
+    return list(Workflow.described)
+
+
+def main(paths: list[str]) -> int:
+    flows = describe(paths)
+    if not flows:
+        print(__doc__, end="")
+        return 2
+    with tempfile.TemporaryDirectory() as base, ComfyServer(Path(base)) as server, Frontend(server) as frontend:
+        for flow in flows:
+            path = author(flow, frontend, ROOT / "workflows")
+            print(path.relative_to(ROOT))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,22 @@
+"""Every shipped workflow, as a user meets it: found in the template browser, opened by a click, nothing wrong with it."""
+import json
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+WORKFLOWS = sorted((ROOT / "workflows").glob("*.json"))
+
+
+def pytest_generate_tests(metafunc):
+    metafunc.parametrize("path", WORKFLOWS, ids=[path.stem for path in WORKFLOWS])
+
+
+def test_it_opens_from_the_template_browser(frontend, path):
+    state = frontend.open_template(path.stem)
+    assert (state["toasts"], state["unknown"], state["red"]) == ([], [], [])
+    assert frontend.problems(path) == []
+
+
+def test_its_file_names_the_packs_of_its_nodes_and_has_a_thumbnail(path):
+    for node in json.loads(path.read_text())["nodes"]:
+        assert node["properties"]["cnr_id"] == ("leo" if node["type"].startswith("LEO") else "comfy-core")
+    assert path.with_suffix(".jpg").is_file()
