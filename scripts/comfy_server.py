@@ -38,9 +38,9 @@ class ComfyServer:
         history = server.run(prompt)
     """
 
-    def __init__(self, base: Path, port: int | None = None, arguments: tuple[str, ...] = ("--cpu",)):
+    def __init__(self, base: Path, arguments: tuple[str, ...] = ("--cpu",)):
         self.base = Path(base).resolve()
-        self.port = port or free_port()
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = self.base / "server.log"
         self.arguments = arguments

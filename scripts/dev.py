@@ -33,13 +33,10 @@ def serve(arguments: list[str], message: str = "") -> int:
     environment.setup()
     accelerated = subprocess.run([str(environment.PYTHON), "-c", "import sys, torch; sys.exit(not torch.accelerator.is_available())"])
     cpu = () if accelerated.returncode == 0 else ("--cpu",)
-    with ComfyServer(SERVED, port=8188, arguments=(*cpu, *arguments)) as server:
+    with ComfyServer(SERVED, arguments=(*cpu, *arguments)) as server:
         environment.say(f"ComfyUI on {server.url}{message} (Ctrl+C ends it; its files: {SERVED})")
         webbrowser.open(server.url)
-        try:
-            return server.process.wait()
-        except KeyboardInterrupt:
-            return 0
+        return server.process.wait()
 
 
 def demo(arguments: list[str]) -> int:
@@ -78,6 +75,8 @@ def main() -> int:
     except (ExecutionError, subprocess.CalledProcessError) as error:
         print(f"[leo] {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return 130
 
 
 if __name__ == "__main__":
