@@ -20,13 +20,15 @@ import torch.nn.functional as F
 from PIL import Image
 from tqdm import tqdm
 
-from ..animator import Animator, AnimatorConfig, lia, orthonormal_basis
+from ..animator import Animator, AnimatorConfig, Direction, lia, orthonormal_basis
 from ..animator.layers import warp
 from ..checkpoints import is_transposed, learning_rate_scale, raw_state, save_animator, write_atomically
 from .data import Clip, read_source, split_by_identity
+from .humans.motion import CONTROLS, MIRRORED
 
 log = logging.getLogger(__name__)
 
+CONTROL_GAIN = 3.0                           # code units per unit of a control
 VIEWS = 3                                    # frames encoded per clip and step
 PAIRS = ((0, 1), (0, 2), (1, 2), (2, 1))     # (source, driving) views rebuilt from each other
 # Equal widths from 64 px on, so that a trained model can grow to twice its size without forgetting (`grown_state`).
@@ -42,6 +44,7 @@ class Weights:
     warp: float = 0.5        # L1 of the source picture warped by each scale's flow
     flow: float = 2.0        # L1 to the target flow, in units of the picture's width
     mask: float = 0.02       # cross-entropy of masks to the visibility of renders
+    controls: float = 0.1    # L1 of the first motion directions to the controls of renders
 
 
 class TrainedAnimator(torch.nn.Module):
@@ -110,6 +113,7 @@ class Batch:
     :param views: [B, VIEWS, 3, S, S] in -1..1.
     :param flow: [B, len(PAIRS), 2, S, S] normalised displacement; weight: [B, len(PAIRS), 1, S, S], 0 where unknown.
     :param visible: [B, len(PAIRS), 1, S, S] in 0..1, and exact: [B, len(PAIRS)] whether it is known.
+    :param controls: [B, VIEWS, K], and controlled: [B] whether they are known.
     """
 
     views: torch.Tensor
@@ -117,6 +121,8 @@ class Batch:
     weight: torch.Tensor
     visible: torch.Tensor
     exact: torch.Tensor
+    controls: torch.Tensor
+    controlled: torch.Tensor
 
 
 def sample_batch(clips: list[Clip], count: int, rng: np.random.Generator) -> Batch:
@@ -142,12 +148,14 @@ def sample_clip(clip: Clip, rng: np.random.Generator):
         else:
             flow[i], weight[i] = classical_flow(frames[source], frames[driving])
 
+    controls = torch.zeros(VIEWS, len(CONTROLS)) if clip.controls is None else torch.from_numpy(clip.controls[times])
     views = torch.from_numpy(frames).permute(0, 3, 1, 2).float() / 127.5 - 1
     maps = torch.cat([torch.from_numpy(flow).permute(0, 3, 1, 2), torch.from_numpy(weight)[:, None],
                       torch.from_numpy(visible)[:, None]], 1)
     if rng.random() < 0.5:
         views, maps = views.flip(-1), maps.flip(-1)
         maps[:, 0] = -maps[:, 0]
+        controls = controls * torch.tensor(MIRRORED)
     zoom = rng.uniform(0.8, 1.0)
     shift = torch.tensor(rng.uniform(-1, 1, 2) * (1 - zoom), dtype=torch.float32)
     theta = torch.cat([torch.eye(2) * zoom, shift[:, None]], 1)
@@ -157,7 +165,8 @@ def sample_clip(clip: Clip, rng: np.random.Generator):
     maps[:, :2] /= zoom
     gain = torch.tensor(rng.uniform(0.8, 1.2) * rng.uniform(0.9, 1.1, 3), dtype=torch.float32)
     views = ((views + 1) * gain[:, None, None] + rng.uniform(-0.15, 0.15) - 1).clamp(-1, 1)
-    return views, maps[:, :2], maps[:, 2:3], maps[:, 3:4], torch.from_numpy(exact)
+    return (views, maps[:, :2], maps[:, 2:3], maps[:, 3:4], torch.from_numpy(exact), controls,
+            torch.tensor(float(clip.controls is not None)))
 
 
 def pyramid_l1(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
@@ -184,6 +193,9 @@ def losses(model: TrainedAnimator, batch: Batch, weights: Weights) -> dict[str, 
     result = {"pixels": weights.pixels * pyramid_l1(picture, driving)}
     if weights.gradients:
         result["gradients"] = weights.gradients * gradient_l1(picture, driving)
+    if weights.controls:
+        error = (alpha.unflatten(0, (count, VIEWS))[..., :len(CONTROLS)] / CONTROL_GAIN - batch.controls).abs()
+        result["controls"] = weights.controls * (error * batch.controlled[:, None, None]).mean() * len(CONTROLS)
     target, weight = batch.flow.flatten(0, 1), batch.weight.flatten(0, 1)
     visible, exact = batch.visible.flatten(0, 1), batch.exact.flatten()[:, None, None, None]
     for scale in animator.config.scales:
@@ -330,7 +342,9 @@ class Trainer:
     def export(self, path: Path, notes: dict[str, str]) -> None:
         """Write the inference file (float16 safetensors) of the moving average."""
         animator, dictionary = self.averaged()
-        save_animator(path, raw_state(animator, dictionary), self.config, notes={**notes, "steps": str(self.step)})
+        directions = {i: Direction(name, -CONTROL_GAIN, CONTROL_GAIN) for i, name in enumerate(CONTROLS)}
+        save_animator(path, raw_state(animator, dictionary), self.config, torch.float16, directions,
+                      {**notes, "steps": str(self.step)})
 
 
 def train(args) -> None:

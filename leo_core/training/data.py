@@ -6,7 +6,7 @@ px are clips of their own. A source may be written ``NAME=PATH``; every clip's n
 """
 import json
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import av
@@ -28,6 +28,7 @@ class Clip:
     :param flow: [T, S, S, 2] float16, or None: where each pixel of frame t was in frame 0, as a displacement in
         normalised units (2 is the width, pixel centres as with align_corners=False).
     :param visible: [T, S, S] bool: whether that point can be seen in frame 0. None where flow is None.
+    :param controls: [T, K] float32, or None: what the person does (`humans.motion.CONTROLS`), about -1..1.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Clip:
     frames: np.ndarray
     flow: np.ndarray | None = None
     visible: np.ndarray | None = None
+    controls: np.ndarray | None = None
 
 
 def to_square(picture: Image.Image, size: int) -> np.ndarray:
@@ -74,7 +76,7 @@ def read_renders(folder: Path, size: int) -> list[Clip]:
             # flow of hidden points is left out of the mean
             flow = shrink(data["backward_flow"] * data["visible"][..., None], factor) / np.maximum(visible, 1e-3)[..., None]
             clips.append(Clip(f"{folder.name}/{Path(entry['file']).stem}", f"{folder.name}-{entry['identity']}",
-                              frames.round().astype(np.uint8), flow.astype(np.float16), visible > 0.5))
+                              frames.round().astype(np.uint8), flow.astype(np.float16), visible > 0.5, data["controls"]))
     return clips
 
 
@@ -126,7 +128,7 @@ def read_source(source: str, size: int) -> list[Clip]:
         raise ValueError(f"{location} holds no clip that can be read. Put videos ({', '.join(sorted(VIDEOS))}) or "
                          f"folders of frames there.")
     if label:
-        clips = [Clip(f"{label}/{c.name}", f"{label}/{c.identity}", c.frames, c.flow, c.visible) for c in clips]
+        clips = [replace(c, name=f"{label}/{c.name}", identity=f"{label}/{c.identity}") for c in clips]
     return clips
 
 

@@ -3,8 +3,8 @@
 Needs MakeHuman's CC0 assets in a folder, the package moderngl and an EGL driver; nothing else in leo_core depends on this.
 """
 
-from leo_core.training.humans.motion import Motion, sample_motion
-from leo_core.training.humans.people import Figure, HumanLibrary, Person
-from leo_core.training.humans.render import Clip, render_clip
+from .motion import Motion, sample_motion
+from .people import Figure, HumanLibrary, Person
+from .render import Clip, render_clip
 
 __all__ = ["Clip", "Figure", "HumanLibrary", "Motion", "Person", "render_clip", "sample_motion"]

@@ -12,9 +12,9 @@ import av
 import numpy as np
 from PIL import Image
 
-from leo_core.training.humans.motion import FRAMINGS
-from leo_core.training.humans.people import HumanLibrary
-from leo_core.training.humans.render import Clip, render_clip
+from .motion import FRAMINGS
+from .people import HumanLibrary
+from .render import Clip, render_clip
 
 
 def add_commands(subparsers: argparse._SubParsersAction) -> None:
@@ -74,10 +74,12 @@ def save_clip(clip: Clip, path: Path) -> None:
     """Write a clip. `.npz`: frames, backward_flow, visible, fps as rendered. `.mp4`: the video, and beside it an `.npz` of backward_flow and
     visible at half size (every second pixel; the flow is in normalised units, so it needs no scaling)."""
     if path.suffix == ".npz":
-        arrays = {"frames": clip.frames, "backward_flow": clip.backward_flow, "visible": clip.visible, "fps": np.float64(clip.fps)}
+        arrays = {"frames": clip.frames, "backward_flow": clip.backward_flow, "visible": clip.visible,
+                  "controls": clip.controls, "fps": np.float64(clip.fps)}
         _write(path, lambda part: np.savez_compressed(part, **arrays))
         return
-    half = {"backward_flow": clip.backward_flow[:, ::2, ::2], "visible": clip.visible[:, ::2, ::2], "fps": np.float64(clip.fps)}
+    half = {"backward_flow": clip.backward_flow[:, ::2, ::2], "visible": clip.visible[:, ::2, ::2], "controls": clip.controls,
+            "fps": np.float64(clip.fps)}
     _write(path.with_suffix(".npz"), lambda part: np.savez_compressed(part, **half))
     _write(path, lambda part: _write_video(part, clip))
 

@@ -6,13 +6,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from leo_core.training.humans.assets import rotation
-from leo_core.training.humans.people import HumanLibrary
+from .assets import rotation
+from .people import HumanLibrary
 
 FRAMINGS = ("head", "upper", "body")
 
 # How a head turn is shared by the neck bones and the head, from the bottom up. Our choice.
 _NECK = (("neck01", 0.12), ("neck02", 0.14), ("neck03", 0.14), ("head", 0.60))
+# What a motion does, in words and numbers of about -1..1, for supervising motion codes. Our choice.
+CONTROLS = ("turn", "nod", "tilt", "open mouth", "close eyes", "look sideways", "look up", "raise brows", "pucker", "widen mouth")
+# The same controls seen in a mirror.
+MIRRORED = (-1, 1, -1, 1, 1, -1, 1, 1, 1, 1)
+_HEAD_LIMITS = np.radians([20.0, 35.0, 12.0])
 _STANDING = ("standing01", "standing02", "standing03")
 
 
@@ -21,11 +26,13 @@ class Motion:
     """T frames of motion: local rotations [T, B, 3, 3] of the rig's bones and the root's path [T, 3] in head heights.
 
     `neutral` [B, 3, 3] is the posture around which the person moves, eyes open and face at rest; framing and light are set up on it.
+    `controls` [T, len(CONTROLS)] says what head and face do.
     """
 
     rotations: np.ndarray
     root: np.ndarray
     neutral: np.ndarray
+    controls: np.ndarray
 
 
 def sample_motion(library: HumanLibrary, seed: int, framing: str, frames: int, fps: float, settled: bool = False) -> Motion:
@@ -68,12 +75,25 @@ def sample_motion(library: HumanLibrary, seed: int, framing: str, frames: int, f
     else:
         path, root = _body_path(rng, time, library, posture, envelope, root)
     neutral = rotation(posture)
-    return Motion((rotation(vectors) @ rotation(path)).astype(np.float32), root.astype(np.float32), neutral.astype(np.float32))
+    return Motion((rotation(vectors) @ rotation(path)).astype(np.float32), root.astype(np.float32), neutral.astype(np.float32),
+                  _controls(turn, face, envelope).astype(np.float32))
+
+
+def _controls(turn: np.ndarray, face: dict[str, np.ndarray], envelope: np.ndarray) -> np.ndarray:
+    """CONTROLS [T, 10] of head turns [T, 3] in radians and weights of face units."""
+    def unit(name: str) -> np.ndarray:
+        return face.get(name, np.zeros(len(envelope))) * envelope
+
+    nod, yaw, tilt = (turn / _HEAD_LIMITS).T
+    return np.stack([
+        yaw, nod, tilt, unit("JawDrop") + unit("JawDropStretched"), unit("LeftUpperLidClosed") - unit("LeftUpperLidOpen"),
+        unit("LeftEyeturnLeft") - unit("LeftEyeturnRight"), unit("LeftEyeUp") - unit("LeftEyeDown"),
+        unit("LeftInnerBrowUp") - unit("LeftBrowDown"), unit("LipsKiss"), unit("MouthLeftPullSide"),
+    ], -1)
 
 
 def _head_turn(rng: np.random.Generator, time: np.ndarray) -> np.ndarray:
     """Pitch, yaw and roll [T, 3] in radians: moves and holds, with the habit of one clip (look around, nod, shake or talk) on top."""
-    limit = np.radians([20.0, 35.0, 12.0])
     habit = rng.choice(["look", "nod", "shake", "talk"], p=[0.45, 0.2, 0.15, 0.2])
     reach = {"look": 1.0, "nod": 0.6, "shake": 0.6, "talk": 0.6}[habit]
     turn = np.stack([reach * _moves(rng, time, 0.45, 1.3) for _ in range(3)], -1)
@@ -82,7 +102,7 @@ def _head_turn(rng: np.random.Generator, time: np.ndarray) -> np.ndarray:
     if habit == "shake":
         turn[:, 1] += 0.6 * _burst(rng, time) * np.sin(2 * np.pi * rng.uniform(0.7, 1.3) * time)
     turn += 0.08 * np.stack([_wander(rng, time, 1.5) for _ in range(3)], -1)
-    return turn.clip(-1.0, 1.0) * limit
+    return turn.clip(-1.0, 1.0) * _HEAD_LIMITS
 
 
 def _face(rng: np.random.Generator, time: np.ndarray, library: HumanLibrary) -> dict[str, np.ndarray]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from leo_core.training.humans.assets import Fit, Mesh, Rig, read_bvh, read_mhclo, read_obj, read_rig, read_target, read_texture
+from .assets import Fit, Mesh, Rig, read_bvh, read_mhclo, read_obj, read_rig, read_target, read_texture
 
 # Facial and bodily details that vary from person to person, by folder of `targets/`. Left/right pairs move together; targets that only
 # displace a whole part (which the macro shapes already place) and the caricatures are left out.

@@ -11,9 +11,9 @@ from functools import lru_cache
 
 import numpy as np
 
-from leo_core.training.humans.assets import rotation
-from leo_core.training.humans.motion import Motion, sample_motion
-from leo_core.training.humans.people import Figure, HumanLibrary
+from .assets import rotation
+from .motion import Motion, sample_motion
+from .people import Figure, HumanLibrary
 
 _VERTEX = """
 #version 330
@@ -137,11 +137,13 @@ class Clip:
 
     `frames` uint8 [T, H, W, 3]. `backward_flow` float16 [T, H, W, 2]: added to the identity grid (pixel centres, align_corners=False) it says
     where each pixel of frame t was in frame 0, x then y, image width and height being 2. `visible` bool [T, H, W]: frame 0 shows that point.
+    `controls` float32 [T, 10] says what the person does (`motion.CONTROLS`).
     """
 
     frames: np.ndarray
     backward_flow: np.ndarray
     visible: np.ndarray
+    controls: np.ndarray
     fps: float
 
 
@@ -354,7 +356,7 @@ def render(renderer: Renderer, figure: Figure, motion: Motion, framing: str, siz
         frames[t] = np.frombuffer(small.read(components=3), dtype=np.uint8).reshape(size, size, 3)
         vector = np.frombuffer(small.read(components=4, attachment=1, dtype="f4"), dtype=np.float32).reshape(size, size, 4)
         flows[t], visible[t] = vector[..., :2], vector[..., 2] > 0.5
-    return Clip(frames, flows, visible, fps)
+    return Clip(frames, flows, visible, motion.controls, fps)
 
 
 def _camera(figure: Figure, framing: str, head: float, offset: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, float]:
