@@ -16,8 +16,9 @@ from ..leo_core.flow import FlowField
 from ..leo_core.identity import AnimatorId, require_same_animator
 from ..leo_core.motion import MotionSequence
 from . import files
+from .fullres import FullResolutionFrames
 from .media import open_video
-from .pictures import check_image, to_animator, to_image
+from .pictures import check_image, resize, to_animator, to_image
 from .runtime import Progress, chunk_size, in_chunks
 from .types import LeoAnimator, LeoAppearance, LeoFlow, LeoMotion
 
@@ -262,6 +263,10 @@ class LEOInpaintingDecoder(io.ComfyNode):
                 LeoAnimator.Input("animator", tooltip="Animator that made the appearance and the flow."),
                 LeoAppearance.Input("appearance", tooltip="The person to render, from LEO Encoder."),
                 LeoFlow.Input("flow", tooltip="Flow maps from LEO Flow Generator, edited or not."),
+                io.Image.Input("picture", optional=True,
+                               tooltip="The picture given to LEO Encoder: frames then come at its own size and aspect."),
+                io.Boolean.Input("full_resolution", default=False,
+                                 tooltip="Move the picture's own pixels, sharp at any size; the animator paints only what is uncovered."),
             ],
             outputs=[
                 io.Image.Output("images", tooltip="One frame per code of the motion."),
@@ -270,22 +275,36 @@ class LEOInpaintingDecoder(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, animator: AnimatorHandle, appearance: Appearance, flow: FlowField) -> io.NodeOutput:
+    def execute(cls, animator: AnimatorHandle, appearance: Appearance, flow: FlowField, full_resolution: bool,
+                picture: torch.Tensor | None = None) -> io.NodeOutput:
         check_wiring(animator, appearance=appearance, flow=flow)
+        size = side = (animator.config.size, animator.config.size)
+        if picture is not None:
+            check_image(picture)
+            size = tuple(picture.shape[1:3])
+        elif full_resolution:
+            raise ValueError("Full resolution moves the pixels of the original, and no picture is connected. Connect the "
+                             "picture that went into LEO Encoder to 'picture'.")
+        sharpen = FullResolutionFrames(animator, appearance, picture[0]) if full_resolution else None
         chunk = animator.load(animator.decoder)
         features = {scale: animator.to_device(maps) for scale, maps in appearance.features.items()}
-        size = animator.config.size
         keep = {"dtype": mm.intermediate_dtype(), "device": mm.intermediate_device()}
-        images, inpainted = torch.empty(len(flow), size, size, 3, **keep), torch.empty(len(flow), size, size, **keep)
+        images, inpainted = torch.empty(len(flow), *size, 3, **keep), torch.empty(len(flow), *size, **keep)
         progress = Progress(len(flow))
 
-        def run(start: int, stop: int) -> tuple[torch.Tensor, torch.Tensor]:
+        def run(start: int, stop: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
             displacement = {r: flow.displacement[r][start:stop].to(animator.device) for r in flow.scales}
             mask = {r: flow.mask[r][start:stop].to(animator.device) for r in flow.scales}
-            return to_image(animator.decoder.model(features, displacement, mask)), 1 - mask[size][:, 0]
+            pictures = animator.decoder.model(features, displacement, mask)
+            return pictures, displacement[side[0]], mask[side[0]].float()
 
-        for start, stop, (frames, painted) in in_chunks(len(flow), chunk, run):
-            images[start:stop], inpainted[start:stop] = frames, painted
+        for start, stop, (pictures, moved, kept) in in_chunks(len(flow), chunk, run):
+            inpainted[start:stop] = 1 - resize(kept, size)[:, 0]
+            if sharpen is None:
+                images[start:stop] = to_image(resize(pictures, size))
+            else:
+                for i, frame in enumerate(to_image(pictures)):
+                    images[start + i] = sharpen(frame, moved[i:i + 1], kept[i:i + 1])
             progress.update(stop, lambda: images[stop - 1])
         return io.NodeOutput(images, inpainted)
 

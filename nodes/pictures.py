@@ -17,14 +17,20 @@ def check_image(image: torch.Tensor) -> None:
         raise ValueError(f"The picture has {channels} channels; expected grey, RGB or RGBA.")
 
 
+def resize(maps: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """[N, C, h, w] -> [N, C, *size], bilinear and antialiased."""
+    if tuple(maps.shape[-2:]) == tuple(size):
+        return maps
+    return F.interpolate(maps.float(), size, mode="bilinear", antialias=True, align_corners=False)
+
+
 def to_animator(image: torch.Tensor, size: int) -> torch.Tensor:
     """IMAGE -> animator pictures: alpha dropped, grey repeated, resized (antialiased) to size x size whatever the
     aspect, so that the result can be stretched back onto the same place."""
     pictures = image[..., :3].movedim(-1, 1).float()  # BHWC -> BCHW
     if pictures.shape[1] == 1:
         pictures = pictures.expand(-1, 3, -1, -1)
-    if pictures.shape[-2:] != (size, size):
-        pictures = F.interpolate(pictures, (size, size), mode="bilinear", antialias=True, align_corners=False)
+    pictures = resize(pictures, (size, size))
     if not torch.isfinite(pictures).all():
         raise ValueError("The picture holds pixels that are not numbers (NaN or infinite). Look at the node before.")
     return pictures.clamp(0, 1) * 2 - 1

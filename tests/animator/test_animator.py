@@ -1,0 +1,119 @@
+"""What holds for an animator of any weights."""
+import pytest
+import torch
+
+from leo_core.animator import Animator, AnimatorConfig, lia, liax, orthonormal_basis
+from leo_core.animator.layers import fir_upsample, warp
+
+
+def small_animator(config: AnimatorConfig | None = None, seed: int = 0) -> Animator:
+    """A tiny animator with weights of the size training gives them."""
+    animator = Animator(config or lia(32, {4: 16, 8: 16, 16: 8, 32: 8}, style_dim=16, directions=4)).eval().requires_grad_(False)
+    generator = torch.Generator().manual_seed(seed)
+    for name, parameter in animator.named_parameters():
+        fan_in = parameter[0].numel() if parameter.ndim > 1 else 16
+        parameter.data = torch.randn(parameter.shape, generator=generator) / fan_in**0.5
+        if name.endswith("modulation.bias"):
+            parameter.data += 1
+    animator.dictionary.basis.data = orthonormal_basis(animator.dictionary.basis)
+    return animator
+
+
+FAMILIES = {
+    "LIA": lia(32, {4: 16, 8: 16, 16: 8, 32: 8}, style_dim=16, directions=4),
+    "LIA-X": AnimatorConfig("LIA-X", 32, 32, 6, {4: 32, 8: 32, 16: 32, 32: 32}, 1, True, True, 2, 2),
+}
+
+
+@pytest.fixture(params=FAMILIES)
+def animator(request):
+    return small_animator(FAMILIES[request.param])
+
+
+@pytest.fixture
+def pictures():
+    return torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(1)) * 2 - 1
+
+
+@torch.inference_mode()
+def test_start_frame_reproduces_the_reconstruction(animator, pictures):
+    """Relative motion whose driving frame is its start frame is the source's own reconstruction, bit for bit."""
+    code, features = animator.encoder(pictures[:1])
+    pose = animator.motion_head(code)
+    start = animator.motion_head(animator.encoder(pictures[1:2])[0])
+    own = animator.render(features, code + animator.dictionary(pose))
+    again = animator.render(features, code + animator.dictionary((start - start) + pose))
+    assert torch.equal(own, again)
+
+
+@torch.inference_mode()
+def test_batch_size_does_not_change_frames(animator, pictures):
+    code, features = animator.encoder(pictures[:1])
+    latent = code + animator.dictionary(animator.motion_head(animator.encoder(pictures)[0]))
+    together = animator.render(features, latent)
+    one_by_one = torch.cat([animator.render(features, row[None]) for row in latent])
+    torch.testing.assert_close(together, one_by_one, rtol=1e-4, atol=1e-5)
+
+
+@torch.inference_mode()
+def test_half_precision_flows_change_nothing_visible(animator, pictures):
+    code, features = animator.encoder(pictures[:1])
+    displacement, mask = animator.flow_generator(features, code + animator.dictionary(animator.motion_head(code)))
+    exact = animator.decoder(features, displacement, mask).clamp(-1, 1)
+    rounded = animator.decoder(features, {r: d.half() for r, d in displacement.items()},
+                               {r: m.half() for r, m in mask.items()}).clamp(-1, 1)
+    assert ((exact - rounded) / 2).abs().mean() < 1 / 255
+
+
+@torch.inference_mode()
+def test_source_is_not_changed(animator, pictures):
+    """Values on wires are shared between nodes: rendering must leave the source's features as they were."""
+    code, features = animator.encoder(pictures[:1])
+    before = {scale: maps.clone() for scale, maps in features.items()}
+    animator.render(features, code)
+    assert all(torch.equal(before[scale], maps) for scale, maps in features.items())
+
+
+def test_dictionary_keeps_lengths():
+    """Q is orthonormal: a code moves the appearance code by exactly its own length."""
+    animator = small_animator()
+    codes = torch.randn(5, 4, generator=torch.Generator().manual_seed(2))
+    torch.testing.assert_close(animator.dictionary(codes).norm(dim=1), codes.norm(dim=1))
+
+
+def test_identity_warp():
+    """With align_corners=True no displacement is the identity; LIA's convention shifts by up to half a pixel."""
+    picture = torch.rand(1, 2, 9, 9, generator=torch.Generator().manual_seed(3))
+    torch.testing.assert_close(warp(picture, torch.zeros(1, 2, 9, 9), True), picture)
+    assert not torch.allclose(warp(picture, torch.zeros(1, 2, 9, 9), False), picture, atol=1e-2)
+
+
+def test_fir_upsample_is_zero_insertion_and_blur():
+    picture = torch.rand(1, 2, 5, 7, generator=torch.Generator().manual_seed(4))
+    taps = torch.tensor([1.0, 3.0, 3.0, 1.0])
+    kernel = (torch.outer(taps, taps) / 16).expand(2, 1, 4, 4)
+    inserted = torch.zeros(1, 2, 10, 14)
+    inserted[..., ::2, ::2] = picture
+    expected = torch.nn.functional.conv2d(torch.nn.functional.pad(inserted, (2, 1, 2, 1)), kernel, groups=2)
+    torch.testing.assert_close(fir_upsample(picture), expected)
+
+
+@pytest.mark.parametrize("size", [64, 128, 256, 512])
+def test_published_sizes(size):
+    animator = Animator(lia(size), device="meta")
+    _, features = animator.encoder(torch.empty(1, 3, size, size, device="meta"))
+    assert sorted(features) == [r for r in (8, 16, 32, 64, 128, 256, 512) if r <= size]
+
+
+def test_published_parameter_counts():
+    """45.1 M parameters of LIA 256 and 910.6 M of LIA-X, noise gains, blur kernels and LIA's unused RGB head apart."""
+    def millions(config):
+        return sum(p.numel() for p in Animator(config, device="meta").parameters()) / 1e6
+    assert millions(lia(256)) == pytest.approx(45.1, abs=0.1)
+    assert millions(liax()) == pytest.approx(910.6, abs=0.1)
+
+
+@pytest.mark.parametrize("change", [{"size": 100}, {"size": 8}, {"directions": 0}, {"style_dim": 10**9}, {"channels": {4: 8}}])
+def test_impossible_configurations_are_refused(change):
+    with pytest.raises(ValueError, match="animator's"):
+        AnimatorConfig.from_dict({**lia(64).to_dict(), **change})
