@@ -268,6 +268,21 @@ def read_raw(reader: StateReader, names: dict[str, str], layout: dict[str, tuple
         yield name, value
 
 
+def told(reader: StateReader, config: AnimatorConfig) -> tuple[dict[int, Direction], dict[str, str]]:
+    """Directions and notes in a file's metadata; of released LIA-X weights, the published directions."""
+    if reader.metadata.get("leo.kind") is None:
+        known = LIAX_DIRECTIONS if config.family == "LIA-X" else {}
+        return {i: direction for i, direction in known.items() if i < config.directions}, {}
+    try:
+        stored = json.loads(reader.metadata.get("leo.directions", "{}"))
+        directions = {int(i): Direction(str(d["name"]), float(d["low"]), float(d["high"])) for i, d in stored.items()}
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ValueError(f"{reader.path.name} names its motion directions in a form that cannot be read "
+                         f"({type(error).__name__}: {error}). Fetch it again.") from None
+    prefix = "leo.note."
+    return directions, {key.removeprefix(prefix): text for key, text in reader.metadata.items() if key.startswith(prefix)}
+
+
 def load_animator(path: str | os.PathLike, operations=torch.nn, dtype: torch.dtype = torch.float32,
                   device: torch.device | str = "cpu") -> tuple[Animator, AnimatorInfo]:
     """Load any supported animator file, in evaluation mode.
@@ -300,11 +315,7 @@ def load_animator(path: str | os.PathLike, operations=torch.nn, dtype: torch.dty
     animator.load_state_dict(state, assign=True)
     animator.requires_grad_(False)
 
-    stored = json.loads(reader.metadata.get("leo.directions", "{}"))
-    directions = {int(i): Direction(**values) for i, values in stored.items()}
-    if config.family == "LIA-X" and not directions:
-        directions = {i: d for i, d in LIAX_DIRECTIONS.items() if i < config.directions}
-    notes = {key.removeprefix("leo.note."): text for key, text in reader.metadata.items() if key.startswith("leo.note.")}
+    directions, notes = told(reader, config)
     return animator, AnimatorInfo(AnimatorId(path.stem, fingerprint(digests)), directions, notes)
 
 
@@ -364,8 +375,7 @@ def convert(source: str | os.PathLike, target: str | os.PathLike, dtype: torch.d
     state = {name: value if name == "dictionary.basis" else value.to(dtype)
              for name, value in read_raw(reader, names, layout)}
     state.setdefault("dictionary.basis", orthonormal_basis(state["dictionary.weight"]))
-    directions = LIAX_DIRECTIONS if config.family == "LIA-X" else {}
-    save_animator(target, state, config, dtype, directions)
+    save_animator(target, state, config, dtype, *told(reader, config))
     parameters = sum(value.numel() for name, value in state.items() if name != "dictionary.basis")
     digests = {name: tensor_digest(value) for name, value in state.items() if name.startswith(CODE_PARTS)}
     return (f"{source.name} ({source.stat().st_size / 1e6:.1f} MB) -> {target.name} "

@@ -72,7 +72,7 @@ class MotionHead(torch.nn.Module):
 
 def orthonormal_basis(weight: torch.Tensor) -> torch.Tensor:
     """Q [style_dim, D] of the reduced QR of weight + 1e-8, in float32 on the CPU: motion codes depend on its signs."""
-    return torch.linalg.qr(weight.detach().to("cpu", torch.float32) + 1e-8).Q
+    return torch.linalg.qr(weight.detach().to("cpu", torch.float32) + 1e-8).Q.contiguous()
 
 
 class MotionDictionary(torch.nn.Module):
