@@ -7,6 +7,7 @@ import comfy.model_management as mm
 import comfy.model_patcher
 import comfy.ops
 import torch
+import torch.nn.functional as F
 from comfy_api.latest import io, ui
 
 from ..leo_core.identity import require_same_animator
@@ -52,7 +53,7 @@ class MotionPriorHandle:
 class WindowProgress:
     """Progress of sampling: checks for an interrupt at every step and shows the emerging codes.
 
-    :param steps_before: steps of earlier calls on the same bar.
+    :param calls: how many calls of the prior share the bar; `next_call` goes on to the next.
     """
 
     def __init__(self, handle: MotionPriorHandle, calls: int = 1):
@@ -294,15 +295,11 @@ def free_path(name: str) -> Path:
 
 
 def loss_curve(losses: list[float], width: int = 512, height: int = 192) -> torch.Tensor:
-    """[height, width, 3] picture of the loss so far, 0 at the bottom and the first loss at the top."""
-    bins = torch.linspace(0, len(losses), width + 1).long()
-    sums = torch.cat([torch.zeros(1), torch.tensor(losses).cumsum(0)])
-    high = torch.maximum(bins[1:], bins[:-1] + 1).clamp(max=len(losses))
-    low = (high - torch.maximum(high - bins[:-1], torch.tensor(1))).clamp(min=0)
-    level = (sums[high] - sums[low]) / (high - low) / max(losses[0], 1e-9)
+    """[height, width, 3] picture of the loss so far; the first loss is the top."""
+    level = F.adaptive_avg_pool1d(torch.tensor(losses)[None, None] / max(losses[0], 1e-9), width)[0, 0]
     row = ((1 - level.clamp(0, 1)) * (height - 1)).long()
     picture = torch.full((height, width, 3), 0.98)
-    picture[(torch.arange(height).unsqueeze(1) >= row)] = torch.tensor([0.55, 0.7, 0.9])
+    picture[torch.arange(height).unsqueeze(1) >= row] = torch.tensor([0.55, 0.7, 0.9])
     return picture
 
 

@@ -47,4 +47,4 @@ class StartPoses:
             means = (shares.T @ poses) / counts.unsqueeze(1)
             away = poses.unsqueeze(1) - means
             covariances = torch.einsum("nk,nkd,nke->kde", shares, away, away) / counts[:, None, None] + floor
-        return StartPoses(weights.float(), means.float(), torch.linalg.cholesky(covariances).float())
+        return StartPoses(weights.float(), means.float(), torch.linalg.cholesky(covariances).float().contiguous())

@@ -13,6 +13,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from safetensors import safe_open
 from safetensors.torch import save_file
 
@@ -38,6 +39,7 @@ class PriorTraining:
     :param start_components: Gaussians in the model of start poses, at most.
     :param pose_jitter: how far whole windows are displaced, in standard deviations of start poses: residuals stay, so
         the network learns to move people it has not seen.
+    :param smoothness: weight of the error's steps from frame to frame beside the error itself.
     :param mixed_precision: "no", "bf16" or "fp16"; the last on CUDA only.
     """
 
@@ -48,6 +50,7 @@ class PriorTraining:
     seed: int = 0
     start_components: int = 8
     pose_jitter: float = 0.0
+    smoothness: float = 0.0
     mixed_precision: str = "no"
 
 
@@ -125,7 +128,8 @@ class PriorTrainer:
         return self.accelerator.unwrap_model(self.unet) if self.accelerator else self.unet
 
     def loss(self, unet: torch.nn.Module, data: "Windows", generator: torch.Generator) -> torch.Tensor:
-        """Mean squared error of the velocity ``sqrt(alpha_bar) noise - sqrt(1 - alpha_bar) m`` over the unknown codes."""
+        """Mean squared error of the velocity ``sqrt(alpha_bar) noise - sqrt(1 - alpha_bar) m`` over the unknown codes, and of its
+        steps in time, where known codes have no error: what is wrong should at least be smooth, above all at a joint."""
         config, count = self.config, self.options.batch
         length = config.length
         if torch.rand((), generator=generator) < 0.25:
@@ -145,8 +149,9 @@ class PriorTrainer:
         half = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(self.options.mixed_precision)
         with torch.amp.autocast(torch.device(self.device).type, dtype=half, enabled=half is not None):
             guess = unet(seen, t)[..., 1:].transpose(1, 2).float()
-        unknown = (~is_known[:, 1:]).unsqueeze(-1).to(guess)
-        return ((guess - (signal * noise - spread * residual)).square() * unknown).sum() / (unknown.sum() * config.directions)
+        error = (guess - (signal * noise - spread * residual)) * (~is_known[:, 1:]).unsqueeze(-1)
+        steps = F.pad(error, (0, 0, 1, 0)).diff(dim=1)
+        return (error.square().sum() + self.options.smoothness * steps.square().sum()) / ((~is_known).sum() * config.directions)
 
     @torch.no_grad()
     def watch(self, rounds: int = 4) -> float:

@@ -1,0 +1,67 @@
+"""The linear motion condition."""
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from leo_core.lmdm.condition import CodeScale, denoiser_input, linear_motion_condition, to_residual
+
+shapes = st.tuples(st.integers(1, 3), st.integers(2, 20), st.integers(1, 8), st.integers(0, 2**31))
+
+
+def codes_of(shape) -> torch.Tensor:
+    batch, length, directions, seed = shape
+    return 4 * torch.rand(batch, length, directions, generator=torch.Generator().manual_seed(seed)) - 2
+
+
+@given(shapes)
+def test_splitting_and_conditioning_is_the_identity(shape):
+    codes = codes_of(shape)
+    first, residual = to_residual(codes)
+    assert residual.shape[1] == codes.shape[1] - 1
+    back = linear_motion_condition(residual, first)
+    assert (back - codes).abs().max() <= 1e-6
+    assert torch.equal(back[:, 0], codes[:, 0])
+
+
+@given(shapes)
+def test_no_residual_is_a_still(shape):
+    first, residual = to_residual(codes_of(shape))
+    still = linear_motion_condition(torch.zeros_like(residual), first)
+    assert torch.equal(still, first.unsqueeze(1).expand_as(still))
+
+
+@given(shapes)
+def test_one_scale_keeps_the_condition_linear(shape):
+    codes = codes_of(shape)
+    scale = CodeScale(torch.full((codes.shape[2],), 0.3), torch.linspace(0.5, 2, codes.shape[2]))
+    first, residual = to_residual(codes)
+    conditioned = linear_motion_condition(scale.residual(residual), scale.codes(first))
+    assert torch.allclose(conditioned, scale.codes(codes), atol=1e-5)
+
+
+def test_the_denoiser_sees_clean_known_codes_and_noisy_absolute_ones():
+    codes = codes_of((1, 6, 3, 0))
+    noisy = torch.randn(1, 5, 3, generator=torch.Generator().manual_seed(1))
+    is_known = torch.tensor([[True, True, False, False, False, True]])
+    seen = denoiser_input(noisy, codes, is_known)
+    assert seen.shape == (1, 4, 6)
+    seen, mask = seen.transpose(1, 2).split([3, 1], dim=-1)
+    assert torch.equal(mask[0, :, 0] > 0, is_known[0])
+    assert torch.equal(seen[is_known], codes[is_known])
+    assert torch.equal(seen[:, 2:5], codes[:, :1] + noisy[:, 1:4])
+
+
+def test_the_ablation_sees_residuals_beside_the_start():
+    codes, noisy = codes_of((2, 6, 3, 0)), torch.zeros(2, 5, 3)
+    seen = denoiser_input(noisy, codes, torch.arange(6).expand(2, 6) < 1, lmc=False)
+    assert seen.shape == (2, 7, 6)
+    assert torch.equal(seen[:, :3], torch.zeros(2, 3, 6))
+    assert torch.equal(seen[:, 3:6], codes[:, 0].unsqueeze(-1).expand(2, 3, 6))
+
+
+def test_a_direction_that_never_moves_does_not_divide_by_zero():
+    windows = codes_of((3, 10, 4, 2))
+    windows[..., 2] = 0.7
+    scale = CodeScale.measure(windows)
+    assert torch.isfinite(scale.codes(windows)).all() and (scale.scale > 0).all()
+    assert scale.codes(windows)[..., 2].abs().max() < 1e-3

@@ -1,0 +1,124 @@
+"""Motion out of a prior: any length, exact starts, transitions, variations, files."""
+from dataclasses import replace
+
+import pytest
+import torch
+
+from leo_core.lmdm.prior import Sampling, load_prior, save_prior
+
+FEW = Sampling(seed=3, steps=6)
+
+
+@pytest.fixture
+def start():
+    return torch.tensor([[0.1, -0.2, 0.3, 1 / 3, -2.0]])
+
+
+@pytest.mark.parametrize("sampler", ["ddpm", "ddim", "dpmpp_2m"])
+@pytest.mark.parametrize("frames", [1, 2, 24, 25, 100])
+def test_any_length_begins_with_the_given_pose_bit_for_bit(prior, start, sampler, frames):
+    codes = prior.sample(frames, replace(FEW, sampler=sampler), start)
+    assert codes.shape == (frames, 5) and codes.dtype == torch.float32
+    assert torch.equal(codes[:1], start)
+    assert torch.isfinite(codes).all()
+
+
+def test_a_seed_gives_one_motion_and_a_longer_one_begins_with_it(prior, start):
+    state = torch.random.get_rng_state()
+    codes = prior.sample(70, FEW, start)
+    assert torch.equal(codes, prior.sample(70, FEW, start))
+    assert torch.equal(codes, prior.sample(130, FEW, start)[:70])
+    assert not torch.allclose(codes, prior.sample(70, replace(FEW, seed=4), start))
+    assert torch.equal(torch.random.get_rng_state(), state), "drew from the global generator"
+
+
+def test_without_a_start_pose_one_is_drawn_from_those_of_the_training_people(prior, people):
+    drawn = torch.cat([prior.sample(1, replace(FEW, seed=seed)) for seed in range(200)])
+    poses = torch.cat([motion.codes for motion in people])
+    assert len(drawn.unique(dim=0)) == 200
+    assert ((drawn.mean(0) - poses.mean(0)).abs() < 0.3 * poses.std(0)).all()
+    assert (drawn.std(0) / poses.std(0)).sub(1).abs().max() < 0.3
+
+
+def test_windows_share_codes_and_joints_are_as_smooth_as_the_rest(prior, people):
+    codes = torch.cat([prior.sample(200, replace(FEW, seed=seed, steps=20), people[seed].codes[:1]) for seed in range(8)])
+    second = codes.reshape(8, 200, 5).diff(n=2, dim=1).norm(dim=2)
+    joints = torch.arange(24, 200, 21)
+    at = torch.zeros(198, dtype=torch.bool)
+    at[torch.cat([joints - 2, joints - 1])] = True
+    assert second[:, at].median() < 2 * second[:, ~at].median()
+
+
+def test_progress_counts_every_step_of_every_window_and_shows_codes(prior, start):
+    told = []
+    prior.sample(60, FEW, start, progress=lambda done, total, estimate: told.append((done, total, estimate().shape, estimate()[0])))
+    assert [done for done, *_ in told] == list(range(1, 19))
+    assert {total for _, total, *_ in told} == {18}
+    assert all(shape == (24, 5) for _, _, shape, _ in told)
+    assert torch.equal(told[0][3], start[0])
+
+
+@pytest.mark.parametrize("frames", [1, 5, 18, 19, 60])
+def test_a_transition_has_its_length_and_continues_both_motions(prior, people, frames):
+    before, after = people[0].codes[:50], people[0].codes[70:]
+    between = prior.transition(before, frames, after, replace(FEW, steps=20))
+    assert between.shape == (frames, 5)
+    if frames >= 18:
+        usual = people[0].codes.diff(dim=0).norm(dim=1).max()
+        assert torch.cat([before[-1:], between, after[:1]]).diff(dim=0).norm(dim=1)[[0, -1]].max() < 2 * usual
+
+
+def test_a_transition_from_a_single_pose_to_a_single_pose(prior, people):
+    assert prior.transition(people[0].codes[:1], 10, people[1].codes[:1], FEW).shape == (10, 5)
+
+
+def test_variation_goes_from_the_motion_itself_to_another(prior, people):
+    motion = people[3].codes[:80]
+    assert torch.equal(prior.vary(motion, 0.0, FEW), motion)
+    distance = [(prior.vary(motion, strength, FEW) - motion).square().mean().sqrt() for strength in (0.1, 0.4, 1.0)]
+    assert 0 < distance[0] < distance[1] < distance[2]
+    assert torch.equal(prior.vary(motion, 0.5, FEW)[0], motion[0])
+
+
+def test_variation_can_move_to_another_start(prior, people, start):
+    motion = people[3].codes[:30]
+    moved = prior.vary(motion, 0.0, FEW, start)
+    assert torch.equal(moved[:1], start)
+    assert torch.allclose(moved - moved[0], motion - motion[0], atol=1e-6)
+
+
+def test_zero_frames_are_refused(prior):
+    with pytest.raises(ValueError, match="at least one frame"):
+        prior.sample(0, FEW)
+
+
+def test_a_prior_is_the_same_after_saving_and_loading(prior, start, tmp_path):
+    save_prior(tmp_path / "prior.safetensors", replace(prior, notes={"licence": "CC0"}))
+    loaded = load_prior(tmp_path / "prior.safetensors")
+    assert loaded.config == prior.config and loaded.animator == prior.animator and loaded.notes == {"licence": "CC0"}
+    assert loaded.animator.name == prior.animator.name
+    assert torch.equal(loaded.sample(40, FEW, start), prior.sample(40, FEW, start))
+    assert torch.equal(loaded.sample(3, FEW), prior.sample(3, FEW))
+
+    save_prior(tmp_path / "half.safetensors", prior, torch.float16)
+    half = load_prior(tmp_path / "half.safetensors")
+    assert (tmp_path / "half.safetensors").stat().st_size < 0.7 * (tmp_path / "prior.safetensors").stat().st_size
+    assert torch.allclose(half.sample(20, FEW, start), prior.sample(20, FEW, start), atol=0.02)
+
+
+def test_damaged_and_foreign_files_are_named(prior, tmp_path):
+    from safetensors.torch import save_file
+
+    path = tmp_path / "prior.safetensors"
+    save_prior(path, prior)
+    whole = path.read_bytes()
+    for size in (0, 5, 300, len(whole) // 2, len(whole) - 1):
+        path.write_bytes(whole[:size])
+        with pytest.raises(ValueError, match="prior.safetensors"):
+            load_prior(path)
+    save_file({"codes": torch.zeros(2, 5)}, path, {"leo.kind": "motion"})
+    with pytest.raises(ValueError, match="holds motion, not a motion prior"):
+        load_prior(path)
+    save_file({"codes": torch.zeros(2, 5)}, path, {"leo.kind": "motion_prior"})
+    with pytest.raises(ValueError, match="incomplete or damaged"):
+        load_prior(path)
