@@ -54,7 +54,7 @@ class ComfyServer:
     def __exit__(self, *exception):
         self.stop()
 
-    def start(self, timeout: float = 180) -> None:
+    def start(self, timeout: float = 300) -> None:
         for folder in ("input", "output", "temp", "user", "models"):
             (self.base / folder).mkdir(parents=True, exist_ok=True)
         link_pack(self.base / "custom_nodes")
@@ -88,7 +88,7 @@ class ComfyServer:
 
     def get(self, path: str, **query: str) -> bytes:
         address = self.url + path + ("?" + urllib.parse.urlencode(query) if query else "")
-        with urllib.request.urlopen(address, timeout=60) as answer:
+        with urllib.request.urlopen(address, timeout=120) as answer:
             return answer.read()
 
     def get_json(self, path: str, **query: str) -> dict:
@@ -96,7 +96,7 @@ class ComfyServer:
 
     def post(self, path: str, body: dict) -> bytes:
         request = urllib.request.Request(self.url + path, json.dumps(body).encode(), {"Content-Type": "application/json"})
-        with urllib.request.urlopen(request, timeout=60) as answer:
+        with urllib.request.urlopen(request, timeout=120) as answer:
             return answer.read()
 
     def object_info(self, node_id: str = "") -> dict:
