@@ -1,7 +1,8 @@
 """Development commands. Everything they make lies under the ignored folder .dev/ (Linux or macOS, Python 3.10 or later).
 
 python3 scripts/dev.py demo            run the demo workflow in a real ComfyUI, headless; --ui opens it in the browser instead
-python3 scripts/dev.py test [...]      run all tests; further arguments go to pytest
+python3 scripts/dev.py test [...]      run all tests; further arguments go to pytest, as --media=DIR (the = is needed, or pytest
+                                       takes DIR for a folder of tests before it knows the option)
 python3 scripts/dev.py serve [...]     ComfyUI with this pack in the foreground; further arguments go to ComfyUI
 python3 scripts/dev.py setup           only build the environment that the others use
 python3 scripts/dev.py author FILE     write workflows/*.json with the real frontend from a description (see author_workflows.py)
