@@ -294,9 +294,7 @@ def save_motion(path: str | os.PathLike, motion: MotionSequence, description: st
         "leo.animator": motion.animator.name,
         "leo.description": description,
     }
-    # cloned: the codes may be a view into a longer motion, or reversed
-    codes = motion.codes.clone(memory_format=torch.contiguous_format)
-    write_atomically(path, lambda temporary: save_file({"codes": codes}, temporary, metadata))
+    write_atomically(path, lambda temporary: save_file({"codes": motion.codes.contiguous()}, temporary, metadata))
 
 
 def load_motion(path: str | os.PathLike) -> tuple[MotionSequence, str]:

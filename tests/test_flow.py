@@ -170,6 +170,11 @@ class TestWarpPicture:
         # 64 px pictures blur at their border, where outside is black
         assert difference[..., 6:-6, 6:-6].max() < 0.02
 
+    def test_a_shift_of_whole_pixels_is_four_times_as_many_in_a_picture_four_times_as_large(self):
+        picture = torch.rand(1, 3, 256, 256, generator=torch.Generator().manual_seed(3))
+        moved = ops.warp_picture(picture, uniform(2 * 16 / 63, 0.0, align_corners=True))
+        torch.testing.assert_close(moved[..., :192], picture[..., 64:], rtol=0, atol=1e-3)
+
 
 class TestPictures:
     def test_hue_says_where_the_content_goes_and_white_is_still(self):

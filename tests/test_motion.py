@@ -323,6 +323,16 @@ class TestFiles:
         assert same(ops.load_motion(tmp_path / "m.safetensors")[0], part)
         assert (tmp_path / "m.safetensors").stat().st_size < 1000
 
+    def test_a_held_pose_saves_all_its_frames(self, tmp_path):
+        held = MotionSequence(make(1, 4).codes.expand(30, 4), Fraction(25), ANIMATOR)
+        ops.save_motion(tmp_path / "m.safetensors", held)
+        assert same(ops.load_motion(tmp_path / "m.safetensors")[0], held)
+
+    def test_a_header_larger_than_a_motion_has_is_not_read(self, tmp_path):
+        self.write(tmp_path / "m.safetensors", torch.zeros(3, 2), **{"leo.description": "x" * 100_000})
+        with pytest.raises(ValueError, match="no motion file.*header of 100"):
+            ops.load_motion(tmp_path / "m.safetensors")
+
     @pytest.mark.parametrize("changes,message", [
         ({"leo.kind": "animator"}, "animator, not a motion"),
         ({"leo.kind": None}, "not a motion"),
