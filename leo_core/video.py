@@ -35,7 +35,7 @@ _SOUND_SLACK = 0.01
 
 @dataclass
 class ReadReport:
-    """What reading had to do to keep the timeline; complete once the frames have been iterated.
+    """What reading had to do to keep the timeline; counts up as the frames are iterated.
 
     :param broken: slots whose frame was in the file but could not be decoded, or came out damaged.
     :param filled: slots that had no frame of their own in the file (variable rate, lost frames); they hold the last.
@@ -47,6 +47,12 @@ class ReadReport:
     filled: int = 0
     dropped: int = 0
     resized: int = 0
+
+    def count_gap(self, slots: range, in_file: set[int]) -> None:
+        """Count slots that no decoded frame fell into."""
+        broken = sum(slot in in_file for slot in slots)
+        self.broken += broken
+        self.filled += len(slots) - broken
 
     def __str__(self) -> str:
         said = [
@@ -89,48 +95,43 @@ class VideoStream:
 
     def __iter__(self) -> Iterator[np.ndarray]:
         self.report = report = ReadReport()
+        in_file = set(self._timeline.slots)
         shown, next_slot = None, 0
         for slot, frame in self._decoded_slots(report):
             gap = slot - next_slot
-            filler = frame if shown is None else shown
+            report.count_gap(range(next_slot, slot), in_file)
             for step in range(1, gap + 1):
-                if self._broken == "interpolate" and shown is not None:
+                if shown is None:
+                    yield frame
+                elif self._broken == "interpolate":
                     yield _mix(shown, frame, step / (gap + 1))
                 else:
-                    yield filler
+                    yield shown
             yield frame
             shown, next_slot = frame, slot + 1
         if shown is None:
-            raise ValueError(
-                f"None of the {self.frame_count} frames of the clip could be decoded. "
-                "The file is damaged or its codec is not supported: convert it to H.264 and load it again."
-            )
+            raise _nothing_decodes(self.frame_count)
+        report.count_gap(range(next_slot, self.frame_count), in_file)
         for _ in range(self.frame_count - next_slot):
             yield shown
 
     def _decoded_slots(self, report: ReadReport) -> Iterator[tuple[int, np.ndarray]]:
-        """(slot, picture) of the frames that decode, slots strictly increasing; counts into the report on the way."""
-        timeline = self._timeline
-        held: tuple[int, np.ndarray] | None = None
-        good_slots = set()
-        for frame, slot in timeline.decode(self._source):
+        """(slot, picture) of the frames that decode, slots strictly increasing; of several in one slot the last."""
+        waiting: tuple[int, np.ndarray] | None = None
+        for frame, slot in self._timeline.decode(self._source):
             if frame.is_corrupt and self._broken != "pass through":
                 continue
             picture = _upright(frame)
             if picture.shape[:2] != self.size:
                 picture = _upright(frame, self.size)
                 report.resized += 1
-            if held is not None and slot > held[0]:
-                yield held
-            elif held is not None:
+            if waiting is not None and slot > waiting[0]:
+                yield waiting
+            elif waiting is not None:
                 report.dropped += 1
-            held = (slot, picture)
-            good_slots.add(slot)
-        if held is not None:
-            yield held
-        wanted = set(timeline.slots)
-        report.broken = len(wanted - good_slots)
-        report.filled = self.frame_count - len(wanted)
+            waiting = (slot, picture)
+        if waiting is not None:
+            yield waiting
 
 
 @dataclass(frozen=True)
@@ -192,8 +193,12 @@ def read_video(
     timeline = _scan(source, start, duration)
     for frame, _ in timeline.decode(source):
         return VideoStream(source, timeline, _upright(frame).shape[:2], broken)
-    raise ValueError(
-        f"None of the {timeline.frame_count} frames of the clip could be decoded. "
+    raise _nothing_decodes(timeline.frame_count)
+
+
+def _nothing_decodes(frame_count: int) -> ValueError:
+    return ValueError(
+        f"None of the {frame_count} frames of the clip could be decoded. "
         "The file is damaged or its codec is not supported: convert it to H.264 and load it again."
     )
 

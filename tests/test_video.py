@@ -226,6 +226,15 @@ def test_broken_frames_keep_the_length(tmp_path, broken):
         assert clip.report.broken == 3 and "3 broken" in str(clip.report)
 
 
+def test_what_was_done_is_told_while_the_frames_are_read(tmp_path):
+    good = write(tmp_path / "good.mp4", [4 * i for i in range(12)], options={"crf": "1", "bf": "0", "g": "1"})
+    clip = read_video(break_packets(good, tmp_path / "bad.mp4", [5, 11]))
+    frames = iter(clip)
+    for _ in range(12):
+        next(frames)
+    assert clip.report.broken == 2, "a reader that takes no more than the frames there are hears of all of them"
+
+
 def test_a_clip_that_starts_broken_begins_with_its_first_good_frame(tmp_path):
     good = write(tmp_path / "good.mp4", [4 * i for i in range(20)], options={"crf": "1", "bf": "0", "g": "1"})
     shown = [value_of(f) for f in read_video(break_packets(good, tmp_path / "bad.mp4", [0, 1]))]
