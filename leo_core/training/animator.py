@@ -44,7 +44,7 @@ class Weights:
     warp: float = 0.5        # L1 of the source picture warped by each scale's flow
     flow: float = 2.0        # L1 to the target flow, in units of the picture's width
     mask: float = 0.02       # cross-entropy of masks to the visibility of renders
-    controls: float = 0.1    # L1 of the first motion directions to the controls of renders
+    controls: float = 0.5    # L1 of the first motion directions to the controls of renders
 
 
 class TrainedAnimator(torch.nn.Module):
@@ -114,6 +114,7 @@ class Batch:
     :param flow: [B, len(PAIRS), 2, S, S] normalised displacement; weight: [B, len(PAIRS), 1, S, S], 0 where unknown.
     :param visible: [B, len(PAIRS), 1, S, S] in 0..1, and exact: [B, len(PAIRS)] whether it is known.
     :param controls: [B, VIEWS, K], and controlled: [B] whether they are known.
+    :param taught: [B], 1 where the generator is given the known controls in place of the encoder's reading of them.
     """
 
     views: torch.Tensor
@@ -123,15 +124,20 @@ class Batch:
     exact: torch.Tensor
     controls: torch.Tensor
     controlled: torch.Tensor
+    taught: torch.Tensor
 
 
-def sample_batch(clips: list[Clip], count: int, rng: np.random.Generator) -> Batch:
-    """Draw clips and views, flip, zoom and recolour them. Everything random comes from rng."""
-    rows = [sample_clip(clips[rng.integers(len(clips))], rng) for _ in range(count)]
+def sample_batch(clips: list[Clip], count: int, rng: np.random.Generator, augment: float, teaching: float) -> Batch:
+    """Draw clips and views, flip, zoom and recolour them. All chance is rng's.
+
+    :param augment: 0..1, how far the pictures are changed.
+    :param teaching: probability that a render's true controls go to the generator.
+    """
+    rows = [sample_clip(clips[rng.integers(len(clips))], rng, augment, teaching) for _ in range(count)]
     return Batch(*(torch.stack(column) for column in zip(*rows)))
 
 
-def sample_clip(clip: Clip, rng: np.random.Generator):
+def sample_clip(clip: Clip, rng: np.random.Generator, augment: float, teaching: float):
     size = clip.frames.shape[1]
     times = rng.integers(len(clip.frames), size=VIEWS)
     if clip.flow is not None:
@@ -152,21 +158,22 @@ def sample_clip(clip: Clip, rng: np.random.Generator):
     views = torch.from_numpy(frames).permute(0, 3, 1, 2).float() / 127.5 - 1
     maps = torch.cat([torch.from_numpy(flow).permute(0, 3, 1, 2), torch.from_numpy(weight)[:, None],
                       torch.from_numpy(visible)[:, None]], 1)
-    if rng.random() < 0.5:
+    if rng.random() < 0.5 * augment:
         views, maps = views.flip(-1), maps.flip(-1)
         maps[:, 0] = -maps[:, 0]
         controls = controls * torch.tensor(MIRRORED)
-    zoom = rng.uniform(0.8, 1.0)
+    zoom = 1 - augment * rng.uniform(0, 0.2)
     shift = torch.tensor(rng.uniform(-1, 1, 2) * (1 - zoom), dtype=torch.float32)
     theta = torch.cat([torch.eye(2) * zoom, shift[:, None]], 1)
     grid = F.affine_grid(theta[None], (1, 1, size, size), align_corners=False)
     views = F.grid_sample(views, grid.expand(len(views), -1, -1, -1), "bilinear", "border", False)
     maps = F.grid_sample(maps, grid.expand(len(maps), -1, -1, -1), "bilinear", "border", False)
     maps[:, :2] /= zoom
-    gain = torch.tensor(rng.uniform(0.8, 1.2) * rng.uniform(0.9, 1.1, 3), dtype=torch.float32)
-    views = ((views + 1) * gain[:, None, None] + rng.uniform(-0.15, 0.15) - 1).clamp(-1, 1)
-    return (views, maps[:, :2], maps[:, 2:3], maps[:, 3:4], torch.from_numpy(exact), controls,
-            torch.tensor(float(clip.controls is not None)))
+    gain = torch.tensor(1 + augment * (rng.uniform(-0.2, 0.2) + rng.uniform(-0.1, 0.1, 3)), dtype=torch.float32)
+    views = ((views + 1) * gain[:, None, None] + augment * rng.uniform(-0.15, 0.15) - 1).clamp(-1, 1)
+    controlled = torch.tensor(float(clip.controls is not None))
+    return (views, maps[:, :2], maps[:, 2:3], maps[:, 3:4], torch.from_numpy(exact), controls, controlled,
+            controlled * float(rng.random() < teaching))
 
 
 def pyramid_l1(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
@@ -187,7 +194,10 @@ def losses(model: TrainedAnimator, batch: Batch, weights: Weights) -> dict[str, 
     views = batch.views.flatten(0, 1)
     source, driving = views[sources], views[drivings]
     features = {scale: maps[sources] for scale, maps in features.items()}
-    displacement, mask = animator.flow_generator(features, model.latents(code[sources], alpha[drivings]))
+    known = CONTROL_GAIN * batch.controls.flatten(0, 1)
+    taught = batch.taught.repeat_interleave(VIEWS)[:, None]
+    given = torch.cat([torch.lerp(alpha[:, :len(CONTROLS)], known, taught), alpha[:, len(CONTROLS):]], 1)
+    displacement, mask = animator.flow_generator(features, model.latents(code[sources], given[drivings]))
     picture = animator.decoder(features, displacement, mask)
 
     result = {"pixels": weights.pixels * pyramid_l1(picture, driving)}
@@ -309,11 +319,13 @@ class Trainer:
                  "average": self.average, "step": self.step, "config": self.config.to_dict()}
         write_atomically(self.run / "last.pt", lambda temporary: torch.save(saved, temporary))
 
-    def train_step(self, clips: list[Clip], batch_size: int, total: int) -> dict[str, float]:
+    def train_step(self, clips: list[Clip], batch_size: int, total: int, augment: float = 1.0) -> dict[str, float]:
         """One step. Its data depend on seed and step alone, so a resumed run sees what an unbroken one would."""
-        batch = sample_batch(clips, batch_size, np.random.default_rng([self.seed, self.step]))
-        # linear warm-up, then a cosine to a twentieth at the end of the run
         progress = self.step / total
+        # The generator learns from true controls while the encoder learns to read them, and then from the encoder.
+        teaching = max(0.0, 1 - progress / 0.6)
+        batch = sample_batch(clips, batch_size, np.random.default_rng([self.seed, self.step]), augment, teaching)
+        # linear warm-up, then a cosine to a twentieth at the end of the run
         rate = self.rate * min(1, (self.step + 1) / 100) * (0.05 + 0.475 * (1 + math.cos(math.pi * min(1, progress))))
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group["scale"]
@@ -359,7 +371,8 @@ def train(args) -> None:
     watched = held_out[:: max(1, len(held_out) // 6)][:6] or clips[:4]
     print(f"{len(clips)} clips to train on, {len(held_out)} held out", flush=True)
     table = {r: c for r, c in SMALL_CHANNELS.items() if r <= args.size}
-    config = lia(args.size, table, style_dim=128, directions=args.directions, align_corners=True)
+    # One layer in the motion head: five linear ones in a row are the same function and learn far slower.
+    config = lia(args.size, table, style_dim=128, directions=args.directions, head_depth=1, align_corners=True)
     args.run_folder.mkdir(parents=True, exist_ok=True)
     trainer = Trainer(args.run_folder, config, Weights(**json.loads(args.weights)), args.rate, args.seed)
     if args.grow:
@@ -371,7 +384,7 @@ def train(args) -> None:
     saved = time.monotonic()
     with open(args.run_folder / "log.jsonl", "a", encoding="utf-8") as journal:
         for _ in tqdm(range(trainer.step, args.steps), initial=trainer.step, total=args.steps, mininterval=10):
-            parts = trainer.train_step(clips, args.batch, args.steps)
+            parts = trainer.train_step(clips, args.batch, args.steps, args.augment)
             if trainer.step % 50 == 0:
                 journal.write(json.dumps({"step": trainer.step, **parts}) + "\n")
                 journal.flush()
@@ -403,7 +416,8 @@ def add_commands(subparsers) -> None:
     parser.add_argument("--directions", type=int, default=20)
     parser.add_argument("--steps", type=int, default=20000)
     parser.add_argument("--batch", type=int, default=4, help=f"clips per step; each gives {len(PAIRS)} samples")
-    parser.add_argument("--rate", type=float, default=2e-3)
+    parser.add_argument("--rate", type=float, default=1e-2, help="relative to the size of each tensor's weights")
+    parser.add_argument("--augment", type=float, default=1.0, help="0 shows clips as they are, 1 flips, zooms, recolours")
     parser.add_argument("--weights", default="{}", help="JSON of loss weights that differ from the defaults")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--grow", type=Path, help="run folder of a trained animator of half the size to begin from")
