@@ -53,19 +53,22 @@ class CodeScale:
         return CodeScale(windows.double().mean((0, 1)).float(), scale.clamp(min=max(0.01 * scale.mean().item(), 1e-6)).float())
 
 
-def denoiser_input(noisy: torch.Tensor, known: torch.Tensor, is_known: torch.Tensor, lmc: bool = True) -> torch.Tensor:
+def denoiser_input(noisy: torch.Tensor, guess: torch.Tensor, known: torch.Tensor, is_known: torch.Tensor, lmc: bool = True) -> torch.Tensor:
     """What the network sees, all in normalised units.
 
     :param noisy: [B, L - 1, D] noisy residual.
+    :param guess: [B, L - 1, D] linear guess of the clean residual, see ``linear``.
     :param known: [B, L, D] clean codes; only those marked are read.
     :param is_known: [B, L] bool; the first is always marked.
-    :param lmc: False gives the ablation: noisy residual beside the first code repeated on D channels of its own.
-    :return: [B, D + 1, L], or [B, 2 D + 1, L] without LMC.
+    :param lmc: False gives the ablation: residuals beside the first code repeated on D channels of its own.
+    :return: [B, 2 D + 1, L], or [B, 3 D + 1, L] without LMC.
     """
     mask = is_known.unsqueeze(-1)
     first = known[:, 0]
-    seen = torch.where(mask, known, linear_motion_condition(noisy, first))
-    if not lmc:
+    seen, guessed = (torch.where(mask, known, linear_motion_condition(residual, first)) for residual in (noisy, guess))
+    if lmc:
+        channels = [seen, guessed]
+    else:
         start = first.unsqueeze(1).expand_as(seen)
-        seen = torch.cat([seen - start, start], dim=-1)
-    return torch.cat([seen, mask.to(seen)], dim=-1).transpose(1, 2)
+        channels = [seen - start, guessed - start, start]
+    return torch.cat([*channels, mask.to(seen)], dim=-1).transpose(1, 2)

@@ -24,6 +24,7 @@ from ..checkpoints import write_atomically
 from ..identity import AnimatorId
 from .condition import CodeScale, denoiser_input, linear_motion_condition, to_residual
 from .drift import DriftControl
+from .linear import LinearMotion
 from .samplers import SAMPLERS
 from .schedule import cosine_alpha_bar, sampling_times
 from .start import StartPoses
@@ -61,7 +62,7 @@ class PriorConfig:
 
     def build(self, operations=nn, device: torch.device | str = "cpu") -> UNet:
         """The denoiser without weights of its own, float32."""
-        seen = self.directions + 1 if self.lmc else 2 * self.directions + 1
+        seen = (2 if self.lmc else 3) * self.directions + 1
         unet = UNet(seen, self.directions, self.channels, self.head_width, operations, torch.float32, "meta")
         return unet.to_empty(device=device)
 
@@ -93,6 +94,7 @@ class MotionPrior:
 
     :param unet: the denoiser, float32, on any device.
     :param scale: per-direction normalisation, on the CPU.
+    :param linear: what is known of motion without a network, on the CPU.
     :param start_poses: where unconditional motion begins.
     :param animator: whose codes it speaks.
     :param notes: free text for people: data, licence.
@@ -101,6 +103,7 @@ class MotionPrior:
     config: PriorConfig
     unet: UNet
     scale: CodeScale
+    linear: LinearMotion
     start_poses: StartPoses
     animator: AnimatorId
     notes: dict[str, str]
@@ -135,19 +138,19 @@ class MotionPrior:
         begin = round(strength * self.config.noise_steps)
         if begin == 0:
             return known.clone()
-        is_known = is_known.expand(known.shape[:2])
+        is_known = is_known.reshape(-1, known.shape[1])
         first, given = to_residual(known)
-        clean_input = self.scale.codes(known).to(device)
-        mask = is_known.to(device)
+        clean_input = self.scale.codes(known)
 
         def noise() -> torch.Tensor:
             return torch.randn(given.shape, generator=generator).to(device)
 
         def predict_clean(x: torch.Tensor, t: int) -> torch.Tensor:
-            seen = denoiser_input(x, clean_input, mask, self.config.lmc)
-            velocity = self.unet(seen, torch.full((len(x),), t, device=device))[..., 1:].transpose(1, 2)
-            power = float(alpha_bar[t])
-            return math.sqrt(power) * x - math.sqrt(1 - power) * velocity
+            power = alpha_bar[t].expand(len(is_known))
+            guess = self.linear.clean(x.cpu(), clean_input, is_known, power)
+            seen = denoiser_input(x.cpu(), guess, clean_input, is_known, self.config.lmc).to(device)
+            wrong = self.unet(seen, torch.full((len(x),), t, device=device))[..., 1:].transpose(1, 2)
+            return guess.to(device) - math.sqrt(1 - float(alpha_bar[t])) * wrong
 
         def to_codes(residual: torch.Tensor) -> torch.Tensor:
             codes = linear_motion_condition(residual.to("cpu", torch.float32) * self.scale.scale, first)
@@ -302,6 +305,7 @@ def save_prior(path: str | os.PathLike, prior: MotionPrior, dtype: torch.dtype =
     """Write a prior as safetensors, atomically: weights in ``dtype``, statistics in float32, configuration in the metadata."""
     tensors = {f"unet.{name}": value.detach().to("cpu", dtype).contiguous() for name, value in prior.unet.state_dict().items()}
     tensors |= {"code.mean": prior.scale.mean, "code.scale": prior.scale.scale}
+    tensors |= {"linear.basis": prior.linear.basis, "linear.covariance": prior.linear.covariance}
     tensors |= {f"start.{name}": value for name, value in prior.start_poses.tensors().items()}
     metadata = {
         "leo.kind": "motion_prior",
@@ -335,6 +339,7 @@ def load_prior(path: str | os.PathLike, operations=nn, device: torch.device | st
         weights = {name.removeprefix("unet."): tensors[name].to(device) for name in tensors if name.startswith("unet.")}
         unet.load_state_dict(weights, assign=True)
         scale = CodeScale(tensors["code.mean"], tensors["code.scale"])
+        linear = LinearMotion(tensors["linear.basis"], tensors["linear.covariance"])
         start_poses = StartPoses(**{name.removeprefix("start."): tensors[name] for name in tensors if name.startswith("start.")})
         animator = AnimatorId(metadata["leo.animator"], metadata["leo.fingerprint"])
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
@@ -342,4 +347,4 @@ def load_prior(path: str | os.PathLike, operations=nn, device: torch.device | st
             f"{path.name} calls itself a motion prior, but is incomplete or damaged ({type(error).__name__}: {error}). Train or fetch it again."
         ) from None
     notes = {key.removeprefix("leo.note."): text for key, text in metadata.items() if key.startswith("leo.note.")}
-    return MotionPrior(config, unet.eval().requires_grad_(False), scale, start_poses, animator, notes)
+    return MotionPrior(config, unet.eval().requires_grad_(False), scale, linear, start_poses, animator, notes)

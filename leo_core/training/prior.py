@@ -13,13 +13,13 @@ from fractions import Fraction
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from safetensors import safe_open
 from safetensors.torch import save_file
 
 from ..checkpoints import write_atomically
 from ..identity import AnimatorId, require_same_animator
 from ..lmdm.condition import CodeScale, denoiser_input, to_residual
+from ..lmdm.linear import LinearMotion
 from ..lmdm.prior import MotionPrior, PriorConfig, Sampling, private_generator
 from ..lmdm.schedule import cosine_alpha_bar
 from ..lmdm.start import StartPoses
@@ -39,7 +39,6 @@ class PriorTraining:
     :param start_components: Gaussians in the model of start poses, at most.
     :param pose_jitter: how far whole windows are displaced, in standard deviations of start poses: residuals stay, so
         the network learns to move people it has not seen.
-    :param smoothness: weight of the error's steps from frame to frame beside the error itself.
     :param mixed_precision: "no", "bf16" or "fp16"; the last on CUDA only.
     """
 
@@ -50,7 +49,6 @@ class PriorTraining:
     seed: int = 0
     start_components: int = 8
     pose_jitter: float = 0.0
-    smoothness: float = 0.0
     mixed_precision: str = "no"
 
 
@@ -79,7 +77,8 @@ class PriorTrainer:
         first_codes = self.data.spread(4096, 1)[:, 0]
         self.start_poses = StartPoses.fit(first_codes, options.start_components, private_generator(options.seed, "start poses"))
         self.jitter = options.pose_jitter * self.scale.residual(first_codes.std(0, unbiased=False))
-        self.alpha_bar = cosine_alpha_bar(config.noise_steps).float()
+        self.linear = LinearMotion.fit(self.scale.codes(self.data.spread(4096)), self.jitter.square())
+        self.alpha_bar = cosine_alpha_bar(config.noise_steps)
 
         unet = config.build().initialise(private_generator(options.seed, "weights")).to(device)
         self.average = config.build()
@@ -128,8 +127,10 @@ class PriorTrainer:
         return self.accelerator.unwrap_model(self.unet) if self.accelerator else self.unet
 
     def loss(self, unet: torch.nn.Module, data: "Windows", generator: torch.Generator) -> torch.Tensor:
-        """Mean squared error of the velocity ``sqrt(alpha_bar) noise - sqrt(1 - alpha_bar) m`` over the unknown codes, and of its
-        steps in time, where known codes have no error: what is wrong should at least be smooth, above all at a joint."""
+        """What the network is to learn: the error of the linear guess, in units of the noise. Mean square over the unknown codes.
+
+        That is the velocity loss of diffusion models (Salimans and Ho 2022): a network that knows nothing at all would have 1.
+        """
         config, count = self.config, self.options.batch
         length = config.length
         if torch.rand((), generator=generator) < 0.25:
@@ -142,16 +143,18 @@ class PriorTrainer:
         noise = torch.randn(residual.shape, generator=generator)
         t = torch.randint(1, config.noise_steps + 1, (count,), generator=generator)
 
-        codes, is_known, residual, noise, t = (value.to(self.device) for value in (codes, is_known, residual, noise, t))
-        power = self.alpha_bar.to(self.device)[t][:, None, None]
-        signal, spread = power.sqrt(), (1 - power).sqrt()
-        seen = denoiser_input(signal * residual + spread * noise, codes, is_known, config.lmc)
+        power = self.alpha_bar[t]
+        signal, spread = (value.sqrt().float()[:, None, None] for value in (power, 1 - power))
+        noisy = signal * residual + spread * noise
+        guess = self.linear.clean(noisy, codes, is_known, power)
+        seen = denoiser_input(noisy, guess, codes, is_known, config.lmc)
+        wrong = (guess - residual) / spread
+        seen, wrong, t, unknown = (value.to(self.device) for value in (seen, wrong, t, ~is_known[:, 1:]))
         half = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(self.options.mixed_precision)
         with torch.amp.autocast(torch.device(self.device).type, dtype=half, enabled=half is not None):
-            guess = unet(seen, t)[..., 1:].transpose(1, 2).float()
-        error = (guess - (signal * noise - spread * residual)) * (~is_known[:, 1:]).unsqueeze(-1)
-        steps = F.pad(error, (0, 0, 1, 0)).diff(dim=1)
-        return (error.square().sum() + self.options.smoothness * steps.square().sum()) / ((~is_known).sum() * config.directions)
+            learned = unet(seen, t)[..., 1:].transpose(1, 2).float()
+        error = (learned - wrong) * unknown.unsqueeze(-1)
+        return error.square().sum() / (unknown.sum() * config.directions)
 
     @torch.no_grad()
     def watch(self, rounds: int = 4) -> float:
@@ -165,7 +168,7 @@ class PriorTrainer:
         unet = self.config.build()
         unet.load_state_dict(self.average.state_dict())
         notes = {"training": json.dumps({**asdict(self.options), "steps": self.step, "motions": len(self.data.motions), "frames": self.data.frames})}
-        return MotionPrior(self.config, unet.eval().requires_grad_(False), self.scale, self.start_poses, self.animator, notes)
+        return MotionPrior(self.config, unet.eval().requires_grad_(False), self.scale, self.linear, self.start_poses, self.animator, notes)
 
     def save(self, path: str | os.PathLike) -> None:
         """Everything needed to go on, atomically."""

@@ -41,22 +41,23 @@ def test_one_scale_keeps_the_condition_linear(shape):
 
 def test_the_denoiser_sees_clean_known_codes_and_noisy_absolute_ones():
     codes = codes_of((1, 6, 3, 0))
-    noisy = torch.randn(1, 5, 3, generator=torch.Generator().manual_seed(1))
+    noisy, guess = torch.randn(2, 1, 5, 3, generator=torch.Generator().manual_seed(1))
     is_known = torch.tensor([[True, True, False, False, False, True]])
-    seen = denoiser_input(noisy, codes, is_known)
-    assert seen.shape == (1, 4, 6)
-    seen, mask = seen.transpose(1, 2).split([3, 1], dim=-1)
+    seen = denoiser_input(noisy, guess, codes, is_known)
+    assert seen.shape == (1, 7, 6)
+    seen, guessed, mask = seen.transpose(1, 2).split([3, 3, 1], dim=-1)
     assert torch.equal(mask[0, :, 0] > 0, is_known[0])
-    assert torch.equal(seen[is_known], codes[is_known])
-    assert torch.equal(seen[:, 2:5], codes[:, :1] + noisy[:, 1:4])
+    for shown, residual in ((seen, noisy), (guessed, guess)):
+        assert torch.equal(shown[is_known], codes[is_known])
+        assert torch.equal(shown[:, 2:5], codes[:, :1] + residual[:, 1:4])
 
 
 def test_the_ablation_sees_residuals_beside_the_start():
     codes, noisy = codes_of((2, 6, 3, 0)), torch.zeros(2, 5, 3)
-    seen = denoiser_input(noisy, codes, torch.arange(6).expand(2, 6) < 1, lmc=False)
-    assert seen.shape == (2, 7, 6)
-    assert torch.equal(seen[:, :3], torch.zeros(2, 3, 6))
-    assert torch.equal(seen[:, 3:6], codes[:, 0].unsqueeze(-1).expand(2, 3, 6))
+    seen = denoiser_input(noisy, noisy, codes, torch.arange(6).expand(2, 6) < 1, lmc=False)
+    assert seen.shape == (2, 10, 6)
+    assert torch.equal(seen[:, :6], torch.zeros(2, 6, 6))
+    assert torch.equal(seen[:, 6:9], codes[:, 0].unsqueeze(-1).expand(2, 3, 6))
 
 
 def test_a_direction_that_never_moves_does_not_divide_by_zero():

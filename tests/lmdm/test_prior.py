@@ -41,12 +41,12 @@ def test_without_a_start_pose_one_is_drawn_from_those_of_the_training_people(pri
 
 
 def test_windows_share_codes_and_joints_are_as_smooth_as_the_rest(prior, people):
-    codes = torch.cat([prior.sample(200, replace(FEW, seed=seed, steps=20), people[seed].codes[:1]) for seed in range(8)])
-    second = codes.reshape(8, 200, 5).diff(n=2, dim=1).norm(dim=2)
+    codes = torch.cat([prior.sample(200, replace(FEW, seed=seed, steps=20), people[seed].codes[:1]) for seed in range(3)])
+    second = codes.reshape(3, 200, 5).diff(n=2, dim=1).norm(dim=2)
     joints = torch.arange(24, 200, 21)
     at = torch.zeros(198, dtype=torch.bool)
     at[torch.cat([joints - 2, joints - 1])] = True
-    assert second[:, at].median() < 2 * second[:, ~at].median()
+    assert second[:, at].quantile(0.9) < 1.3 * second[:, ~at].quantile(0.9)
 
 
 def test_progress_counts_every_step_of_every_window_and_shows_codes(prior, start):
