@@ -1,0 +1,334 @@
+"""Render Video as a graph would call it: on disk, on time, in place, in flat memory."""
+import gc
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import psutil
+import pytest
+import torch
+from comfy_api.latest import InputImpl, Types
+from leo_pack.nodes import animator as animator_nodes
+from leo_pack.nodes import fullres, photo, video
+
+from leo_core.motion import MotionSequence
+from leo_core.video import VideoWriter, read_video, sound_of_file, sound_of_tensor
+
+SETTINGS = {"full_resolution": False, "crf": 18, "feather": 0.1, "region": "box", "length": "motion", "broken_frames": "hold"}
+FPS = Fraction(25)
+
+
+@pytest.fixture(autouse=True)
+def folders(comfy_folders):
+    return comfy_folders
+
+
+@pytest.fixture
+def photograph():
+    """A smooth picture of odd sides, as H.264 likes and dislikes them."""
+    y, x = torch.linspace(0, 3, 121)[:, None], torch.linspace(0, 3, 161)
+    return torch.stack([torch.sin(x + y), torch.cos(x - y), torch.sin(2 * x) * torch.cos(y)], -1)[None] * 0.3 + 0.5
+
+
+@pytest.fixture
+def appearance(handle, photograph):
+    return animator_nodes.encode_appearance(handle, photograph)
+
+
+def motion(handle, frames, fps=FPS, reach=1.0):
+    steps = torch.randn((frames, 4), generator=torch.Generator().manual_seed(0))
+    return MotionSequence(steps * reach, fps, handle.id)
+
+
+def render(handle, appearance, moves, **changes):
+    return video.LEORenderVideo.execute(handle, appearance, moves, **{**SETTINGS, **changes}).result[0]
+
+
+def frames_of(rendered):
+    return [torch.from_numpy(frame).float() / 255 for frame in read_video(rendered.get_stream_source())]
+
+
+def clip(path, frames, fps=FPS, size=(120, 160), sound=None):
+    """A VIDEO whose frame number can be read off its brightness."""
+    with VideoWriter(str(path), size, fps, crf=1, sound=sound) as writer:
+        for index in range(frames):
+            writer.write(np.full((*size, 3), 40 + 5 * index, np.uint8))
+    return InputImpl.VideoFromFile(str(path))
+
+
+def brightness(frame):
+    """The frame number of `clip`, from a corner that nothing is pasted over."""
+    return round((float(frame[:8, :8].mean()) * 255 - 40) / 5)
+
+
+def noise(seconds, rate=44100):
+    return torch.randn((1, 2, round(seconds * rate)), generator=torch.Generator().manual_seed(0)) * 0.1
+
+
+def test_it_explains_itself():
+    schema = video.LEORenderVideo.GET_SCHEMA()
+    assert schema.node_id == "LEORenderVideo" and schema.display_name == "LEO Render Video" and schema.category == "LEO/core"
+    assert schema.description and schema.search_aliases
+    for port in [*schema.inputs, *schema.outputs]:
+        assert port.tooltip and port.tooltip.endswith("."), port.id
+
+
+def test_it_shows_what_the_four_stages_show(handle, appearance):
+    moves = motion(handle, 9)
+    flow = animator_nodes.LEOFlowGenerator.execute(handle, appearance, moves).result[0]
+    expected = animator_nodes.LEOInpaintingDecoder.execute(handle, appearance, flow, full_resolution=False).result[0]
+    rendered = render(handle, appearance, moves, crf=0)
+    assert rendered.get_dimensions() == (32, 32) and rendered.get_frame_rate() == FPS
+    shown = torch.stack(frames_of(rendered))
+    assert shown.shape == expected.shape
+    # what colour at half resolution leaves of noise
+    assert (shown.mean(-1) - expected.mean(-1)).abs().mean() < 0.03
+
+
+@pytest.mark.parametrize("fps", [Fraction(24000, 1001), Fraction(30000, 1001), Fraction(25, 2)])
+def test_rate_duration_and_sound_are_exact(handle, appearance, fps):
+    waveform = noise(4)
+    rendered = render(handle, appearance, motion(handle, 40, fps), audio={"waveform": waveform, "sample_rate": 44100})
+    assert (rendered.get_frame_rate(), rendered.get_frame_count()) == (fps, 40)
+    assert rendered.get_duration() == pytest.approx(40 / fps, abs=float(1 / fps))
+    components = rendered.get_components()
+    heard = components.audio["waveform"][0, 0].numpy()
+    lag = np.correlate(heard[2000:22000], waveform[0, 0, 3000:21000].numpy(), "valid").argmax() - 1000
+    assert abs(lag) / 44100 < 0.02
+    assert len(components.images) == 40
+
+
+def test_save_video_takes_it_as_it_is(handle, appearance, tmp_path):
+    rendered = render(handle, appearance, motion(handle, 5), audio={"waveform": noise(1), "sample_rate": 44100})
+    rendered.save_to(str(tmp_path / "saved.mp4"), format=Types.VideoContainer("mp4"), codec="h264")
+    with av.open(str(tmp_path / "saved.mp4")) as container:
+        assert [stream.type for stream in container.streams] == ["video", "audio"]
+    assert len(read_video(str(tmp_path / "saved.mp4"))) == 5
+
+
+def test_the_photo_keeps_its_size_and_what_is_around_the_crop(handle, photograph):
+    cut, crop, *_ = photo.LEOCropSubject.execute(photograph, 0.0, 1.0, "edge", "largest", 0, 0.5, 0.5, "still", 5.0, "hold",
+                                                 boxes={"x": 60, "y": 40, "width": 60, "height": 60}).result
+    seen = animator_nodes.encode_appearance(handle, cut)
+    rendered = render(handle, seen, motion(handle, 6), crop=crop, picture=photograph)
+    assert rendered.get_dimensions() == (162, 122), "an odd side has one pixel more"
+    shown = frames_of(rendered)
+    around = torch.ones(121, 161, dtype=torch.bool)
+    around[36:104, 56:124] = False  # the box, and the blocks of H.264 that touch it
+    for frame in shown:
+        assert (frame[:121, :161] - photograph[0])[around].abs().mean() < 2 / 255
+    assert (shown[3][:121, :161] - photograph[0])[50:90, 70:110].abs().mean() > 0.05
+
+
+def test_a_whole_picture_comes_back_at_its_own_shape(handle, appearance, photograph):
+    rendered = render(handle, appearance, motion(handle, 2), picture=photograph)
+    assert rendered.get_dimensions() == (162, 122)
+    alone = render(handle, appearance, motion(handle, 2))
+    small = torch.nn.functional.interpolate(frames_of(rendered)[1].movedim(-1, 0)[None], (32, 32), mode="area")[0].movedim(0, -1)
+    assert (small.mean(-1) - frames_of(alone)[1].mean(-1)).abs().mean() < 0.06
+
+
+def test_full_resolution_shows_the_photo_itself_in_its_own_pose(handle, appearance, photograph):
+    own = MotionSequence(appearance.pose.expand(3, -1).contiguous(), FPS, handle.id)
+    sharp = frames_of(render(handle, appearance, own, picture=photograph, full_resolution=True, crf=1))
+    assert (sharp[1][:121, :161] - photograph[0]).abs().mean() < 2 / 255
+    plain = frames_of(render(handle, appearance, own, picture=photograph))
+    assert (plain[1][:121, :161] - photograph[0]).abs().mean() > 10 / 255
+    with pytest.raises(ValueError, match="no picture is connected"):
+        render(handle, appearance, own, full_resolution=True)
+
+
+def test_full_resolution_goes_on_when_memory_runs_out(handle, appearance, photograph, monkeypatch):
+    warp = fullres.FullResolutionFrames(handle, appearance, photograph[0])
+    chunk = next(animator_nodes.render_chunks(handle, appearance, motion(handle, 1)))
+    values = torch.rand(32, 32, 3), chunk.displacement, chunk.mask
+    expected = warp(*values)
+    warp._device = torch.device("cuda")
+
+    def full(*_):
+        raise torch.OutOfMemoryError("no room")
+
+    warp._warp = full
+    assert torch.equal(warp(*values), expected)
+    warp._warp = full
+    with pytest.raises(torch.OutOfMemoryError):
+        warp(*values)
+
+
+@pytest.mark.parametrize("length, count", [("motion", 6), ("hold", 15), ("loop", 15), ("ping-pong", 15), ("cut", 6)])
+def test_a_motion_shorter_than_the_sound_follows_the_policy(handle, appearance, length, count):
+    moves = motion(handle, 6)
+    rendered = render(handle, appearance, moves, length=length, audio={"waveform": noise(0.6), "sample_rate": 44100})
+    shown = frames_of(rendered)
+    assert len(shown) == count
+    order = {"motion": "012345", "cut": "012345", "hold": "012345555555555", "loop": "012345012345012", "ping-pong": "012345432101234"}[length]
+    for frame, place in zip(shown, order, strict=True):
+        distances = [(frame - shown[i]).abs().mean() for i in range(6)]
+        assert int(torch.stack(distances).argmin()) == int(place)
+
+
+def test_a_motion_longer_than_the_sound_is_cut_only_when_asked(handle, appearance):
+    sound = {"waveform": noise(0.2), "sample_rate": 44100}
+    assert render(handle, appearance, motion(handle, 20), audio=sound).get_frame_count() == 20
+    assert render(handle, appearance, motion(handle, 20), audio=sound, length="loop").get_frame_count() == 20
+    assert render(handle, appearance, motion(handle, 20), audio=sound, length="cut").get_frame_count() == 5
+
+
+def small_crop(source, size=(120, 160), frames=1, **changes):
+    _, crop = photo.LEOCropSubject.execute(
+        torch.zeros(frames, *size, 3),
+        **{"margin": 0.0, "aspect": 1.0, "border": "edge", "person": "largest", "index": 0, "point_x": 0.5, "point_y": 0.5, "track": "still",
+           "smooth": 5.0, "missing": "hold", "boxes": source, **changes}).result
+    return crop
+
+
+BOX = {"x": 60, "y": 40, "width": 60, "height": 60}
+
+
+def test_it_pastes_into_the_frames_of_a_clip_with_its_sound(handle, appearance, tmp_path):
+    waveform = noise(3)
+    driving = clip(tmp_path / "clip.mp4", 40, sound=sound_of_tensor(waveform, 44100)).as_trimmed(0.4, 1.0)
+    rendered = render(handle, appearance, motion(handle, 30), crop=small_crop(BOX), video=driving)
+    shown = [brightness(frame) for frame in frames_of(rendered)]
+    assert shown == [10 + min(i, 24) for i in range(30)]
+    heard = rendered.get_components().audio["waveform"][0, 0].numpy()
+    start = round(0.4 * 44100)
+    lag = np.correlate(heard[2000:22000], waveform[0, 0, start + 3000:start + 21000].numpy(), "valid").argmax() - 1000
+    assert abs(lag) / 44100 < 0.02
+
+
+def test_a_clip_of_another_rate_behind_keeps_its_own_time(handle, appearance, tmp_path):
+    rendered = render(handle, appearance, motion(handle, 20, Fraction(50)), crop=small_crop(BOX), video=clip(tmp_path / "clip.mp4", 30))
+    assert [brightness(frame) for frame in frames_of(rendered)] == [i // 2 for i in range(20)]
+
+
+def test_a_silent_clip_gives_a_silent_video(handle, appearance, tmp_path):
+    rendered = render(handle, appearance, motion(handle, 4), video=clip(tmp_path / "clip.mp4", 4))
+    assert sound_of_file(rendered.get_stream_source()) is None
+
+
+def test_a_video_in_memory_gives_its_frames_and_sound(handle, appearance):
+    frames = torch.arange(10)[:, None, None, None].expand(10, 120, 160, 3) / 255
+    held = InputImpl.VideoFromComponents(Types.VideoComponents(
+        images=(frames * 5 + 40 / 255), audio={"waveform": noise(1), "sample_rate": 44100}, frame_rate=FPS))
+    rendered = render(handle, appearance, motion(handle, 10), crop=small_crop(BOX), video=held)
+    assert [brightness(frame) for frame in frames_of(rendered)] == list(range(10))
+    assert sound_of_file(rendered.get_stream_source()) is not None
+
+
+@pytest.mark.parametrize("missing", ["hold", "interpolate", "pass through"])
+def test_frames_without_a_subject_keep_the_length(handle, appearance, tmp_path, missing):
+    crop = small_crop([[] if 3 <= t < 6 else [BOX] for t in range(10)], frames=10, missing=missing, track="follow")
+    rendered = render(handle, appearance, motion(handle, 10), crop=crop, video=clip(tmp_path / "clip.mp4", 10))
+    shown = frames_of(rendered)
+    assert [brightness(frame) for frame in shown] == list(range(10))
+    untouched = [float(frame[50:90, 70:110].std()) < 0.01 for frame in shown]
+    assert untouched == [missing == "pass through" and 3 <= t < 6 for t in range(10)]
+
+
+@pytest.mark.parametrize("policy", ["hold", "interpolate", "pass through"])
+def test_a_broken_clip_keeps_its_length_and_says_so(handle, appearance, tmp_path, policy, caplog):
+    path = str(tmp_path / "clip.mp4")
+    with av.open(path, "w") as container:
+        stream = container.add_stream("libx264", rate=25, options={"crf": "1", "g": "1", "bf": "0"})
+        stream.height, stream.width, stream.pix_fmt = 120, 160, "yuv420p"
+        for index in range(20):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.full((120, 160, 3), 40 + 5 * index, np.uint8), format="rgb24")))
+        container.mux(stream.encode(None))
+    data = bytearray(Path(path).read_bytes())
+    with av.open(path) as container:
+        for packet in [p for p in container.demux(video=0) if p.size][8:11]:
+            data[packet.pos + 5:packet.pos + packet.size] = bytes((b * 7 + 93) & 255 for b in data[packet.pos + 5:packet.pos + packet.size])
+    Path(path).write_bytes(data)
+    caplog.set_level("INFO")
+    rendered = render(handle, appearance, motion(handle, 20), crop=small_crop(BOX), video=InputImpl.VideoFromFile(path), broken_frames=policy)
+    shown = [brightness(frame) for frame in frames_of(rendered)]
+    assert len(shown) == 20 and shown[:8] + shown[11:] == [*range(8), *range(11, 20)]
+    if policy != "pass through":
+        assert shown[8:11] == ([7, 7, 7] if policy == "hold" else [8, 9, 10])
+        assert "3 broken frames replaced" in caplog.text
+
+
+def test_an_interrupt_leaves_nothing_behind(handle, appearance, folders, monkeypatch):
+    import comfy.model_management as mm
+
+    write = VideoWriter.write
+
+    def interrupted(self, frame):
+        write(self, frame)
+        mm.interrupt_current_processing(self.frame_count == 7)
+
+    monkeypatch.setattr(VideoWriter, "write", interrupted)
+    with pytest.raises(mm.InterruptProcessingException):
+        render(handle, appearance, motion(handle, 40))
+    assert not list((folders / "temp").iterdir())
+
+
+def test_a_motion_of_another_animator_is_refused(handle, appearance):
+    from leo_core.identity import AnimatorId
+
+    with pytest.raises(ValueError, match="belongs to animator 'walker'"):
+        render(handle, appearance, MotionSequence(torch.zeros(2, 4), FPS, AnimatorId("walker", "a" * 64)))
+
+
+class Memory:
+    """Resident memory after frame 500 and the most of it afterwards, in MB."""
+
+    def __init__(self):
+        self.process, self.count, self.early, self.most = psutil.Process(), 0, 0.0, 0.0
+
+    def __call__(self):
+        self.count += 1
+        if self.count == 500:
+            gc.collect()
+            self.early = self.process.memory_info().rss / 2**20
+        if self.count >= 500 and self.count % 20 == 0:
+            self.most = max(self.most, self.process.memory_info().rss / 2**20)
+
+
+def test_memory_does_not_grow_with_the_length(handle, appearance, photograph, monkeypatch, full):
+    frames, memory, write = 20_000 if full else 1000, Memory(), VideoWriter.write
+
+    def measured(self, frame):
+        write(self, frame)
+        memory()
+
+    monkeypatch.setattr(VideoWriter, "write", measured)
+    rendered = render(handle, appearance, motion(handle, frames), picture=photograph,
+                      audio={"waveform": noise(frames / 25), "sample_rate": 44100})
+    assert rendered.get_frame_count() == frames == memory.count
+    assert memory.most - memory.early < 150, f"{memory.early:.0f} MB at frame 500, {memory.most:.0f} MB at most"
+
+
+def test_reading_a_long_clip_does_not_hold_it(handle, tmp_path, monkeypatch, full):
+    frames, memory, convert = 5000 if full else 900, Memory(), animator_nodes.to_animator
+    size = (360, 480)
+    with VideoWriter(str(tmp_path / "long.mp4"), size, FPS, crf=30) as writer:
+        for index in range(frames):
+            writer.write(np.full((*size, 3), index % 256, np.uint8))
+
+    def measured(image, side):
+        memory()
+        return convert(image, side)
+
+    monkeypatch.setattr(animator_nodes, "to_animator", measured)
+    moves = animator_nodes.LEOMotionEncoder.execute(handle, 25.0, video=InputImpl.VideoFromFile(str(tmp_path / "long.mp4"))).result[0]
+    assert len(moves) == frames == memory.count and moves.fps == FPS
+    assert memory.most - memory.early < 150, f"{memory.early:.0f} MB at frame 500, {memory.most:.0f} MB at most"
+
+
+def test_every_real_clip_renders(handle, media):
+    for path in sorted((media / "clips").iterdir()):
+        driving = InputImpl.VideoFromFile(str(path))
+        stream = read_video(str(path))
+        first = torch.from_numpy(next(iter(stream))).float()[None] / 255
+        cut, crop = photo.LEOCropSubject.execute(first, 0.0, 1.0, "edge", "largest", 0, 0.5, 0.5, "still", 5.0, "hold").result
+        moves = animator_nodes.LEOMotionEncoder.execute(handle, 25.0, video=driving).result[0]
+        seen = animator_nodes.encode_appearance(handle, cut)
+        rendered = render(handle, seen, moves, crop=crop, picture=first, video=driving)
+        height, width = stream.size
+        assert rendered.get_frame_count() == stream.frame_count, path.name
+        assert rendered.get_dimensions() == (width + width % 2, height + height % 2), path.name
+        assert rendered.get_frame_rate() == stream.fps, path.name
+        assert (sound_of_file(rendered.get_stream_source()) is None) == (sound_of_file(str(path)) is None), path.name
