@@ -84,7 +84,7 @@ def test_a_file_that_is_no_model_is_refused(server, prompt):
 
 def test_an_interrupt_stops_the_render_and_the_next_run_works(server, prompt):
     retime = {"class_type": "LEORetimeMotion", "inputs": {
-        "motion": [node_of(prompt, "LEOTransferMotion"), 0], "timing": "length", "timing.frames": 3000}}
+        "motion": [node_of(prompt, "LEOTransferMotion"), 0], "playback": "forward", "timing": "frames", "timing.frames": 3000}}
     long = {**copy.deepcopy(prompt), "retime": retime}
     long[node_of(prompt, "LEOFlowGenerator")]["inputs"]["motion"] = ["retime", 0]
     generator = node_of(prompt, "LEOFlowGenerator")
