@@ -1,7 +1,7 @@
 """LEO's nodes, one file per job."""
 from comfy_api.latest import ComfyExtension, io
 
-from . import animator, files, flow, motion, photo, sample, video
+from . import animator, files, flow, lmdm, motion, photo, sample, video
 
 
 class LEOExtension(ComfyExtension):
@@ -9,7 +9,7 @@ class LEOExtension(ComfyExtension):
         files.register_folders()
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        return [node for job in (animator, video, motion, flow, photo, sample) for node in job.NODES]
+        return [node for job in (animator, video, lmdm, motion, flow, photo, sample) for node in job.NODES]
 
 
 async def comfy_entrypoint() -> LEOExtension:
