@@ -204,16 +204,19 @@ def recognise(reader: StateReader) -> tuple[AnimatorConfig, dict[str, str]]:
     try:
         if kind == "animator":
             config = AnimatorConfig.from_dict(json.loads(reader.metadata["leo.config"]))
-            return config, {key: key for key in shapes}
+            return config, {name: name for name in file_layout(config)}
         if kind is None and "enc.net_app.convs.0.0.weight" in shapes:
             return recognise_lia(shapes)
         if kind is None and "enc.enc_2r.block1.0.weight" in shapes:
             return recognise_liax(shapes)
-    except (KeyError, IndexError, TypeError, AttributeError, json.JSONDecodeError) as error:
+    except (KeyError, IndexError, TypeError, AttributeError, ValueError, RecursionError) as error:
         raise ValueError(f"{reader.path.name} begins like an animator, but is incomplete or damaged "
                          f"({type(error).__name__}: {error}). Fetch it again.") from None
-    held = f"a LEO {kind.replace('_', ' ')}" if kind else f"{len(shapes)} tensors, such as {', '.join(sorted(shapes)[:3])}"
-    raise ValueError(f"{reader.path.name} is no animator: it holds {held or 'nothing'}. Expected a LEO animator "
+    if kind:
+        held = f"a LEO {kind.replace('_', ' ')}"
+    else:
+        held = f"{len(shapes)} tensors, such as {', '.join(sorted(shapes)[:3])}" if shapes else "nothing"
+    raise ValueError(f"{reader.path.name} is no animator: it holds {held}. Expected a LEO animator "
                      f"(.safetensors), or released LIA or LIA-X weights (.pt, .pth, .safetensors).")
 
 
@@ -304,7 +307,8 @@ def load_animator(path: str | os.PathLike, operations=torch.nn, dtype: torch.dty
         if name.startswith(CODE_PARTS):
             digests[name] = tensor_digest(value)
         if name == "dictionary.weight":
-            state.setdefault("dictionary.basis", orthonormal_basis(value).to(device))
+            if "dictionary.basis" not in names:
+                state["dictionary.basis"] = orthonormal_basis(value).to(device)
         elif name == "dictionary.basis":
             state[name] = value.to(device, torch.float32)
         else:
@@ -354,7 +358,7 @@ def write_atomically(path: str | os.PathLike, write: Callable[[str], None]) -> N
     os.close(handle)
     try:
         write(temporary)
-        # mkstemp makes files private; a model is as readable as its folder allows
+        # mkstemp makes files private
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
     except BaseException:
@@ -372,8 +376,7 @@ def convert(source: str | os.PathLike, target: str | os.PathLike, dtype: torch.d
     config, names = recognise(reader)
     layout = file_layout(config)
     check_layout(reader, names, layout)
-    state = {name: value if name == "dictionary.basis" else value.to(dtype)
-             for name, value in read_raw(reader, names, layout)}
+    state = dict(read_raw(reader, names, layout))
     state.setdefault("dictionary.basis", orthonormal_basis(state["dictionary.weight"]))
     save_animator(target, state, config, dtype, *told(reader, config))
     parameters = sum(value.numel() for name, value in state.items() if name != "dictionary.basis")

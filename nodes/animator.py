@@ -18,8 +18,8 @@ from ..leo_core.motion import MotionSequence
 from . import files
 from .fullres import FullResolutionFrames
 from .media import open_video
-from .pictures import check_image, resize, to_animator, to_image
-from .runtime import Progress, chunk_size, in_chunks
+from .pictures import check_image, check_single, resize, to_animator, to_image
+from .runtime import Progress, in_chunks, load_for_chunks
 from .types import LeoAnimator, LeoAppearance, LeoFlow, LeoMotion
 
 # A pose comes from a still, which has no frame rate; this one is used where a pose is joined with nothing else.
@@ -51,10 +51,7 @@ class AnimatorHandle:
 
     def load(self, *patchers) -> int:
         """Bring networks to the device with room for a chunk; returns how many frames to run at once."""
-        per_frame = self.config.memory_per_frame(self.dtype.itemsize)
-        chunk = chunk_size(self.device, per_frame)
-        mm.load_models_gpu(list(patchers), memory_required=chunk * per_frame)
-        return chunk
+        return load_for_chunks(list(patchers), self.device, self.config.memory_per_frame(self.dtype.itemsize))
 
     def to_device(self, value: torch.Tensor) -> torch.Tensor:
         return value.to(self.device, self.dtype)
@@ -81,8 +78,10 @@ def encode_motion(handle: AnimatorHandle, frames: Iterator[torch.Tensor], progre
             code, _ = handle.encoder.model(handle.to_device(pictures[start:stop]))
             return handle.motion_head.model(code).to("cpu", torch.float32)
 
-        for _, stop, part in in_chunks(len(pictures), chunk, run):
+        for start, stop, part in in_chunks(len(pictures), chunk, run):
             codes.append(part)
+            if stop < len(pictures):
+                chunk = stop - start  # memory ran out: the next block starts as small
         progress.update(sum(map(len, codes)), lambda: to_image(pictures[-1:])[0])
     return torch.cat(codes)
 
@@ -168,10 +167,7 @@ class LEOEncoder(io.ComfyNode):
 
     @classmethod
     def execute(cls, animator: AnimatorHandle, image: torch.Tensor) -> io.NodeOutput:
-        check_image(image)
-        if image.shape[0] > 1:
-            raise ValueError(f"LEO Encoder reads one picture, got a batch of {image.shape[0]}. Choose one with Image "
-                             f"From Batch, or connect several people as a list.")
+        check_single(image, "LEO Encoder")
         appearance = encode_appearance(animator, image)
         return io.NodeOutput(appearance, MotionSequence(appearance.pose, POSE_FPS, animator.id))
 
@@ -280,7 +276,7 @@ class LEOInpaintingDecoder(io.ComfyNode):
         check_wiring(animator, appearance=appearance, flow=flow)
         size = side = (animator.config.size, animator.config.size)
         if picture is not None:
-            check_image(picture)
+            check_single(picture, "LEO Inpainting Decoder")
             size = tuple(picture.shape[1:3])
         elif full_resolution:
             raise ValueError("Full resolution moves the pixels of the original, and no picture is connected. Connect the "
@@ -299,13 +295,15 @@ class LEOInpaintingDecoder(io.ComfyNode):
             return pictures, displacement[side[0]], mask[side[0]].float()
 
         for start, stop, (pictures, moved, kept) in in_chunks(len(flow), chunk, run):
-            inpainted[start:stop] = 1 - resize(kept, size)[:, 0]
-            if sharpen is None:
-                images[start:stop] = to_image(resize(pictures, size))
-            else:
-                for i, frame in enumerate(to_image(pictures)):
-                    images[start + i] = sharpen(frame, moved[i:i + 1], kept[i:i + 1])
-            progress.update(stop, lambda: images[stop - 1])
+            # Frame by frame from here on, on the CPU: a photo's size may be far beyond what a chunk has memory for.
+            for i, frame in enumerate(range(start, stop)):
+                mm.throw_exception_if_processing_interrupted()
+                inpainted[frame] = 1 - resize(kept[i:i + 1].cpu(), size)[0, 0]
+                if sharpen is None:
+                    images[frame] = to_image(resize(pictures[i:i + 1].cpu(), size))[0]
+                else:
+                    images[frame] = sharpen(to_image(pictures[i:i + 1])[0], moved[i:i + 1], kept[i:i + 1])
+                progress.update(frame + 1, lambda shown=frame: images[shown])
         return io.NodeOutput(images, inpainted)
 
 

@@ -39,7 +39,7 @@ def kind_of(path: str) -> str:
             (length,) = struct.unpack("<Q", file.read(8))
             header = json.loads(file.read(length)) if length <= LARGEST_HEADER else {}
         return header.get("__metadata__", {}).get("leo.kind", KIND_OF_FOREIGN_FILES)
-    except (OSError, ValueError, struct.error, AttributeError):
+    except (OSError, ValueError, RecursionError, struct.error, AttributeError):
         return "unknown"
 
 
@@ -52,10 +52,10 @@ def list_files(kind: str) -> list[str]:
 def resolve_file(name: str) -> str:
     """Full path of a listed file.
 
-    :raises ValueError: the name leaves LEO's folders, or no such file is there.
+    :raises ValueError: no such file is listed there; so a name cannot lead out of the folders.
     """
-    path = folder_paths.get_full_path(FOLDER_KEY, name)
-    roots = [os.path.realpath(root) for root in folder_paths.get_folder_paths(FOLDER_KEY)]
-    if path is None or not any(os.path.realpath(path).startswith(root + os.sep) for root in roots):
-        raise ValueError(f"'{name}' is not in LEO's folders. Put it into one of: {', '.join(roots)}.")
+    path = folder_paths.get_full_path(FOLDER_KEY, name) if name in folder_paths.get_filename_list(FOLDER_KEY) else None
+    if path is None:
+        roots = ", ".join(folder_paths.get_folder_paths(FOLDER_KEY))
+        raise ValueError(f"'{name}' is not in LEO's folders. Put the file into one of: {roots}.")
     return path

@@ -17,6 +17,14 @@ def check_image(image: torch.Tensor) -> None:
         raise ValueError(f"The picture has {channels} channels; expected grey, RGB or RGBA.")
 
 
+def check_single(image: torch.Tensor, node: str) -> None:
+    """Raise ValueError unless an IMAGE is one picture that an animator can read."""
+    check_image(image)
+    if image.shape[0] > 1:
+        raise ValueError(f"{node} takes one picture, got a batch of {image.shape[0]}. Choose one with Image From Batch, "
+                         f"or connect several people as a list.")
+
+
 def resize(maps: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     """[N, C, h, w] -> [N, C, *size], bilinear and antialiased."""
     if tuple(maps.shape[-2:]) == tuple(size):

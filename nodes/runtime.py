@@ -35,10 +35,12 @@ class Progress:
         self.bar.update_absolute(done, self.total, preview)
 
 
-def chunk_size(device: torch.device, bytes_per_item: int) -> int:
-    """How many items to run at once: half of the free memory, within what is useful."""
+def load_for_chunks(patchers: list, device: torch.device, bytes_per_item: int) -> int:
+    """Bring networks to the device, other models making room for a full chunk; returns how many items then fit."""
+    largest = LARGEST_CHUNK.get(device.type, LARGEST_CHUNK_ELSEWHERE)
+    mm.load_models_gpu(patchers, memory_required=largest * bytes_per_item)
     fits = int(mm.get_free_memory(device) // (2 * bytes_per_item))
-    return max(1, min(fits, LARGEST_CHUNK.get(device.type, LARGEST_CHUNK_ELSEWHERE)))
+    return max(1, min(fits, largest))
 
 
 def in_chunks(total: int, chunk: int, compute: Callable[[int, int], Result]) -> Iterator[tuple[int, int, Result]]:

@@ -96,6 +96,10 @@ def bad_files(state):
         "narrow.safetensors": (lambda p: save_file(narrow, p, metadata), "has shape"),
         "lacking.safetensors": (lambda p: save_file(lacking, p, metadata), "misses 1 tensors"),
         "surplus.safetensors": (lambda p: save_file({**state, "more": torch.zeros(1)}, p, metadata), "do not belong"),
+        "deep.safetensors": (lambda p: save_file(state, p, {"leo.kind": "animator", "leo.config": "[" * 5000}), "incomplete or damaged"),
+        "scale.safetensors": (lambda p: save_file(state, p, {**metadata, "leo.config": metadata["leo.config"].replace('"4"', '"a"')}),
+                              "incomplete or damaged"),
+        "none.pt": (lambda p: torch.save({}, p), "it holds nothing"),
         "config.safetensors": (lambda p: save_file(state, p, {"leo.kind": "animator", "leo.config": "{"}), "incomplete or damaged"),
     }
 

@@ -59,14 +59,18 @@ class AnimatorConfig:
             value = getattr(self, field)
             if type(value) is not int or not low <= value <= high:
                 raise ValueError(f"An animator's {field} is a whole number in {low}..{high}, got {value!r}.")
+        for field in ("align_corners", "widen_first"):
+            if type(getattr(self, field)) is not bool:
+                raise ValueError(f"An animator's {field} is true or false, got {getattr(self, field)!r}.")
         resolutions = [4 << i for i in range(self.size.bit_length() - 2)]
         if resolutions[-1] != self.size or sorted(self.channels) != resolutions:
             raise ValueError(
                 f"An animator's size is a power of two with a channel count for each of 4, 8, .. size; "
                 f"got size {self.size} with channels for {sorted(self.channels)}."
             )
-        if not all(type(c) is int and 1 <= c <= 8192 for c in self.channels.values()):
-            raise ValueError(f"An animator's channel counts are whole numbers in 1..8192, got {self.channels}.")
+        step = 32 if self.refine_blocks else 1  # the blocks normalise groups of 32
+        if not all(type(c) is int and 1 <= c <= 8192 and c % step == 0 for c in self.channels.values()):
+            raise ValueError(f"An animator's channel counts are whole numbers in 1..8192, multiples of {step}; got {self.channels}.")
 
     @property
     def scales(self) -> list[int]:

@@ -1,9 +1,13 @@
 """What holds for an animator of any weights."""
+from fractions import Fraction
+
 import pytest
 import torch
 
 from leo_core.animator import Animator, AnimatorConfig, lia, liax, orthonormal_basis
 from leo_core.animator.layers import fir_upsample, warp
+from leo_core.identity import AnimatorId
+from leo_core.motion import MotionSequence, transfer
 
 
 def small_animator(config: AnimatorConfig | None = None, seed: int = 0) -> Animator:
@@ -39,11 +43,12 @@ def pictures():
 def test_start_frame_reproduces_the_reconstruction(animator, pictures):
     """Relative motion whose driving frame is its start frame is the source's own reconstruction, bit for bit."""
     code, features = animator.encoder(pictures[:1])
-    pose = animator.motion_head(code)
-    start = animator.motion_head(animator.encoder(pictures[1:2])[0])
-    own = animator.render(features, code + animator.dictionary(pose))
-    again = animator.render(features, code + animator.dictionary((start - start) + pose))
-    assert torch.equal(own, again)
+    me = AnimatorId("test", "0")
+    pose, driving = (MotionSequence(animator.motion_head(z), Fraction(25), me) for z in (code, animator.encoder(pictures[1:])[0]))
+    motion = transfer(driving, pose, "relative", 0)
+    own = animator.render(features, code + animator.dictionary(pose.codes))
+    assert torch.equal(own, animator.render(features, code + animator.dictionary(motion.codes[:1])))
+    assert not torch.equal(own, animator.render(features, code + animator.dictionary(motion.codes[1:])))
 
 
 @torch.inference_mode()

@@ -95,7 +95,7 @@ def test_a_motion_passes_through_every_motion_node_and_out_as_file_and_plot(leo)
     again = {key: value for key, value in source().items() if key in ("photo", "scaled", "animator", "encoder")} | {
         "load": node("LEOLoadMotion", file="chain_00001_.safetensors"),
         "flow": node("LEOFlowGenerator", animator=["animator", 0], appearance=["encoder", 0], motion=["load", 0]),
-        "decode": node("LEOInpaintingDecoder", animator=["animator", 0], appearance=["encoder", 0], flow=["flow", 0]),
+        "decode": node("LEOInpaintingDecoder", animator=["animator", 0], appearance=["encoder", 0], flow=["flow", 0], full_resolution=False),
         "video": node("CreateVideo", images=["decode", 0], fps=12.5),
         "save": node("SaveVideo", video=["video", 0], filename_prefix="loaded", format="mp4", codec="h264"),
     }
@@ -124,7 +124,7 @@ def test_a_frozen_region_stays_put_in_the_rendered_frames(leo):
         "flow": node("LEOFlowGenerator", animator=["animator", 0], appearance=["encoder", 0], motion=["strong", 0]),
         "held": node("LEOEditFlow", flow=["flow", 0], strength=1.0, blend=0.5, timing="constant", curve=CURVE, push_reach=0.1,
                      freeze=["region", 0]),
-        "decode": node("LEOInpaintingDecoder", animator=["animator", 0], appearance=["encoder", 0], flow=["held", 0]),
+        "decode": node("LEOInpaintingDecoder", animator=["animator", 0], appearance=["encoder", 0], flow=["held", 0], full_resolution=False),
         "look": node("LEOVisualizeFlow", flow=["held", 0], view="arrows", size=64, full_colour=0.0, spacing=16, image=["scaled", 0]),
         "both": node("ImageBlend", image1=["look", 0], image2=["decode", 0], blend_factor=0.5, blend_mode="normal"),
         "frames": node("SaveImage", images=["decode", 0], filename_prefix="held"),
@@ -141,7 +141,7 @@ def test_the_inpainted_part_composites_over_another_background(leo):
     prompt = source(3) | {
         "flow": node("LEOFlowGenerator", animator=["animator", 0], appearance=["encoder", 0], motion=["transfer", 0]),
         "look": node("LEOVisualizeFlow", flow=["flow", 0], view="colour", size=64, full_colour=0.0, spacing=24),
-        "decode": node("LEOInpaintingDecoder", animator=["animator", 0], appearance=["encoder", 0], flow=["flow", 0]),
+        "decode": node("LEOInpaintingDecoder", animator=["animator", 0], appearance=["encoder", 0], flow=["flow", 0], full_resolution=False),
         "large": node("ImageScale", image=["decode", 0], upscale_method="bilinear", width=64, height=64, crop="disabled"),
         "wall": node("EmptyImage", width=64, height=64, batch_size=3, color=0xFF0000),
         "over": node("ImageCompositeMasked", destination=["large", 0], source=["wall", 0], x=0, y=0, resize_source=False, mask=["look", 1]),
