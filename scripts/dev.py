@@ -3,7 +3,7 @@
 python3 scripts/dev.py demo            run the demo workflow in a real ComfyUI, headless; --ui opens it in the browser instead
 python3 scripts/dev.py test [...]      run all tests; further arguments go to pytest, as --media=DIR (the = is needed, or pytest
                                        takes DIR for a folder of tests before it knows the option)
-python3 scripts/dev.py serve [...]     ComfyUI with this pack in the foreground; further arguments go to ComfyUI
+python3 scripts/dev.py serve [...]     ComfyUI with this pack in the foreground; further arguments (all but address, port and folders) go to ComfyUI
 python3 scripts/dev.py setup           only build the environment that the others use
 python3 scripts/dev.py author FILE     write workflows/*.json with the real frontend from a description (see author_workflows.py)
 """
@@ -25,7 +25,6 @@ SERVED = environment.DEV / "comfyui_files"
 
 def test(arguments: list[str]) -> int:
     environment.setup()
-    environment.chromium()
     command = [str(environment.PYTHON), "-m", "pytest", *arguments]
     return subprocess.run(command, cwd=environment.ROOT).returncode
 

@@ -115,7 +115,7 @@ def fetch_comfyui() -> None:
         archive, = Path(folder).glob("*.tar.gz")
         with tarfile.open(archive) as tar:
             inside = re.compile(r"[^/]+/vendor/ComfyUI/")
-            tar.extractall(folder, [m for m in tar.getmembers() if inside.match(m.name)])
+            tar.extractall(folder, [m for m in tar.getmembers() if inside.match(m.name)], filter="data")
         tree, = Path(folder).glob("*/vendor/ComfyUI")
         (tree / ".source").write_text(COMFYUI_SOURCE)
         if COMFYUI.exists():

@@ -3,13 +3,20 @@ import copy
 import json
 import shutil
 import time
+from fractions import Fraction
 from pathlib import Path
 
 import av
+import numpy as np
 import pytest
+import torch
 from comfy_server import ExecutionError
+from PIL import Image
+
+from leo_core.checkpoints import load_animator
 
 ROOT = Path(__file__).resolve().parents[2]
+TURN = 0  # the direction that the model names "turn"
 PROMPT = json.loads((ROOT / "scripts" / "demo_prompt.json").read_text())
 
 
@@ -34,13 +41,34 @@ def other_animator(server, animator_file) -> str:
 
 def test_the_video_has_the_frames_rate_and_size_of_the_clip(server, prompt):
     video, = server.files(server.run(prompt))
-    assert describe(video) == describe(ROOT / "samples" / "man_talking.mp4")
+    frames, rate = decode(video)
+    driving, driving_rate = decode(ROOT / "samples" / "man_talking.mp4")
+    assert (frames.shape, rate) == (driving.shape, driving_rate)
 
 
-def describe(path: Path) -> tuple:
+def decode(path: Path) -> tuple[np.ndarray, Fraction]:
+    """Frames [T, H, W, 3] in 0..255, and their rate."""
     with av.open(str(path)) as container:
-        stream = container.streams.video[0]
-        return sum(1 for _ in container.decode(video=0)), stream.average_rate, stream.width, stream.height
+        rate = container.streams.video[0].average_rate
+        return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]), rate
+
+
+def test_the_person_of_the_photo_makes_the_motion_of_the_clip(server, prompt):
+    """The first frame is the photo; then the video moves when the clip does, and its codes follow the clip's."""
+    frames, _ = decode(server.files(server.run(prompt))[0])
+    photo = np.asarray(Image.open(ROOT / "samples" / "woman.png").convert("RGB"))
+    assert np.abs(frames[0].astype(int) - photo).mean() < 4
+    driving, _ = decode(ROOT / "samples" / "man_talking.mp4")
+    animator, _ = load_animator(ROOT / "models" / "leo-face-64.safetensors")
+    turned, followed = (codes_of(animator, clip)[:, TURN] for clip in (driving, frames))
+    assert np.corrcoef(turned, followed)[0, 1] > 0.8
+
+
+@torch.inference_mode()
+def codes_of(animator, frames: np.ndarray) -> np.ndarray:
+    pictures = torch.from_numpy(frames).movedim(-1, 1).float() / 127.5 - 1
+    pictures = torch.nn.functional.interpolate(pictures, (animator.config.size,) * 2, mode="bilinear", antialias=True)
+    return animator.motion_head(animator.encoder(pictures)[0]).numpy()
 
 
 def refused(server, prompt) -> str:
@@ -91,6 +119,7 @@ def test_an_interrupt_stops_the_render_and_the_next_run_works(server, prompt):
     with server.events() as events:
         queued = server.queue(long)
         while not any(kind == "progress" and data["node"] == generator and data["value"] > 8 for kind, data in events):
+            assert not [kind for kind, _ in events if kind in ("execution_error", "execution_success")]
             time.sleep(0.05)
         server.interrupt()
         with pytest.raises(ExecutionError, match=f"interrupted at node {generator} LEOFlowGenerator"):
