@@ -59,7 +59,7 @@ def denoiser_input(noisy: torch.Tensor, guess: torch.Tensor, known: torch.Tensor
     :param noisy: [B, L - 1, D] noisy residual.
     :param guess: [B, L - 1, D] linear guess of the clean residual, see ``linear``.
     :param known: [B, L, D] clean codes; only those marked are read.
-    :param is_known: [B, L] bool; the first is always marked.
+    :param is_known: [B, L] or [1, L] bool; the first is always marked.
     :param lmc: False gives the ablation: residuals beside the first code repeated on D channels of its own.
     :return: [B, 2 D + 1, L], or [B, 3 D + 1, L] without LMC.
     """
@@ -71,4 +71,4 @@ def denoiser_input(noisy: torch.Tensor, guess: torch.Tensor, known: torch.Tensor
     else:
         start = first.unsqueeze(1).expand_as(seen)
         channels = [seen - start, guessed - start, start]
-    return torch.cat([*channels, mask.to(seen)], dim=-1).transpose(1, 2)
+    return torch.cat([*channels, mask.to(seen).expand_as(seen[..., :1])], dim=-1).transpose(1, 2)

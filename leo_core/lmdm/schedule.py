@@ -18,13 +18,15 @@ def cosine_alpha_bar(steps: int = 1000, offset: float = 0.008) -> torch.Tensor:
     return torch.cat([torch.ones(1, dtype=torch.float64), kept.cumprod(0)])
 
 
-def sampling_times(count: int, start: int, bend: float = 1.5) -> list[int]:
-    """The noise levels a sampler visits, from ``start`` down to 0.
+def sampling_times(count: int, start: int) -> list[int]:
+    """The noise levels a sampler visits, from ``start`` down to 0: half a cosine, crowded at both ends (our choice).
+
+    Where the noise is greatest the extent of the movement is decided, where it is least its fine timing. Against even
+    spacing this brought the spread and the second differences of samples nearest to those of the data in few steps.
 
     :param count: number of denoising steps, at least 1. Fewer are taken where whole levels run out.
     :param start: noise level to begin at, 1 .. T.
-    :param bend: 1 spaces the levels evenly; above 1 they crowd near 0 (our choice: motion is smooth, its fine timing is decided last).
     :return: strictly falling integers, the first ``start``, the last 0.
     """
-    spaced = [round(start * (1 - step / count) ** bend) for step in range(count + 1)]
-    return sorted({max(level, 1) for level in spaced[:-1]} | {0}, reverse=True)
+    spaced = [round(start * (1 + math.cos(math.pi * step / count)) / 2) for step in range(count)]
+    return sorted({max(level, 1) for level in spaced} | {0}, reverse=True)
