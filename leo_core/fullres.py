@@ -8,6 +8,8 @@ from kornia.geometry.transform import remap
 
 # The contrast (0..1, over the three colours) that counts as an edge when the flow is upsampled.
 _EDGE = 0.3
+# Masks below the first are inpainted and above the second are the photo's; between, they mix.
+_DECISION = 0.2, 0.8
 # The decoder's colours are matched to the warped photo's over this share of the picture.
 _MATCH = 1 / 24
 
@@ -55,7 +57,7 @@ class FullResolution:
         unmoved = self._look_up(self._rest, shift - self._rest[:, :2])
         shift = shift - unmoved[:, :2]
         # What is inpainted in the source's own pose too was not uncovered by the movement.
-        keep = (mask.to(self.original) + 1 - unmoved[:, 2:]).clamp(0, 1)
+        keep = _decided(mask.to(self.original) + 1 - unmoved[:, 2:])
 
         size = self.original.shape[-2:]
         guide = self._look_up(self.original, F.interpolate(shift, size, mode="bilinear", align_corners=False))
@@ -95,6 +97,13 @@ class FullResolution:
         blurred = gaussian_blur2d(torch.cat([(small[:, :3] - decoded) * known, known], 1), (kernel, kernel), (reach, reach))
         matched = decoded + blurred[:, :3] / (blurred[:, 3:] + 0.05)
         return F.interpolate(matched, warped.shape[-2:], mode="bicubic", align_corners=False).clamp(0, 1)
+
+
+def _decided(keep: torch.Tensor) -> torch.Tensor:
+    """Masks are never quite 0 or 1; without a decision the decoder's blur would lie like haze over the photo."""
+    low, high = _DECISION
+    share = ((keep - low) / (high - low)).clamp(0, 1)
+    return share * share * (3 - 2 * share)
 
 
 def upsample_along_edges(values: torch.Tensor, guide: torch.Tensor) -> torch.Tensor:
