@@ -197,7 +197,8 @@ def crop_subject(
             f"{nobody} {'the picture' if frames == 1 else f'any of the {frames} pictures'} of {width}x{height}. "
             "Check what makes it (a lower threshold finds more), or disconnect it to take the whole picture."
         )
-    filled = _fill(path, missing)
+    placed = torch.tensor([box or (0.0, 0.0, 0.0, 0.0) for box in path], dtype=torch.float64)
+    filled = fill_missing(placed, absent, missing)
     if track == "still":
         known = filled[~absent]
         filled = torch.cat([known[:, :2].amin(0), known[:, 2:].amax(0)])[None]
@@ -290,18 +291,22 @@ def _box_of_mask(mask: torch.Tensor) -> Box | None:
     return float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)
 
 
-def _fill(path: list[Box | None], missing: Missing) -> torch.Tensor:
-    """Boxes [T, 4] float64 without gaps; before the first and after the last find, the nearest one is held."""
-    known = [t for t, box in enumerate(path) if box is not None]
-    boxes = torch.tensor([path[t] for t in known], dtype=torch.float64)
-    places = torch.arange(len(path), dtype=torch.float64)
-    after = torch.searchsorted(torch.tensor(known), torch.arange(len(path))).clamp(max=len(known) - 1)
-    before = (torch.searchsorted(torch.tensor(known), torch.arange(len(path)), right=True) - 1).clamp(min=0)
-    if missing != "interpolate":
-        return boxes[before]
-    start, end = torch.tensor(known)[before].double(), torch.tensor(known)[after].double()
-    share = ((places - start) / (end - start).clamp(min=1)).clamp(0, 1)[:, None]
-    return boxes[before] * (1 - share) + boxes[after] * share
+def fill_missing(values: torch.Tensor, missing: torch.Tensor, policy: Missing) -> torch.Tensor:
+    """Replace the rows of missing frames: boxes here, motion codes where a clip is encoded.
+
+    :param values: [T, N]; what stands in missing rows does not matter.
+    :param missing: bool [T], not all True.
+    :param policy: ``interpolate`` between the neighbours, otherwise the last known row is held. Before the first known
+        row and after the last, the nearest one is held.
+    :return: [T, N]; rows that are not missing are exact.
+    """
+    known, places = (~missing).nonzero()[:, 0], torch.arange(len(missing))
+    before = known[(torch.searchsorted(known, places, right=True) - 1).clamp(min=0)]
+    if policy != "interpolate":
+        return values[before]
+    after = known[torch.searchsorted(known, places).clamp(max=len(known) - 1)]
+    share = ((places - before) / (after - before).clamp(min=1)).clamp(0, 1).to(values)[:, None]
+    return torch.lerp(values[before], values[after], share)
 
 
 def _sides(box: list[float], margin: float, aspect: float) -> tuple[int, int]:

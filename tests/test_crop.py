@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from leo_core.crop import Paste, crop_subject, scaled
+from leo_core.crop import Paste, crop_subject, fill_missing, scaled
 
 
 def picture(height=90, width=120, channels=3, seed=0):
@@ -183,6 +183,19 @@ def test_frames_without_a_subject_keep_the_length(missing, how):
     photo, paste = picture(90, 160), Paste(crop)
     changed = [not torch.equal(paste(photo, torch.zeros(16, 16, 3), t), photo) for t in range(12)]
     assert changed == [missing != "pass through" or t not in lost for t in range(12)]
+
+
+@settings(deadline=None)
+@given(st.lists(st.booleans(), min_size=1, max_size=30).filter(lambda gone: not all(gone)), st.sampled_from(["hold", "interpolate", "pass through"]))
+def test_missing_rows_are_filled_from_known_ones_alone(gone, policy):
+    missing = torch.tensor(gone)
+    values = torch.arange(len(gone), dtype=torch.float32)[:, None] * torch.tensor([1.0, -2.0])
+    values[missing] = float("nan")
+    filled = fill_missing(values, missing, policy)
+    assert torch.equal(filled[~missing], values[~missing])
+    assert torch.isfinite(filled).all()
+    if policy == "interpolate" and not gone[0] and not gone[-1]:
+        assert torch.allclose(filled[:, 0], torch.arange(len(gone), dtype=torch.float32), atol=1e-4)
 
 
 def test_only_the_subject_is_pasted_when_asked():
