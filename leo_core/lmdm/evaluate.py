@@ -3,6 +3,7 @@ import json
 import resource
 import time
 from dataclasses import asdict, dataclass
+from fractions import Fraction
 from pathlib import Path
 
 import torch
@@ -263,7 +264,7 @@ def add_commands(subparsers) -> None:
     parser.add_argument("--hold-out", nargs="+", required=True, help="identities (parts of names) it was not trained on")
     parser.add_argument("--animator", type=Path, help="animator file that encodes clips")
     parser.add_argument("--run-folder", type=Path, default=Path("."), help="where encoded clips are cached")
-    parser.add_argument("--fps", help="frame rate of clips, where their files do not say it")
+    parser.add_argument("--fps", type=Fraction, help="frame rate of clips, where their files do not say it")
     parser.add_argument("--ablation", type=Path, help="a prior trained with --no-lmc, to stand beside")
     parser.add_argument("--count", type=int, default=256, help="sampled sequences and held-out windows")
     parser.add_argument("--steps", type=int, default=50)

@@ -303,7 +303,7 @@ def encode_source(source: str, animator_path: Path, cache: Path, fps: Fraction |
     :param fps: frame rate of clips whose files do not say it.
     """
     from ..checkpoints import load_animator
-    from .data import read_source, to_square  # noqa: F401
+    from .data import read_source
 
     label, _, location = source.rpartition("=")
     folder = Path(location.partition("@")[0])
@@ -315,7 +315,7 @@ def encode_source(source: str, animator_path: Path, cache: Path, fps: Fraction |
     key = hashlib.sha256(f"{source} {newest} {fps} {info.id.fingerprint}".encode()).hexdigest()[:16]
     kept = cache / key
     if not kept.is_dir():
-        rate = fps or source_fps(folder)
+        rate = source_fps(folder, fps)
         unfinished = cache / f"{key}.unfinished"
         unfinished.mkdir(parents=True, exist_ok=True)
         for number, clip in enumerate(read_source(source, animator.config.size)):
@@ -328,18 +328,22 @@ def encode_source(source: str, animator_path: Path, cache: Path, fps: Fraction |
     return [(identity, motion) for motion, identity in loaded]
 
 
-def source_fps(path: Path) -> Fraction:
-    """Frame rate of a video, or of the first video of a folder.
+def source_fps(path: Path, otherwise: Fraction | None) -> Fraction:
+    """Frame rate of a video, of the renders in a folder or of the first video there; ``otherwise`` where nothing says it.
 
-    :raises ValueError: there is no video to ask.
+    :raises ValueError: nothing says it, and there is no other.
     """
     from ..video import read_video
     from .data import VIDEOS
 
+    if (path / "manifest.json").is_file():
+        return Fraction(json.loads((path / "manifest.json").read_text())["fps"]).limit_denominator(1001)
     videos = [path] if path.is_file() else sorted(p for p in path.iterdir() if p.suffix.lower() in VIDEOS)
-    if not videos:
-        raise ValueError(f"{path} holds no video that would tell its frame rate. Name it with --fps.")
-    return read_video(str(videos[0])).fps
+    if videos:
+        return read_video(str(videos[0])).fps
+    if otherwise is None:
+        raise ValueError(f"Nothing in {path} tells its frame rate. Name it with --fps.")
+    return otherwise
 
 
 def collect(args) -> tuple[list[MotionSequence], list[tuple[str, MotionSequence]]]:
@@ -347,8 +351,9 @@ def collect(args) -> tuple[list[MotionSequence], list[tuple[str, MotionSequence]
     motions, held_out = [], []
     for source in args.data:
         for identity, motion in encode_source(source, args.animator, args.run_folder / "motions", args.fps):
-            (held_out if any(text in identity for text in args.hold_out) else []).append((identity, motion))
-            if not any(text in identity for text in args.hold_out):
+            if any(text in identity for text in args.hold_out):
+                held_out.append((identity, motion))
+            else:
                 motions.append(motion)
     return motions, held_out
 
