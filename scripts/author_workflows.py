@@ -193,15 +193,25 @@ def describe(paths: list[str]) -> list[Workflow]:
     return list(Workflow.described)
 
 
+def place_stand_ins(flow: Workflow, models: Path) -> None:
+    """Empty files in place of the models that a user downloads: with them missing, the page shows their nodes in red."""
+    for wanted in (model for node in flow.nodes for model in node.description["models"] or []):
+        path = models / wanted["directory"] / wanted["name"]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+
+
 def main(paths: list[str]) -> int:
     flows = describe(paths)
     if not flows:
         print(__doc__, end="")
         return 2
-    with tempfile.TemporaryDirectory() as base, ComfyServer(Path(base)) as server, Frontend(server) as frontend:
+    with tempfile.TemporaryDirectory() as base, ComfyServer(Path(base)) as server:
         for flow in flows:
-            path = author(flow, frontend, ROOT / "workflows")
-            print(path.relative_to(ROOT))
+            place_stand_ins(flow, server.base / "models")
+        with Frontend(server) as frontend:
+            for flow in flows:
+                print(author(flow, frontend, ROOT / "workflows").relative_to(ROOT))
     return 0
 
 
