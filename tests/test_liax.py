@@ -195,6 +195,7 @@ def large(full, tmp_path_factory):
         path.unlink()
 
 
+@pytest.mark.timeout(3600)  # the frame of the released size: two or three minutes of one core, when nothing else runs
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 @pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
 def test_loading_holds_no_second_copy(files, large, full, tmp_path, suffix, dtype):
