@@ -42,9 +42,10 @@ def windows_of(motions: list[MotionSequence], length: int, count: int) -> tuple[
 def sample_windows(prior: MotionPrior, starts: torch.Tensor, sampling: Sampling, length: int) -> torch.Tensor:
     """One window from each start pose [N, D]: [N, length, D]."""
     known = starts.unsqueeze(1).repeat(1, length, 1)
-    is_known = torch.arange(length) < 1
     generator = private_generator(sampling.seed, "evaluation")
-    return torch.cat([prior.sample_window(part, is_known, sampling, generator) for part in known.split(64)])
+    temperament = prior.linear.infer(prior.scale.codes(known[:, :1]), generator)
+    parts = torch.arange(len(starts)).split(64)
+    return torch.cat([prior.sample_window(known[part], torch.arange(length) < 1, temperament.of(part), sampling, generator) for part in parts])
 
 
 def spread_ratio(sampled: torch.Tensor, real: torch.Tensor) -> torch.Tensor:

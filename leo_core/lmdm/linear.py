@@ -1,64 +1,131 @@
 """The linear part of the denoiser: motion as a Gaussian process, denoised in closed form (our choice, not LEO's).
 
-Codes move smoothly and hang together over time, and most of what a denoiser has to know is just that. So the best linear
-guess is computed exactly from the covariance of the training windows, known codes included, and the U-Net learns only what
-that guess gets wrong. Little data and little training then suffice, and joints and transitions are smooth from the start.
+Codes move smoothly and hang together over time, and somebody who moves returns to where they rest. Most of what a denoiser
+has to know is just that. So the best linear guess is computed exactly from the covariance of the training motions, known
+codes included, and the U-Net learns only what that guess gets wrong. Little data and little training then suffice, joints
+and transitions are smooth from the start, and long motion has something to return to.
 
 The computation is float64 on the CPU, so that it is the same on every device; it is small beside the network.
 """
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from einops import einsum, rearrange
+from einops import rearrange
 
 # Variance that known codes are taken to have, in normalised units: it keeps the system well conditioned.
 KNOWN_VARIANCE = 1e-6
+# How far the resting pose of a window may be from the one assumed, in standard deviations of the motion around it.
+HOME_UNCERTAINTY = 0.5
+STILLEST = 0.05
+
+
+@dataclass(frozen=True)
+class Temperament:
+    """Where somebody rests and how much they move, for B motions, in normalised units.
+
+    :param home: [B, D] resting pose, or [B, L, D] one that changes in the course of a window.
+    :param liveliness: [B] size of the movement around it; 1 is the training motions' average.
+    """
+
+    home: torch.Tensor
+    liveliness: torch.Tensor
+
+    def of(self, chosen: torch.Tensor) -> "Temperament":
+        """Those of the chosen motions."""
+        return Temperament(self.home[chosen], self.liveliness[chosen])
 
 
 @dataclass(frozen=True)
 class LinearMotion:
-    """A zero-mean Gaussian process over windows of normalised codes, independent along D principal axes.
+    """A Gaussian process over windows of normalised codes around a resting pose, independent along D principal axes.
 
-    :param basis: [D, D] orthonormal, axes in columns: the directions' joint movement.
-    :param covariance: [D, L, L] of each axis over the frames of a window; its upper left part serves shorter windows.
+    :param basis: [D, D] orthonormal, axes in columns: directions that move together.
+    :param covariance: [D, L, L] of each axis over the frames of a window, at liveliness 1; its upper left part serves shorter windows.
+    :param livelinesses: [M] of the training motions.
     """
 
     basis: torch.Tensor
     covariance: torch.Tensor
+    livelinesses: torch.Tensor
 
     @staticmethod
-    def fit(windows: torch.Tensor, offset_variance: torch.Tensor) -> "LinearMotion":
-        """From normalised training windows [N, L, D].
+    def fit(motions: Sequence[torch.Tensor], length: int) -> "LinearMotion":
+        """From normalised motions [T, D], each at least ``length`` frames long."""
+        away = [(codes - codes.mean(0)).double() for codes in motions]
+        variance = torch.cat(away).square().mean(0) + 1e-12
+        livelinesses = torch.stack([size(codes, variance) for codes in away])
+        windows = torch.cat([(codes / lively).unfold(0, length, 1) for codes, lively in zip(away, livelinesses, strict=True)])
+        windows = windows[torch.linspace(0, len(windows) - 1, min(len(windows), 4096)).long()]
+        everything = rearrange(windows, "n d l -> (n l) d")
+        basis = torch.linalg.eigh(everything.T @ everything).eigenvectors.flip(1)
+        covariance = torch.zeros(len(variance), length, length, dtype=torch.float64)
+        for part in windows.split(256):
+            axes = torch.einsum("ndl,dk->nkl", part, basis)
+            covariance += torch.einsum("nki,nkj->kij", axes, axes) / len(windows)
+        spread = covariance.diagonal(dim1=1, dim2=2).mean(1)
+        covariance += HOME_UNCERTAINTY**2 * spread[:, None, None]
+        return LinearMotion(basis.float().contiguous(), covariance.float().contiguous(), livelinesses.float())
 
-        :param offset_variance: [D], how much further than the training people others may be displaced as a whole.
-        """
-        windows = windows.double()
-        residual = rearrange(windows - windows[:, :1], "n l d -> (n l) d")
-        basis = torch.linalg.eigh(residual.T @ residual).eigenvectors.flip(1)
-        axes = windows @ basis
-        covariance = einsum(axes, axes, "n i d, n j d -> d i j") / len(windows)
-        offsets = einsum(basis, offset_variance.double(), basis, "c d, c, c d -> d")
-        return LinearMotion(basis.float().contiguous(), (covariance + offsets[:, None, None]).float().contiguous())
+    @property
+    def spread(self) -> torch.Tensor:
+        """[D] standard deviation along each axis around the resting pose, at liveliness 1."""
+        return (self.covariance.diagonal(dim1=1, dim2=2).mean(1) / (1 + HOME_UNCERTAINTY**2)).sqrt().clamp(min=1e-6)
 
-    def clean(self, noisy: torch.Tensor, known: torch.Tensor, is_known: torch.Tensor, alpha_bar: torch.Tensor) -> torch.Tensor:
+    def measure(self, codes: torch.Tensor) -> Temperament:
+        """Of one motion [T, D] as it is; B = 1."""
+        home = codes.mean(0)
+        return Temperament(home[None], size((codes - home) @ self.basis, self.spread.square())[None])
+
+    def infer(self, codes: torch.Tensor, generator: torch.Generator) -> Temperament:
+        """Of somebody of whom B stretches of motion [B, T, D] are known; what they do not tell is drawn. A pose is T = 1."""
+        count, frames, directions = codes.shape
+        known = frames / (frames + self.covariance.shape[1])
+        chosen = torch.randint(len(self.livelinesses), (count,), generator=generator)
+        mean = codes.mean(1)
+        measured = torch.stack([self.measure(one).liveliness[0] for one in codes])
+        lively = (known * measured.square() + (1 - known) * self.livelinesses[chosen].square()).sqrt()
+        return Temperament(mean - (1 - known) ** 0.5 * self.deviation(lively, generator), lively)
+
+    def deviation(self, liveliness: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        """[B, D] poses as far from home as motion of that liveliness [B] takes them."""
+        noise = torch.randn(len(liveliness), len(self.basis), generator=generator)
+        return liveliness.unsqueeze(1) * (noise * self.spread) @ self.basis.T
+
+    def blur(self, temperament: Temperament, generator: torch.Generator) -> Temperament:
+        """The same with homes as uncertain as the covariance takes them to be, for training."""
+        away = HOME_UNCERTAINTY * self.deviation(temperament.liveliness, generator)
+        return Temperament(temperament.home + away, temperament.liveliness)
+
+    def clean(
+        self, noisy: torch.Tensor, known: torch.Tensor, is_known: torch.Tensor, alpha_bar: torch.Tensor, temperament: Temperament
+    ) -> torch.Tensor:
         """Expectation of the clean residual, given the noisy one and the known codes. All in normalised units, on the CPU.
 
         :param noisy: [B, L - 1, D].
         :param known: [B, L, D]; only marked codes are read.
-        :param is_known: [B, L] bool, the first marked; [1, L] with one alpha_bar where all motions share them, which is faster.
+        :param is_known: [B, L] or [1, L] bool, the first marked.
         :param alpha_bar: [B] or [1] float64, of each noise level.
+        :param temperament: of B motions.
         :return: [B, L - 1, D] float32.
         """
-        length = known.shape[1]
+        count, length, _ = known.shape
+        signal = torch.where(is_known, 1.0, alpha_bar.sqrt().unsqueeze(1)).expand(count, length)
+        spread = torch.where(is_known, KNOWN_VARIANCE, (1 - alpha_bar).unsqueeze(1)).expand(count, length)
+        home = temperament.home.double().reshape(count, -1, known.shape[2])
         first = known[:, :1].double()
-        signal = torch.where(is_known, 1.0, alpha_bar.sqrt().unsqueeze(1))
-        spread = torch.where(is_known, KNOWN_VARIANCE, (1 - alpha_bar).unsqueeze(1))
-        # An unknown code is seen as noisy = signal (code - first) + noise.
-        seen = torch.cat([torch.zeros_like(first), noisy.double()], dim=1) + signal.unsqueeze(2) * first
-        seen = torch.where(is_known.unsqueeze(2), known.double(), seen)
-        axes = rearrange(seen @ self.basis.double(), "(s c) l d -> s d l c", s=len(signal))
-        prior = self.covariance[:, :length, :length].double() * signal[:, None, None, :]
+        # Seen of an unknown code is  signal (code - first) + noise, of a known one the code; both become  signal (code - home) + noise.
+        seen = torch.cat([torch.zeros_like(first), noisy.double()], dim=1) + signal.unsqueeze(2) * (first - home)
+        seen = torch.where(is_known.unsqueeze(2), known.double() - home, seen)
+        axes = rearrange(seen @ self.basis.double(), "b l d -> b d l 1")
+        size = temperament.liveliness.double().square()[:, None, None, None]
+        prior = size * self.covariance[:, :length, :length].double() * signal[:, None, None, :]
         joint = signal[:, None, :, None] * prior + torch.diag_embed(spread).unsqueeze(1)
         guess = prior @ torch.cholesky_solve(axes, torch.linalg.cholesky(joint))
-        codes = rearrange(guess, "s d l c -> (s c) l d") @ self.basis.double().T
+        codes = home + rearrange(guess, "b d l 1 -> b l d") @ self.basis.double().T
         return (codes[:, 1:] - first).float()
+
+
+def size(away: torch.Tensor, variance: torch.Tensor) -> torch.Tensor:
+    """Root mean square of codes [T, D] in units of the usual ones, all directions alike; not below STILLEST."""
+    return (away.square().mean(0) / variance).mean().sqrt().clamp(min=STILLEST)

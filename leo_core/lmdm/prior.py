@@ -24,7 +24,7 @@ from ..checkpoints import write_atomically
 from ..identity import AnimatorId
 from .condition import CodeScale, denoiser_input, linear_motion_condition, to_residual
 from .drift import DriftControl
-from .linear import LinearMotion
+from .linear import LinearMotion, Temperament
 from .samplers import SAMPLERS
 from .schedule import cosine_alpha_bar, sampling_times
 from .start import StartPoses
@@ -116,10 +116,15 @@ class MotionPrior:
         """[1, D] start pose for unconditional motion."""
         return self.start_poses.draw(1, private_generator(seed, "start"))
 
+    def temperament(self, history: torch.Tensor, seed: int) -> Temperament:
+        """Where the maker of codes [H, D] rests and how lively they are, as far as these show it; the rest is drawn."""
+        return self.linear.infer(self.scale.codes(history)[None], private_generator(seed, "temperament"))
+
     def sample_window(
         self,
         known: torch.Tensor,
         is_known: torch.Tensor,
+        temperament: Temperament,
         sampling: Sampling,
         generator: torch.Generator,
         device: torch.device | str = "cpu",
@@ -130,6 +135,7 @@ class MotionPrior:
 
         :param known: [B, L, D] codes, float32 on the CPU. Below strength 1 the unknown ones are where sampling begins.
         :param is_known: [L] or [B, L] bool, the first frame marked.
+        :param temperament: of B motions, see `LinearMotion.infer`.
         :param on_step: called with the number of steps done and a function that gives the present estimate, [B, L, D] codes on the CPU.
         :param strength: noise level to begin at, 0 .. 1 of the schedule; 1 is pure noise and ignores what ``known`` holds there.
         :return: [B, L, D]; known codes are returned bit for bit.
@@ -147,7 +153,7 @@ class MotionPrior:
 
         def predict_clean(x: torch.Tensor, t: int) -> torch.Tensor:
             power = alpha_bar[t].expand(len(is_known))
-            guess = self.linear.clean(x.cpu(), clean_input, is_known, power)
+            guess = self.linear.clean(x.cpu(), clean_input, is_known, power, temperament)
             seen = denoiser_input(x.cpu(), guess, clean_input, is_known, self.config.lmc).to(device)
             wrong = self.unet(seen, torch.full((len(x),), t, device=device))[..., 1:].transpose(1, 2)
             return guess.to(device) - math.sqrt(1 - float(alpha_bar[t])) * wrong
@@ -194,12 +200,13 @@ class MotionPrior:
         result = torch.empty(frames, config.directions)
         windows = window_lengths(frames, min(len(history), config.context), config.length, config.context)
         steps = len(sampling_times(sampling.steps, config.noise_steps)) - 1
+        temperament = self.temperament(history, sampling.seed)
         control = DriftControl(history, float(self.fps))
         shared, done = history[-config.context :], 0
         for index in range(len(windows)):
             window = self._window(shared, config.length - len(shared), shared[:0])
             codes = self.sample_window(
-                *window, sampling, private_generator(sampling.seed, index), device, _on_step(progress, index, steps, len(windows))
+                *window, temperament, sampling, private_generator(sampling.seed, index), device, _on_step(progress, index, steps, len(windows))
             )[0]
             codes = control.correct(codes, len(shared))
             fresh = codes[len(shared) :][: frames - done]
@@ -229,8 +236,12 @@ class MotionPrior:
         total = len(led_in) + 1
         led = self.extend(before, free, sampling, device, lambda done, _, estimate: progress(done, total * steps, estimate))
         shared = torch.cat([before, led])[-config.context :]
+        # From one home to the other in the course of the window.
+        begin, end = self.temperament(before, sampling.seed), self.temperament(after, sampling.seed)
+        path = torch.linspace(0, 1, len(shared) + frames - free + len(ahead)).unsqueeze(1)
+        temperament = Temperament(torch.lerp(begin.home, end.home, path)[None], (begin.liveliness + end.liveliness) / 2)
         codes = self.sample_window(
-            *self._window(shared, frames - free, ahead), sampling, private_generator(sampling.seed, "transition"), device,
+            *self._window(shared, frames - free, ahead), temperament, sampling, private_generator(sampling.seed, "transition"), device,
             _on_step(progress, len(led_in), steps, total),
         )[0]
         return torch.cat([led, codes[len(shared) : len(shared) + frames - free]])
@@ -254,6 +265,7 @@ class MotionPrior:
         if begin == 0:
             return result
         steps = len(sampling_times(sampling.steps, begin)) - 1
+        temperament = self.linear.measure(self.scale.codes(wanted))
         known = 1
         done = 1
         for index in range(len(windows)):
@@ -266,7 +278,7 @@ class MotionPrior:
             window[:known] = result[first:done]
             is_known = torch.arange(len(window)) < known
             codes = self.sample_window(
-                window[None], is_known, sampling, private_generator(sampling.seed, index), device,
+                window[None], is_known, temperament, sampling, private_generator(sampling.seed, index), device,
                 _on_step(progress, index, steps, len(windows)), strength,
             )[0]
             result[done : first + len(window)] = codes[known:]
@@ -305,8 +317,8 @@ def save_prior(path: str | os.PathLike, prior: MotionPrior, dtype: torch.dtype =
     """Write a prior as safetensors, atomically: weights in ``dtype``, statistics in float32, configuration in the metadata."""
     tensors = {f"unet.{name}": value.detach().to("cpu", dtype).contiguous() for name, value in prior.unet.state_dict().items()}
     tensors |= {"code.mean": prior.scale.mean, "code.scale": prior.scale.scale}
-    tensors |= {"linear.basis": prior.linear.basis, "linear.covariance": prior.linear.covariance}
-    tensors |= {f"start.{name}": value for name, value in prior.start_poses.tensors().items()}
+    tensors |= {f"linear.{name}": value for name, value in vars(prior.linear).items()}
+    tensors |= {f"start.{name}": value for name, value in vars(prior.start_poses).items()}
     metadata = {
         "leo.kind": "motion_prior",
         "leo.config": json.dumps(asdict(prior.config)),
@@ -339,7 +351,7 @@ def load_prior(path: str | os.PathLike, operations=nn, device: torch.device | st
         weights = {name.removeprefix("unet."): tensors[name].to(device) for name in tensors if name.startswith("unet.")}
         unet.load_state_dict(weights, assign=True)
         scale = CodeScale(tensors["code.mean"], tensors["code.scale"])
-        linear = LinearMotion(tensors["linear.basis"], tensors["linear.covariance"])
+        linear = LinearMotion(**{name.removeprefix("linear."): tensors[name] for name in tensors if name.startswith("linear.")})
         start_poses = StartPoses(**{name.removeprefix("start."): tensors[name] for name in tensors if name.startswith("start.")})
         animator = AnimatorId(metadata["leo.animator"], metadata["leo.fingerprint"])
     except (KeyError, TypeError, ValueError, RuntimeError) as error:

@@ -17,9 +17,6 @@ class StartPoses:
     means: torch.Tensor
     factors: torch.Tensor
 
-    def tensors(self) -> dict[str, torch.Tensor]:
-        return {"weights": self.weights, "means": self.means, "factors": self.factors}
-
     def draw(self, count: int, generator: torch.Generator) -> torch.Tensor:
         """[count, D] poses."""
         chosen = torch.multinomial(self.weights, count, replacement=True, generator=generator)

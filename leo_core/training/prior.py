@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 from ..checkpoints import write_atomically
 from ..identity import AnimatorId, require_same_animator
 from ..lmdm.condition import CodeScale, denoiser_input, to_residual
-from ..lmdm.linear import LinearMotion
+from ..lmdm.linear import LinearMotion, Temperament
 from ..lmdm.prior import MotionPrior, PriorConfig, Sampling, private_generator
 from ..lmdm.schedule import cosine_alpha_bar
 from ..lmdm.start import StartPoses
@@ -77,7 +77,8 @@ class PriorTrainer:
         first_codes = self.data.spread(4096, 1)[:, 0]
         self.start_poses = StartPoses.fit(first_codes, options.start_components, private_generator(options.seed, "start poses"))
         self.jitter = options.pose_jitter * self.scale.residual(first_codes.std(0, unbiased=False))
-        self.linear = LinearMotion.fit(self.scale.codes(self.data.spread(4096)), self.jitter.square())
+        self.linear = LinearMotion.fit([self.scale.codes(codes) for codes in self.data.clips], config.length)
+        self.temperaments = {data: self.measure(data) for data in (self.data, self.watched) if data}
         self.alpha_bar = cosine_alpha_bar(config.noise_steps)
 
         unet = config.build().initialise(private_generator(options.seed, "weights")).to(device)
@@ -88,6 +89,11 @@ class PriorTrainer:
         self.unet, self.optimiser = accelerator.prepare(unet, optimiser) if accelerator else (unet, optimiser)
         self.losses: list[float] = []
         self.watched_losses: list[tuple[int, float]] = []
+
+    def measure(self, data: "Windows") -> Temperament:
+        """Of every motion of the data."""
+        each = [self.linear.measure(self.scale.codes(codes)) for codes in data.clips]
+        return Temperament(torch.cat([one.home for one in each]), torch.cat([one.liveliness for one in each]))
 
     @property
     def step(self) -> int:
@@ -136,8 +142,11 @@ class PriorTrainer:
         if torch.rand((), generator=generator) < 0.25:
             shortest = min(2 * config.context + 2, length)
             length = int(torch.randint(shortest, length + 1, (), generator=generator))
-        codes = self.scale.codes(data.draw(count, length, generator))
-        codes = codes + self.jitter * torch.randn(count, 1, config.directions, generator=generator)
+        codes, makers = data.draw(count, length, generator)
+        displaced = self.jitter * torch.randn(count, 1, config.directions, generator=generator)
+        codes = self.scale.codes(codes) + displaced
+        makers = self.temperaments[data].of(makers)
+        temperament = self.linear.blur(Temperament(makers.home + displaced[:, 0], makers.liveliness), generator)
         is_known = draw_known(count, length, config.context, generator)
         _, residual = to_residual(codes)
         noise = torch.randn(residual.shape, generator=generator)
@@ -146,7 +155,7 @@ class PriorTrainer:
         power = self.alpha_bar[t]
         signal, spread = (value.sqrt().float()[:, None, None] for value in (power, 1 - power))
         noisy = signal * residual + spread * noise
-        guess = self.linear.clean(noisy, codes, is_known, power)
+        guess = self.linear.clean(noisy, codes, is_known, power, temperament)
         seen = denoiser_input(noisy, guess, codes, is_known, config.lmc)
         wrong = (guess - residual) / spread
         seen, wrong, t, unknown = (value.to(self.device) for value in (seen, wrong, t, ~is_known[:, 1:]))
@@ -215,6 +224,7 @@ class Windows:
 
     :ivar motions: those long enough, at the prior's frame rate.
     :ivar codes: [N, D], their codes one after the other.
+    :ivar clips: the same as one [T, D] per motion.
     :ivar frames: N.
     """
 
@@ -230,15 +240,18 @@ class Windows:
         self.length = config.length
         # cloned: codes made in a graph are inference tensors, which training must not touch
         self.codes = torch.cat([m.codes.clone() for m in self.motions])
+        self.clips = self.codes.split([len(m) for m in self.motions])
         self.frames = len(self.codes)
         ends = torch.tensor([len(m) for m in self.motions]).cumsum(0).tolist()
-        self.begins = torch.cat([torch.arange(end - len(m), end - self.length + 1) for m, end in zip(self.motions, ends, strict=True)])
+        places = [torch.arange(end - len(m), end - self.length + 1) for m, end in zip(self.motions, ends, strict=True)]
+        self.begins = torch.cat(places)
+        self.makers = torch.cat([torch.full((len(begins),), index) for index, begins in enumerate(places)])
 
-    def draw(self, count: int, length: int, generator: torch.Generator) -> torch.Tensor:
-        """[count, length, D] random windows, length at most that of a window."""
-        begins = self.begins[torch.randint(len(self.begins), (count,), generator=generator)]
+    def draw(self, count: int, length: int, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+        """[count, length, D] random windows, length at most that of a window; and which motion each is of, [count]."""
+        chosen = torch.randint(len(self.begins), (count,), generator=generator)
         offset = torch.randint(self.length - length + 1, (count,), generator=generator)
-        return self.codes[(begins + offset).unsqueeze(1) + torch.arange(length)]
+        return self.codes[(self.begins[chosen] + offset).unsqueeze(1) + torch.arange(length)], self.makers[chosen]
 
     def spread(self, count: int, length: int | None = None) -> torch.Tensor:
         """[at most count, length, D] windows spaced evenly over everything there is."""

@@ -2,12 +2,12 @@
 import pytest
 import torch
 
-from leo_core.lmdm.linear import LinearMotion
+from leo_core.lmdm.linear import LinearMotion, Temperament
 
 
-def smooth_windows(count=400, length=16, directions=3, seed=0) -> torch.Tensor:
+def smooth_windows(count=400, length=32, directions=3, seed=0) -> torch.Tensor:
     generator = torch.Generator().manual_seed(seed)
-    time = torch.arange(length) / length
+    time = torch.arange(length) / 16
     waves = torch.stack([torch.cos(3.14 * k * time) / (1 + k * k) for k in range(5)])
     mixed = torch.randn(count, directions, 5, generator=generator) @ waves
     return mixed.transpose(1, 2) @ torch.tensor([[1.0, 0.5, 0.0], [0.0, 1.0, 0.3], [0.2, 0.0, 0.5]])[:directions, :directions]
@@ -15,11 +15,19 @@ def smooth_windows(count=400, length=16, directions=3, seed=0) -> torch.Tensor:
 
 @pytest.fixture(scope="module")
 def linear():
-    return LinearMotion.fit(smooth_windows(), torch.full((3,), 0.2))
+    return LinearMotion.fit(list(smooth_windows(80, 32)), 16)
+
+
+def at(home: torch.Tensor, liveliness: float = 1.0) -> Temperament:
+    return Temperament(home, torch.full((len(home),), liveliness))
 
 
 def marks(length, *known):
     return torch.isin(torch.arange(length), torch.tensor(known))[None]
+
+
+def level(power):
+    return torch.tensor([power], dtype=torch.float64)
 
 
 def noised(windows, power, seed=1):
@@ -30,51 +38,62 @@ def noised(windows, power, seed=1):
 
 def test_it_is_the_conditional_expectation(linear):
     """Against plain conditioning of the joint Gaussian of one axis, written out."""
-    one = LinearMotion(torch.eye(1), linear.covariance[:1])
-    known, power, seen_at = smooth_windows(1)[:, :, :1], 0.6, [0, 1, 9]
+    one = LinearMotion(torch.eye(1), linear.covariance[:1], linear.livelinesses)
+    known, power, seen_at, home, lively = smooth_windows(1)[:, :16, :1], 0.6, [0, 1, 9], 0.3, 1.4
     _, noisy = noised(known, power)
-    guess = one.clean(noisy, known, marks(16, *seen_at), torch.tensor([power], dtype=torch.float64))[0, :, 0]
+    guess = one.clean(noisy, known, marks(16, *seen_at), level(power), at(torch.full((1, 1), home), lively))[0, :, 0]
 
-    covariance = linear.covariance[0].double()
+    covariance = lively**2 * linear.covariance[0].double()
     hidden = [i for i in range(16) if i not in seen_at]
-    observed = torch.cat([known[0, seen_at, 0].double(), noisy[0, [i - 1 for i in hidden], 0].double() / power**0.5 + known[0, 0, 0].double()])
+    first = known[0, 0, 0].double()
+    observed = torch.cat([known[0, seen_at, 0].double(), noisy[0, [i - 1 for i in hidden], 0].double() / power**0.5 + first]) - home
     order = [*seen_at, *hidden]
     variance = torch.diag(torch.tensor([1e-6] * len(seen_at) + [(1 - power) / power] * len(hidden), dtype=torch.float64))
-    expected = covariance[:, order] @ torch.linalg.solve(covariance[order][:, order] + variance, observed)
-    assert torch.allclose(guess.double(), expected[1:] - known[0, 0, 0], atol=1e-4)
+    expected = home + covariance[:, order] @ torch.linalg.solve(covariance[order][:, order] + variance, observed)
+    assert torch.allclose(guess.double(), expected[1:] - first, atol=1e-4)
 
 
 @pytest.mark.parametrize("power", [0.999, 0.5, 1e-9])
 def test_it_guesses_better_than_nothing_and_better_with_more_known(linear, power):
-    windows = smooth_windows(seed=5)
+    whole = smooth_windows(seed=5)
+    windows = whole[:, :16]
     residual, noisy = noised(windows, power)
     error = []
     for known in ((0,), (0, 1, 2), (0, 1, 2, 14, 15)):
-        guess = linear.clean(noisy, windows, marks(16, *known), torch.tensor([power], dtype=torch.float64))
+        guess = linear.clean(noisy, windows, marks(16, *known), level(power), at(whole.mean(1)))
         error.append((guess - residual).square().mean().item())
     assert error[0] < residual.square().mean() and error[0] > error[1] > error[2]
     assert power > 0.99 or error[2] < 0.5 * error[0]
 
 
-def test_a_shared_mask_gives_what_masks_of_their_own_give(linear):
-    windows = smooth_windows(6, seed=5)
-    _, noisy = noised(windows, 0.3)
-    power = torch.tensor([0.3], dtype=torch.float64)
-    assert torch.allclose(
-        linear.clean(noisy, windows, marks(16, 0, 1), power), linear.clean(noisy, windows, marks(16, 0, 1).expand(6, -1), power.expand(6)), atol=1e-5
+def test_people_far_away_are_guessed_like_those_near(linear):
+    """What counts is where somebody is in relation to where they rest."""
+    windows = smooth_windows(4, seed=5)[:, :7]
+    _, noisy = noised(windows, 0.9)
+    near, far = (
+        linear.clean(noisy, windows + away, marks(7, 0), level(0.9), at(torch.zeros(4, 3) + away)) for away in (0, 30)
     )
+    assert near.shape == (4, 6, 3) and torch.allclose(near, far, atol=1e-3)
 
 
-def test_shorter_windows_and_people_far_away(linear):
-    windows = smooth_windows(4, seed=5)[:, :7] + 30
-    residual, noisy = noised(windows, 0.9)
-    guess = linear.clean(noisy, windows, marks(7, 0), torch.tensor([0.9], dtype=torch.float64))
-    assert guess.shape == (4, 6, 3)
-    assert (guess - residual).abs().max() < 5
+def test_temperament_is_measured_where_there_is_motion_and_drawn_where_there_is_none(linear):
+    lively = 3 + 2 * smooth_windows(1, 400, seed=9)[0]
+    measured = linear.measure(lively)
+    assert torch.allclose(measured.home[0], lively.mean(0))
+    assert linear.measure(3 + (lively - 3) / 2).liveliness.item() == pytest.approx(measured.liveliness.item() / 2, rel=1e-4)
+
+    inferred = linear.infer(lively[None], torch.Generator().manual_seed(0))
+    assert (inferred.home - measured.home).norm() < 0.3 * 3 * linear.spread.norm() * measured.liveliness
+    pose = lively[:1].expand(500, 1, -1)
+    drawn = linear.infer(pose, torch.Generator().manual_seed(0))
+    assert ((drawn.home - lively[0]).mean(0).abs() < 0.2 * drawn.home.std(0)).all()
+    assert drawn.home.std(0).norm().item() == pytest.approx(linear.spread.norm().item(), rel=0.3)
+    assert drawn.liveliness.min() >= 0.9 * linear.livelinesses.min() and drawn.liveliness.std() > 0
 
 
-def test_windows_without_movement_do_not_break_it():
-    still = torch.ones(50, 8, 2)
-    linear = LinearMotion.fit(still, torch.zeros(2))
-    guess = linear.clean(torch.randn(1, 7, 2, generator=torch.Generator().manual_seed(0)), still[:1], marks(8, 0), torch.tensor([0.5], dtype=torch.float64))
+def test_motions_without_movement_do_not_break_it():
+    still = torch.ones(3, 12, 2)
+    linear = LinearMotion.fit(list(still), 8)
+    noisy = torch.randn(1, 7, 2, generator=torch.Generator().manual_seed(0))
+    guess = linear.clean(noisy, still[:1, :8], marks(8, 0), level(0.5), linear.measure(still[0]))
     assert torch.isfinite(guess).all() and guess.abs().max() < 0.1

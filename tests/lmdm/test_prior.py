@@ -127,7 +127,8 @@ def test_damaged_and_foreign_files_are_named(prior, tmp_path):
 def test_a_batch_of_windows_with_one_mask_for_all(prior, people):
     known = torch.stack([motion.codes[:24] for motion in people[:3]])
     is_known = torch.arange(24) < 2
-    codes = prior.sample_window(known, is_known, FEW, torch.Generator().manual_seed(0))
+    temperament = prior.linear.infer(prior.scale.codes(known[:, :2]), torch.Generator().manual_seed(1))
+    codes = prior.sample_window(known, is_known, temperament, FEW, torch.Generator().manual_seed(0))
     assert codes.shape == (3, 24, 5) and torch.equal(codes[:, :2], known[:, :2])
-    one_each = prior.sample_window(known, is_known.expand(3, 24), FEW, torch.Generator().manual_seed(0))
+    one_each = prior.sample_window(known, is_known.expand(3, 24), temperament, FEW, torch.Generator().manual_seed(0))
     assert torch.allclose(codes, one_each, atol=1e-4)
