@@ -21,7 +21,7 @@ moved = flow.node("LEOFlowGenerator", column=2, inputs={
     "animator": animator["animator"], "appearance": look["appearance"], "motion": motion["motion"]})
 frames = flow.node("LEOInpaintingDecoder", column=3, inputs={
     "animator": animator["animator"], "appearance": look["appearance"], "flow": moved["flow"], "picture": photo["image"],
-    "full_resolution": True})
+    "full_resolution": True}, size=(290, 340))
 parts = flow.node("GetVideoComponents", column=3, inputs={"video": clip["video"]})
 video = flow.node("CreateVideo", column=4, inputs={"images": frames["images"], "audio": parts["audio"], "fps": parts["fps"]})
 flow.node("SaveVideo", column=4, inputs={"video": video["VIDEO"], "filename_prefix": "leo/driven"}, size=(330, 380))

@@ -2,6 +2,8 @@
 import json
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
 WORKFLOWS = sorted((ROOT / "workflows").glob("*.json"))
 
@@ -10,7 +12,16 @@ def pytest_generate_tests(metafunc):
     metafunc.parametrize("path", WORKFLOWS, ids=[path.stem for path in WORKFLOWS])
 
 
-def test_it_opens_from_the_template_browser(frontend, path):
+@pytest.fixture
+def downloads(server, path):
+    """Empty files in place of the models that a user downloads: with them missing, the page shows their nodes in red."""
+    for node in json.loads(path.read_text())["nodes"]:
+        for model in node["properties"].get("models", []):
+            (server.base / "models" / model["directory"]).mkdir(parents=True, exist_ok=True)
+            (server.base / "models" / model["directory"] / model["name"]).touch()
+
+
+def test_it_opens_from_the_template_browser(downloads, frontend, path):
     state = frontend.open_template(path.stem)
     assert (state["toasts"], state["unknown"], state["red"]) == ([], [], [])
     assert frontend.problems(path) == []
