@@ -2,6 +2,7 @@
 import argparse
 import importlib
 import sys
+from pathlib import Path
 
 # Each offers add_commands(subparsers). Some need packages that only training needs.
 MODULES = (
@@ -14,7 +15,15 @@ MODULES = (
 )
 
 
+# double quotes, which every shell takes
+INSTALL = f'Install what training needs with:  "{sys.executable}" -m pip install -e "{Path(__file__).resolve().parent.parent}[train]"'
+
+
 def main(arguments: list[str] | None = None) -> int:
+    """Run one command.
+
+    :return: 0, or 1 after one line on stderr that says what is wrong: a ValueError, or an OSError such as a missing file.
+    """
     parser = argparse.ArgumentParser(prog="leo_core", description="LEO: train, evaluate and convert models.")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     missing = []
@@ -23,18 +32,21 @@ def main(arguments: list[str] | None = None) -> int:
             importlib.import_module(f".{module}", __package__).add_commands(subparsers)
         except ModuleNotFoundError as error:
             missing.append(f"{module} ({error.name})")
-    if missing:
-        parser.epilog = (
-            f"Left out, because a package is not installed: {', '.join(missing)}. Install what training needs with:  pip install -e '.[train]'"
-        )
-    options = parser.parse_args(arguments)
+    left_out = f"Left out, because a package is not installed: {', '.join(missing)}. {INSTALL}" if missing else ""
+    parser.epilog = left_out
+    try:
+        options = parser.parse_args(arguments)
+    except SystemExit as refused:
+        if refused.code and left_out:  # the command may be one of those
+            print(left_out, file=sys.stderr)
+        raise
     try:
         options.run(options)
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except ModuleNotFoundError as error:
-        print(f"error: the package '{error.name}' is not installed. Install what training needs with:  pip install -e '.[train]'", file=sys.stderr)
+        print(f"error: the package '{error.name}' is not installed. {INSTALL}", file=sys.stderr)
         return 1
     return 0
 

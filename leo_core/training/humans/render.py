@@ -148,7 +148,7 @@ class Clip:
 
 
 class Renderer:
-    """An off-screen OpenGL 3.3 context (EGL). Raises RuntimeError with what to install when there is none."""
+    """An off-screen OpenGL 3.3 context (EGL). Raises OSError with what to install when there is none."""
 
     def __init__(self) -> None:
         try:
@@ -156,7 +156,7 @@ class Renderer:
 
             self.context = moderngl.create_context(standalone=True, backend="egl")
         except Exception as error:
-            raise RuntimeError(
+            raise OSError(
                 f"rendering people needs the package moderngl and an EGL driver (on Debian: libegl1, libgl1-mesa-dri): {error}"
             ) from error
         self.context.gc_mode = "auto"
