@@ -6,6 +6,7 @@ px are clips of their own. A source may be written ``NAME=PATH``; every clip's n
 """
 import json
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -47,20 +48,38 @@ def to_square(picture: Image.Image, size: int) -> np.ndarray:
     return np.asarray(picture.convert("RGB").resize((size, size), Image.Resampling.LANCZOS, box=box))
 
 
-def decode(path: Path) -> list[Image.Image]:
+def decode(path: Path) -> Iterator[Image.Image]:
+    """The pictures of a video file, or of a folder in the order of their names, one at a time.
+
+    :raises ValueError: the file holds sound alone.
+    """
+    if path.is_dir():
+        for file in sorted(p for p in path.iterdir() if p.suffix.lower() in PICTURES):
+            with Image.open(file) as picture:
+                yield picture
+        return
     with av.open(str(path)) as container:
-        return [frame.to_image() for frame in container.decode(video=0)]
+        if not container.streams.video:
+            raise ValueError("it holds no pictures")
+        for frame in container.decode(video=0):
+            yield frame.to_image()
 
 
 def read_grid(path: Path, cell: int, size: int) -> list[Clip]:
-    frames = [np.asarray(picture.convert("RGB")) for picture in decode(path)]
-    clips = []
-    for row in range(frames[0].shape[0] // cell):
-        for column in range(frames[0].shape[1] // cell):
-            tiles = [Image.fromarray(f[row * cell:(row + 1) * cell, column * cell:(column + 1) * cell]) for f in frames]
-            name = f"{path.stem}_r{row}c{column}"
-            clips.append(Clip(name, name, np.stack([to_square(tile, size) for tile in tiles])))
-    return clips
+    """One clip per cell of cell x cell pixels, named by row and column.
+
+    :raises ValueError: no cell fits into the picture.
+    """
+    cells: dict[str, list[np.ndarray]] = {}
+    for picture in decode(path):
+        for top in range(0, picture.height - cell + 1, cell):
+            for left in range(0, picture.width - cell + 1, cell):
+                # cut out first: a resize that is only told the box would let the neighbours into its edges
+                tile = picture.crop((left, top, left + cell, top + cell))
+                cells.setdefault(f"{path.stem}_r{top // cell}c{left // cell}", []).append(to_square(tile, size))
+    if not cells:
+        raise ValueError(f"{path} has no cell of {cell} px. Name the size of its cells, as in grid.mp4@128.")
+    return [Clip(name, name, np.stack(frames)) for name, frames in cells.items()]
 
 
 def read_renders(folder: Path, size: int) -> list[Clip]:
@@ -89,15 +108,11 @@ def read_videos(folder: Path, size: int) -> list[Clip]:
     """One clip per video file or folder of frames. What cannot be read is named and left out."""
     clips = []
     for path in sorted(folder.iterdir()):
+        if not path.is_dir() and path.suffix.lower() not in VIDEOS:
+            continue
         try:
-            if path.is_dir():
-                pictures = [Image.open(p) for p in sorted(path.iterdir()) if p.suffix.lower() in PICTURES]
-            elif path.suffix.lower() in VIDEOS:
-                pictures = decode(path)
-            else:
-                continue
-            frames = [to_square(picture, size) for picture in pictures]
-        except (av.FFmpegError, OSError) as error:
+            frames = [to_square(picture, size) for picture in decode(path)]
+        except (av.FFmpegError, OSError, ValueError) as error:
             log.warning("%s cannot be read and is left out: %s", path, error)
             continue
         if len(frames) < 2:
@@ -116,6 +131,8 @@ def read_source(source: str, size: int) -> list[Clip]:
     location, _, cell = location.partition("@")
     path = Path(location)
     if cell:
+        if not (cell.isdecimal() and int(cell)):
+            raise ValueError(f"{source}: {cell!r} is no number of pixels. Write the size of the cells, as in grid.mp4@128.")
         clips = read_grid(path, int(cell), size)
     elif (path / "manifest.json").is_file():
         clips = read_renders(path, size)
@@ -135,4 +152,4 @@ def read_source(source: str, size: int) -> list[Clip]:
 def split_by_identity(clips: list[Clip], held_out: list[str]) -> tuple[list[Clip], list[Clip]]:
     """Training and held-out clips; a clip is held out when its identity contains one of the given texts."""
     out = [any(text in clip.identity for text in held_out) for clip in clips]
-    return [c for c, h in zip(clips, out) if not h], [c for c, h in zip(clips, out) if h]
+    return [c for c, h in zip(clips, out, strict=True) if not h], [c for c, h in zip(clips, out, strict=True) if h]
