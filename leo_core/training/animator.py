@@ -7,10 +7,9 @@ picture warped by each flow is compared as well; and the network starts near the
 are steps of Adam per tensor instead of factors in the layers, so training runs the very modules that inference runs.
 """
 import json
-import logging
 import math
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -26,10 +25,9 @@ from ..checkpoints import is_transposed, learning_rate_scale, raw_state, save_an
 from .data import Clip, read_source, split_by_identity
 from .humans.motion import CONTROLS, MIRRORED
 
-log = logging.getLogger(__name__)
-
 CONTROL_GAIN = 3.0                           # code units per unit of a control
 VIEWS = 3                                    # frames encoded per clip and step
+DIVERGED = "The run diverged. Start it again, with a lower --rate: it resumes from its last checkpoint."
 PAIRS = ((0, 1), (0, 2), (1, 2), (2, 1))     # (source, driving) views rebuilt from each other
 # Equal widths from 64 px on, so that a trained model can grow to twice its size without forgetting (`grown_state`).
 SMALL_CHANNELS = {4: 128, 8: 128, 16: 128, 32: 64, 64: 24, 128: 24, 256: 24, 512: 24}
@@ -134,7 +132,7 @@ def sample_batch(clips: list[Clip], count: int, rng: np.random.Generator, augmen
     :param teaching: probability that a render's true controls go to the generator.
     """
     rows = [sample_clip(clips[rng.integers(len(clips))], rng, augment, teaching) for _ in range(count)]
-    return Batch(*(torch.stack(column) for column in zip(*rows)))
+    return Batch(*(torch.stack(column) for column in zip(*rows, strict=True)))
 
 
 def sample_clip(clip: Clip, rng: np.random.Generator, augment: float, teaching: float):
@@ -169,6 +167,9 @@ def sample_clip(clip: Clip, rng: np.random.Generator, augment: float, teaching: 
     views = F.grid_sample(views, grid.expand(len(views), -1, -1, -1), "bilinear", "border", False)
     maps = F.grid_sample(maps, grid.expand(len(maps), -1, -1, -1), "bilinear", "border", False)
     maps[:, :2] /= zoom
+    centres = F.affine_grid(torch.eye(2, 3)[None], (1, 1, size, size), align_corners=False)
+    inside = (centres + maps[:, :2].permute(0, 2, 3, 1)).abs().amax(-1, keepdim=True) <= 1
+    maps[:, 3:4] *= inside.permute(0, 3, 1, 2)  # what the zoom cut off cannot be seen in the source
     gain = torch.tensor(1 + augment * (rng.uniform(-0.2, 0.2) + rng.uniform(-0.1, 0.1, 3)), dtype=torch.float32)
     views = ((views + 1) * gain[:, None, None] + augment * rng.uniform(-0.15, 0.15) - 1).clamp(-1, 1)
     controlled = torch.tensor(float(clip.controls is not None))
@@ -185,7 +186,10 @@ def gradient_l1(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
 
 
 def losses(model: TrainedAnimator, batch: Batch, weights: Weights) -> dict[str, torch.Tensor]:
-    """Every loss that is switched on, already weighted. Pictures are in -1..1."""
+    """Every loss that is switched on, already weighted. Pictures are in -1..1.
+
+    :raises ValueError: the pictures are not finite.
+    """
     animator, count = model.animator, batch.views.shape[0]
     code, features = animator.encoder(batch.views.flatten(0, 1))
     alpha = animator.motion_head(code)
@@ -194,27 +198,30 @@ def losses(model: TrainedAnimator, batch: Batch, weights: Weights) -> dict[str, 
     views = batch.views.flatten(0, 1)
     source, driving = views[sources], views[drivings]
     features = {scale: maps[sources] for scale, maps in features.items()}
-    known = CONTROL_GAIN * batch.controls.flatten(0, 1)
+    first = min(len(CONTROLS), animator.config.directions)
     taught = batch.taught.repeat_interleave(VIEWS)[:, None]
-    given = torch.cat([torch.lerp(alpha[:, :len(CONTROLS)], known, taught), alpha[:, len(CONTROLS):]], 1)
+    true = CONTROL_GAIN * batch.controls.flatten(0, 1)[:, :first]
+    given = torch.cat([torch.lerp(alpha[:, :first], true, taught), alpha[:, first:]], 1)
     displacement, mask = animator.flow_generator(features, model.latents(code[sources], given[drivings]))
     picture = animator.decoder(features, displacement, mask)
+    if not picture.isfinite().all():  # its L1 would have gradients of 0
+        raise ValueError(DIVERGED)
 
     result = {"pixels": weights.pixels * pyramid_l1(picture, driving)}
     if weights.gradients:
         result["gradients"] = weights.gradients * gradient_l1(picture, driving)
     if weights.controls:
-        error = (alpha.unflatten(0, (count, VIEWS))[..., :len(CONTROLS)] / CONTROL_GAIN - batch.controls).abs()
+        error = (alpha.unflatten(0, (count, VIEWS))[..., :first] / CONTROL_GAIN - batch.controls[..., :first]).abs()
         result["controls"] = weights.controls * (error * batch.controlled[:, None, None]).mean() * len(CONTROLS)
     target, weight = batch.flow.flatten(0, 1), batch.weight.flatten(0, 1)
     visible, exact = batch.visible.flatten(0, 1), batch.exact.flatten()[:, None, None, None]
     for scale in animator.config.scales:
         factor = batch.views.shape[-1] // scale
-        known = F.avg_pool2d(weight, factor)
+        certain = F.avg_pool2d(weight, factor)
         if weights.flow:
             # Targets count in pixel centres; with align_corners=True the same shift is wider by r / (r - 1).
-            wanted = F.avg_pool2d(target * weight, factor) / (known + 1e-3) * (scale / (scale - 1))
-            error = ((displacement[scale] - wanted).abs() * known).mean()
+            wanted = F.avg_pool2d(target * weight, factor) / (certain + 1e-3) * (scale / (scale - 1))
+            error = ((displacement[scale] - wanted).abs() * certain).mean()
             result["flow"] = result.get("flow", 0) + weights.flow * error
         if weights.warp and factor <= 2:
             small, goal = F.avg_pool2d(source, factor), F.avg_pool2d(driving, factor)
@@ -229,16 +236,21 @@ def losses(model: TrainedAnimator, batch: Batch, weights: Weights) -> dict[str, 
 
 
 @torch.no_grad()
-def held_out_score(animator: Animator, clips: list[Clip], frames: int = 8) -> dict[str, float]:
-    """Mean over clips of the L1 (0..1) of frames rebuilt from frame 0, and of that of repeating frame 0."""
+def held_out_score(animator: Animator, clips: list[Clip], frames: int = 8) -> dict[str, float | None]:
+    """How well frames are rebuilt from frame 0.
+
+    :return: mean over clips of the L1 (0..1) of rebuilt frames and of repeating frame 0, and of the ratio of the two;
+        only clips that move (repeating errs by over 0.001, our choice) have a ratio, None where no clip does.
+    """
     ours, repeated = [], []
     for clip in clips:
         times = np.linspace(1, len(clip.frames) - 1, frames).astype(int)
         rebuilt, truth = rebuild(animator, clip.frames, times)
         ours.append((rebuilt - truth).abs().mean().item())
         repeated.append((to_pictures(clip.frames[:1]) / 2 + 0.5 - truth).abs().mean().item())
+    ratios = [a / b for a, b in zip(ours, repeated, strict=True) if b > 1e-3]
     return {"l1": float(np.mean(ours)), "repeat": float(np.mean(repeated)),
-            "ratio": float(np.mean([a / b for a, b in zip(ours, repeated)]))}
+            "ratio": float(np.mean(ratios)) if ratios else None}
 
 
 def to_pictures(frames: np.ndarray) -> torch.Tensor:
@@ -290,8 +302,35 @@ def grown_state(small: dict[str, torch.Tensor], large: dict[str, torch.Tensor]) 
     return state
 
 
+def read_checkpoint(run: Path) -> dict:
+    """``last.pt`` of a run, its configuration parsed.
+
+    :raises ValueError: the run has none.
+    """
+    path = run / "last.pt"
+    if not path.is_file():
+        raise ValueError(f"{run} holds no last.pt. Name the run folder of a train-animator that has saved.")
+    saved = torch.load(path, weights_only=True)
+    saved["config"] = AnimatorConfig.from_dict(saved["config"])
+    if "controls" not in saved:  # older checkpoints tell it by the loss weights of their run
+        settings = run / "settings.json"
+        saved["controls"] = settings.is_file() and json.loads(settings.read_text()).get("controls", 0) > 0
+    return saved
+
+
+def require_same_config(run: Path, found: AnimatorConfig, wanted: AnimatorConfig, todo: str) -> None:
+    """:raises ValueError: they differ; names every field that does."""
+    found, wanted = asdict(found), asdict(wanted)
+    differing = [f"{name} {found[name]}, not {wanted[name]}" for name in wanted if found[name] != wanted[name]]
+    if differing:
+        raise ValueError(f"The animator in {run} has {'; '.join(differing)}. {todo}")
+
+
 class Trainer:
-    """One training run in a folder: model, moving average, optimiser, step. Resumes from ``last.pt``."""
+    """One training run in a folder: model, moving average, optimiser, step. Resumes from ``last.pt``.
+
+    :ivar controls: whether any step so far tied the first motion directions to the controls of renders.
+    """
 
     def __init__(self, run: Path, config: AnimatorConfig, weights: Weights, rate: float, seed: int):
         self.run, self.config, self.weights, self.rate, self.seed = run, config, weights, rate, seed
@@ -299,31 +338,51 @@ class Trainer:
         self.average = {name: value.clone() for name, value in self.model.state_dict().items()}
         self.optimizer = torch.optim.Adam(parameter_groups(self.model, rate), betas=(0.9, 0.99))
         self.step = 0
+        self.controls = False
 
     def grow(self, run: Path) -> None:
-        """Begin from the moving average of a finished run at half the size."""
-        small = torch.load(run / "last.pt", weights_only=True)["average"]
-        self.model.load_state_dict(grown_state(small, self.model.state_dict()))
+        """Begin from the moving average of a finished run at half the size.
+
+        :raises ValueError: there is no such run, or its animator is not this one at half the size.
+        """
+        saved = read_checkpoint(run)
+        half, channels = self.config.size // 2, self.config.channels
+        if channels[self.config.size] != channels[half]:
+            raise ValueError(f"An animator of {self.config.size} px cannot begin from one of {half} px: its finest features "
+                             f"have {channels[self.config.size]} channels, those of {half} px have {channels[half]}.")
+        wanted = replace(self.config, size=half, channels={r: c for r, c in channels.items() if r <= half})
+        require_same_config(run, saved["config"], wanted, "Grow a run of half the --size with the same --directions.")
+        self.model.load_state_dict(grown_state(saved["average"], self.model.state_dict()))
         self.average = {name: value.clone() for name, value in self.model.state_dict().items()}
+        self.controls = saved["controls"]
 
     def resume(self) -> None:
-        path = self.run / "last.pt"
-        if path.is_file():
-            saved = torch.load(path, weights_only=True)
+        """Go on from ``last.pt``, if there is one.
+
+        :raises ValueError: it holds an animator of another configuration.
+        """
+        if (self.run / "last.pt").is_file():
+            saved = read_checkpoint(self.run)
+            require_same_config(self.run, saved["config"], self.config, "Go on with the same --size and --directions, or "
+                                "name another run folder.")
             self.model.load_state_dict(saved["model"])
             self.optimizer.load_state_dict(saved["optimizer"])
-            self.average, self.step = saved["average"], saved["step"]
+            self.average, self.step, self.controls = saved["average"], saved["step"], saved["controls"]
 
     def save(self) -> None:
         saved = {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(),
-                 "average": self.average, "step": self.step, "config": self.config.to_dict()}
+                 "average": self.average, "step": self.step, "config": self.config.to_dict(), "controls": self.controls}
         write_atomically(self.run / "last.pt", lambda temporary: torch.save(saved, temporary))
 
     def train_step(self, clips: list[Clip], batch_size: int, total: int, augment: float = 1.0) -> dict[str, float]:
-        """One step. Its data depend on seed and step alone, so a resumed run sees what an unbroken one would."""
+        """One step. Clips, arguments, seed and step decide all of it, so a run resumed with the same ones is the
+        unbroken run. Another ``total`` changes the learning rates and how often true controls are given.
+
+        :raises ValueError: the run diverged.
+        """
         progress = self.step / total
         # The generator learns from true controls while the encoder learns to read them, and then from the encoder.
-        teaching = max(0.0, 1 - progress / 0.6)
+        teaching = max(0.0, 1 - progress / 0.6) if self.weights.controls else 0.0
         batch = sample_batch(clips, batch_size, np.random.default_rng([self.seed, self.step]), augment, teaching)
         # linear warm-up, then a cosine to a twentieth at the end of the run
         rate = self.rate * min(1, (self.step + 1) / 100) * (0.05 + 0.475 * (1 + math.cos(math.pi * min(1, progress))))
@@ -334,9 +393,10 @@ class Trainer:
         sum(parts.values()).backward()
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         if not torch.isfinite(norm):
-            raise RuntimeError(f"Gradients are not finite at step {self.step}. Resume with a lower --rate.")
+            raise ValueError(DIVERGED)
         self.optimizer.step()
         self.step += 1
+        self.controls |= self.weights.controls > 0 and bool(batch.controlled.any())
         decay = min(0.998, self.step / (self.step + 10))
         with torch.no_grad():
             for name, value in self.model.state_dict().items():
@@ -352,11 +412,35 @@ class Trainer:
         return animator, self.average["dictionary"]
 
     def export(self, path: Path, notes: dict[str, str]) -> None:
-        """Write the inference file (float16 safetensors) of the moving average."""
+        """Write the inference file (float16 safetensors) of the moving average. Directions that were tied to controls
+        have their names."""
         animator, dictionary = self.averaged()
-        directions = {i: Direction(name, -CONTROL_GAIN, CONTROL_GAIN) for i, name in enumerate(CONTROLS)}
+        names = CONTROLS if self.controls else ()
+        directions = {i: Direction(name, -CONTROL_GAIN, CONTROL_GAIN) for i, name in enumerate(names)}
         save_animator(path, raw_state(animator, dictionary), self.config, torch.float16, directions,
                       {**notes, "steps": str(self.step)})
+
+
+def parse_weights(text: str) -> Weights:
+    """:raises ValueError: no JSON object of loss names and weights from 0 up."""
+    names = asdict(Weights())
+    try:
+        values = json.loads(text)
+    except json.JSONDecodeError:
+        values = None
+    if not isinstance(values, dict) or not all(
+            name in names and type(value) in (int, float) and 0 <= value < math.inf for name, value in values.items()):
+        raise ValueError(f"--weights is a JSON object of losses and weights from 0 up, as '{{\"flow\": 1}}', got {text}. "
+                         f"The losses are {', '.join(names)}.")
+    return Weights(**values)
+
+
+def parse_notes(notes: list[str]) -> dict[str, str]:
+    """:raises ValueError: one is not KEY=TEXT."""
+    for note in notes:
+        if not note.partition("=")[0] or "=" not in note:
+            raise ValueError(f"--note {note!r} is not KEY=TEXT, as licence=CC0.")
+    return dict(note.split("=", 1) for note in notes)
 
 
 def train(args) -> None:
@@ -364,21 +448,26 @@ def train(args) -> None:
     if args.threads:
         torch.set_num_threads(args.threads)
         cv2.setNumThreads(args.threads)
+    weights = parse_weights(args.weights)
+    table = {r: c for r, c in SMALL_CHANNELS.items() if r <= args.size}
+    # One layer in the motion head: five linear ones in a row are the same function and learn far slower.
+    config = lia(args.size, table, style_dim=128, directions=args.directions, head_depth=1, align_corners=True)
+    trainer = Trainer(args.run_folder, config, weights, args.rate, args.seed)
+    if args.grow and not (args.run_folder / "last.pt").is_file():
+        trainer.grow(args.grow)
+    trainer.resume()
+
     clips = [clip for source in args.data for clip in read_source(source, args.size)]
     clips, held_out = split_by_identity(clips, args.hold_out)
     if not clips:
         raise ValueError("Every clip is held out; nothing is left to train on.")
+    if weights.controls and args.directions < len(CONTROLS) and any(clip.controls is not None for clip in clips):
+        raise ValueError(f"--directions {args.directions} is too few for the {len(CONTROLS)} controls of renders. Give at least "
+                         f"that many, or switch the controls off with --weights '{{\"controls\": 0}}'.")
     watched = held_out[:: max(1, len(held_out) // 6)][:6] or clips[:4]
     print(f"{len(clips)} clips to train on, {len(held_out)} held out", flush=True)
-    table = {r: c for r, c in SMALL_CHANNELS.items() if r <= args.size}
-    # One layer in the motion head: five linear ones in a row are the same function and learn far slower.
-    config = lia(args.size, table, style_dim=128, directions=args.directions, head_depth=1, align_corners=True)
     args.run_folder.mkdir(parents=True, exist_ok=True)
-    trainer = Trainer(args.run_folder, config, Weights(**json.loads(args.weights)), args.rate, args.seed)
-    if args.grow:
-        trainer.grow(args.grow)
-    trainer.resume()
-    settings = {"data": args.data, "hold_out": args.hold_out, "batch": args.batch, **asdict(trainer.weights)}
+    settings = {"data": args.data, "hold_out": args.hold_out, "batch": args.batch, **asdict(weights)}
     (args.run_folder / "settings.json").write_text(json.dumps(settings, indent=1))
 
     saved = time.monotonic()
@@ -399,10 +488,11 @@ def train(args) -> None:
 
 
 def export(args) -> None:
-    saved = torch.load(args.run_folder / "last.pt", weights_only=True)
-    trainer = Trainer(args.run_folder, AnimatorConfig.from_dict(saved["config"]), Weights(), 0.0, 0)
+    """Run ``export-animator``."""
+    notes = parse_notes(args.note)
+    trainer = Trainer(args.run_folder, read_checkpoint(args.run_folder)["config"], Weights(), 0.0, 0)
     trainer.resume()
-    trainer.export(args.target, dict(note.split("=", 1) for note in args.note))
+    trainer.export(args.target, notes)
     print(f"{args.target}: {args.target.stat().st_size / 1e6:.1f} MB after {trainer.step} steps")
 
 

@@ -1,0 +1,343 @@
+"""Training an animator: targets, losses, resuming, growing, export. Tiny networks on pictures that slide."""
+import argparse
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from PIL import Image
+
+from leo_core.animator import lia
+from leo_core.checkpoints import load_animator
+from leo_core.training.animator import (
+    PAIRS,
+    TrainedAnimator,
+    Trainer,
+    Weights,
+    add_commands,
+    classical_flow,
+    grown_state,
+    held_out_score,
+    losses,
+    read_checkpoint,
+    rebuild,
+    sample_batch,
+    sample_clip,
+)
+from leo_core.training.data import Clip
+from leo_core.training.humans.motion import CONTROLS
+
+
+def tiny(size: int = 16, directions: int = 12):
+    widths = {4: 16, 8: 16, 16: 12, 32: 12, 64: 12}
+    return lia(size, {r: c for r, c in widths.items() if r <= size}, style_dim=16, directions=directions, head_depth=1, align_corners=True)
+
+
+def texture(size: int, seed: int = 0) -> np.ndarray:
+    """Smooth coloured noise over all of 0..255, [size, size, 3] uint8."""
+    noise = cv2.GaussianBlur(np.random.default_rng(seed).random((size, size, 3)), (0, 0), 2.5)
+    return (255 * (noise - noise.min()) / np.ptp(noise)).astype(np.uint8)
+
+
+def sliding_clip(size: int = 16, frames: int = 5, velocity: tuple[int, int] = (1, -1), exact: bool = True, controls: bool = False) -> Clip:
+    """A window that moves by ``velocity`` (x, y) pixels per frame over a texture, with its flow to frame 0 if ``exact``."""
+    canvas = texture(3 * size)
+    shifts = np.arange(frames)[:, None] * np.array(velocity)
+    pictures = np.stack([canvas[size + y:2 * size + y, size + x:2 * size + x] for x, y in shifts])
+    x, y = shifts[:, 0, None, None], shifts[:, 1, None, None]
+    rows, columns = np.mgrid[:size, :size]
+    flow = np.broadcast_to((shifts * 2 / size)[:, None, None], (frames, size, size, 2)).astype(np.float16)
+    visible = (columns + x >= 0) & (columns + x < size) & (rows + y >= 0) & (rows + y < size)
+    known = np.linspace(-1, 1, frames * len(CONTROLS), dtype=np.float32).reshape(frames, -1) if controls else None
+    return Clip("sliding", "sliding", pictures, flow if exact else None, visible if exact else None, known)
+
+
+def look_up(source: torch.Tensor, flow: torch.Tensor) -> torch.Tensor:
+    """source [N, 3, S, S] seen where the pixel centres plus flow [N, 2, S, S] point."""
+    size = source.shape[-1]
+    centres = (torch.arange(size) * 2 + 1) / size - 1
+    grid = torch.stack(torch.meshgrid(centres, centres, indexing="xy"), -1) + flow.permute(0, 2, 3, 1)
+    return F.grid_sample(source, grid, align_corners=False)
+
+
+def test_classical_flow_points_from_the_driving_picture_into_the_source_in_picture_units():
+    canvas = texture(128)
+    source, driving = canvas[32:96, 32:96], canvas[30:94, 35:99]  # what driving shows at x was at x + 3, y - 2
+    flow, agrees = classical_flow(source, driving)
+    assert agrees[8:-8, 8:-8].mean() > 0.95
+    np.testing.assert_allclose(flow[8:-8, 8:-8].mean((0, 1)), [3 * 2 / 64, -2 * 2 / 64], atol=0.1 * 2 / 64)
+
+
+def test_flow_that_is_not_confirmed_backwards_has_no_weight():
+    first, second = texture(64, seed=1), texture(64, seed=2)
+    assert classical_flow(first, second)[1].mean() < 0.7
+    assert classical_flow(first, first)[1].all()
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_flow_targets_survive_flips_zooms_and_recolouring(exact):
+    clip = sliding_clip(64, velocity=(3, -2), exact=exact)
+    ours, still, mirrored = [], [], 0
+    for seed in range(16):
+        views, flow, weight, visible, known, *_ = sample_clip(clip, np.random.default_rng(seed), 1.0, 0.0)
+        source, driving = (views[list(side)] for side in zip(*PAIRS, strict=True))
+        trusted = (weight > 0.99) & (visible > 0.99)
+        assert bool(known[0]) == exact
+        mirrored += int((flow[:, 0] * trusted[:, 0]).sum() * (flow[:, 1] * trusted[:, 0]).sum() > 0)
+        for moved, errors in ((look_up(source, flow), ours), (source, still)):
+            errors.append(((moved - driving).abs() * trusted).sum().item() / trusted.sum().item() / 3)
+    assert 2 < mirrored < 14
+    assert np.mean(ours) < 0.08 * np.mean(still)
+
+
+def test_what_the_zoom_cut_off_is_not_visible_in_the_source():
+    clip = sliding_clip(32, velocity=(3, 0))
+    for seed in range(8):
+        views, flow, _, visible, *_ = sample_clip(clip, np.random.default_rng(seed), 1.0, 0.0)
+        seen = look_up(torch.ones(len(PAIRS), 1, 32, 32), flow)
+        assert visible[seen < 0.4].sum() == 0
+
+
+def test_without_augmentation_clips_are_shown_as_they_are():
+    clip = sliding_clip()
+    views, *_ = sample_clip(clip, np.random.default_rng(0), 0.0, 0.0)
+    shown = ((views + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
+    assert all(any((view == frame).all() for frame in clip.frames) for view in shown)
+
+
+def test_forty_steps_on_one_clip_lower_the_losses(tmp_path):
+    clips = [sliding_clip()]
+    trainer = Trainer(tmp_path, tiny(), Weights(), 0.03, 0)
+    batch = sample_batch(clips, 4, np.random.default_rng(99), 0.0, 0.0)
+
+    def total() -> float:
+        with torch.no_grad():
+            return sum(losses(trainer.model, batch, trainer.weights).values()).item()
+
+    before = total()
+    for _ in range(40):
+        trainer.train_step(clips, 1, 1000, augment=0.0)
+    assert total() < 0.6 * before
+
+
+def test_a_loss_of_weight_zero_is_switched_off():
+    model = TrainedAnimator(tiny(), torch.Generator().manual_seed(0))
+    batch = sample_batch([sliding_clip(controls=True)], 1, np.random.default_rng(0), 0.0, 0.0)
+    assert set(losses(model, batch, Weights())) == {"pixels", "gradients", "warp", "flow", "mask", "controls"}
+    assert set(losses(model, batch, Weights(gradients=0, warp=0, flow=0, mask=0, controls=0))) == {"pixels"}
+
+
+def same(a, b) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_a_resumed_run_is_the_unbroken_one_bit_for_bit(tmp_path):
+    clips = [sliding_clip(controls=True), sliding_clip(velocity=(-1, 0), exact=False)]
+    config = tiny()
+    unbroken = Trainer(tmp_path, config, Weights(), 0.01, 3)
+    for _ in range(6):
+        unbroken.train_step(clips, 2, 6)
+
+    first = Trainer(tmp_path, config, Weights(), 0.01, 3)
+    for _ in range(3):
+        first.train_step(clips, 2, 6)
+    first.save()
+    torch.manual_seed(12345)
+    second = Trainer(tmp_path, config, Weights(), 0.01, 3)
+    second.resume()
+    assert second.step == 3 and second.controls
+    for _ in range(3):
+        second.train_step(clips, 2, 6)
+    assert same(unbroken.model.state_dict(), second.model.state_dict())
+    assert same(unbroken.average, second.average)
+
+
+def test_resuming_another_configuration_is_refused(tmp_path):
+    Trainer(tmp_path, tiny(), Weights(), 0.01, 0).save()
+    with pytest.raises(ValueError, match=r"size 16, not 32"):
+        Trainer(tmp_path, tiny(32), Weights(), 0.01, 0).resume()
+    with pytest.raises(ValueError, match=r"directions 12, not 11.*another run folder"):
+        Trainer(tmp_path, tiny(directions=11), Weights(), 0.01, 0).resume()
+
+
+@torch.no_grad()
+def test_a_grown_animator_reads_and_moves_as_the_smaller_one():
+    small, large, fresh = (TrainedAnimator(tiny(size), torch.Generator().manual_seed(seed)) for size, seed in ((32, 0), (64, 1), (64, 1)))
+    large.load_state_dict(grown_state(small.state_dict(), large.state_dict()))
+    picture = F.interpolate(torch.randn(2, 3, 5, 5, generator=torch.Generator().manual_seed(0)), 64, mode="bicubic").clamp(-1, 1)
+    code, features = small.animator.encoder(F.avg_pool2d(picture, 2))
+
+    def difference(other: TrainedAnimator) -> float:
+        found = other.animator.encoder(picture)[1]
+        return max(((found[r] - features[r]).norm() / features[r].norm()).item() for r in (8, 16, 32))
+
+    assert difference(large) < 0.25
+    assert difference(fresh) > 1
+    # the same latent moves the same features alike at every old scale
+    known = {**features, 64: large.animator.encoder(picture)[1][64]}
+    flow, mask = small.animator.flow_generator(features, code)
+    grown_flow, grown_mask = large.animator.flow_generator(known, code)
+    for scale in (8, 16, 32):
+        torch.testing.assert_close(grown_flow[scale], flow[scale])
+        torch.testing.assert_close(grown_mask[scale], mask[scale])
+    torch.testing.assert_close(large.latents(code, code[:, :12]), small.latents(code, code[:, :12]))
+
+
+def test_growing_from_another_animator_is_refused(tmp_path):
+    clip = sliding_clip(32, controls=True)
+    small = Trainer(tmp_path, tiny(32), Weights(), 0.01, 0)
+    small.train_step([clip], 1, 10)
+    small.save()
+
+    def begin(config) -> Trainer:
+        trainer = Trainer(tmp_path / "grown", config, Weights(), 0.01, 0)
+        trainer.grow(tmp_path)
+        return trainer
+
+    grown = begin(tiny(64))
+    assert grown.step == 0 and grown.controls
+    assert torch.equal(grown.average["dictionary"], small.average["dictionary"])
+    with pytest.raises(ValueError, match="size 32, not 16.*half the --size"):
+        begin(tiny(32))
+    with pytest.raises(ValueError, match="directions 12, not 14"):
+        begin(tiny(64, directions=14))
+    with pytest.raises(ValueError, match="finest features"):
+        begin(replace(tiny(64), channels={**tiny(64).channels, 64: 6}))
+    with pytest.raises(ValueError, match=r"holds no last\.pt"):
+        Trainer(tmp_path, tiny(64), Weights(), 0.01, 0).grow(tmp_path / "absent")
+
+
+def test_a_still_clip_has_a_score_but_no_ratio():
+    animator, _ = Trainer(Path(), tiny(), Weights(), 0.01, 0).averaged()
+    still = Clip("still", "still", np.repeat(sliding_clip().frames[:1], 3, 0))
+    score = held_out_score(animator, [still])
+    assert score["repeat"] == 0 and score["l1"] > 0 and score["ratio"] is None
+    moving = held_out_score(animator, [sliding_clip()])
+    assert moving["ratio"] == pytest.approx(moving["l1"] / moving["repeat"])
+    assert held_out_score(animator, [still, sliding_clip()])["ratio"] == moving["ratio"]
+
+
+@pytest.mark.parametrize("broken", ["pictures", "masks", "gradients"])
+def test_a_diverged_run_stops_and_says_what_to_do(tmp_path, broken):
+    trainer = Trainer(tmp_path, tiny(), Weights(), 0.01, 0)
+    if broken == "gradients":
+        trainer.model.dictionary.register_hook(lambda gradient: gradient * torch.nan)
+    else:
+        part = trainer.model.animator.decoder.levels[0].rgb if broken == "pictures" else trainer.model.animator.flow_generator.levels[0].head
+        part.bias.data[2] = torch.nan
+    before = trainer.model.state_dict()["dictionary"].clone()
+    with pytest.raises(ValueError, match="lower --rate"):
+        trainer.train_step([sliding_clip()], 1, 10)
+    assert torch.equal(trainer.model.state_dict()["dictionary"], before)
+
+
+def command(*arguments) -> None:
+    parser = argparse.ArgumentParser()
+    add_commands(parser.add_subparsers(required=True))
+    options = parser.parse_args([str(argument) for argument in arguments])
+    options.run(options)
+
+
+def frame_folder(folder: Path) -> Path:
+    (folder / "clip").mkdir(parents=True)
+    for number, picture in enumerate(sliding_clip().frames):
+        Image.fromarray(picture).save(folder / "clip" / f"{number}.png")
+    return folder
+
+
+def render_folder(folder: Path) -> Path:
+    folder.mkdir()
+    clip = sliding_clip(controls=True)
+    np.savez(folder / "c.npz", frames=clip.frames, backward_flow=clip.flow, visible=clip.visible, controls=clip.controls)
+    (folder / "manifest.json").write_text(json.dumps({"clips": [{"file": "c.npz", "identity": 7}]}))
+    return folder
+
+
+def test_train_resume_and_export_on_the_command_line(tmp_path):
+    run = tmp_path / "run"
+    arguments = ["train-animator", run, "--data", frame_folder(tmp_path / "data"), "--size", 16, "--batch", 1, "--watch", 2, "--directions", 4]
+    command(*arguments, "--steps", 2)
+    command(*arguments, "--steps", 3)
+    assert torch.load(run / "last.pt", weights_only=True)["step"] == 3
+    assert Image.open(run / "sheet.png").size == (8 * 16, 2 * 16)
+    journal = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    assert [entry["step"] for entry in journal if "watched" in entry] == [2]
+    command("export-animator", run, tmp_path / "out.safetensors", "--note", "licence=CC0", "data=a=b")
+    _, info = load_animator(tmp_path / "out.safetensors")
+    assert info.notes == {"licence": "CC0", "data": "a=b", "steps": "3"}
+    assert info.directions == {}  # nothing tied them to a meaning
+    with pytest.raises(ValueError, match="directions 4, not 5"):
+        command(*arguments, "--steps", 4, "--directions", 5)
+
+
+def test_names_are_exported_where_controls_were_supervised(tmp_path):
+    run, data = tmp_path / "run", render_folder(tmp_path / "renders")
+    arguments = ["train-animator", run, "--data", data, "--size", 16, "--batch", 1, "--steps", 1]
+    with pytest.raises(ValueError, match="--directions 9 is too few for the 10 controls"):
+        command(*arguments, "--directions", 9)
+    command(*arguments, "--directions", 9, "--weights", '{"controls": 0}')
+    command("export-animator", run, tmp_path / "plain.safetensors")
+    assert load_animator(tmp_path / "plain.safetensors")[1].directions == {}
+
+    run = arguments[1] = tmp_path / "tied"
+    command(*arguments, "--directions", 10)
+    command("export-animator", run, tmp_path / "named.safetensors")
+    assert [d.name for d in load_animator(tmp_path / "named.safetensors")[1].directions.values()] == list(CONTROLS)
+
+    # checkpoints from before this was kept in them
+    saved = torch.load(run / "last.pt", weights_only=True)
+    assert saved.pop("controls") is True
+    torch.save(saved, run / "last.pt")
+    assert read_checkpoint(run)["controls"]
+    (run / "settings.json").write_text('{"controls": 0}')
+    assert not read_checkpoint(run)["controls"]
+
+
+def test_without_the_controls_loss_the_generator_is_given_the_encoders_codes(tmp_path):
+    """Known controls in place of codes that nothing teaches the encoder would train a generator for codes it never gets."""
+    clips = [sliding_clip(controls=True)]
+    blind = [replace(clips[0], controls=None)]
+    with_controls, without = (Trainer(tmp_path, tiny(), Weights(controls=0), 0.01, 0) for _ in range(2))
+    assert with_controls.train_step(clips, 2, 10) == without.train_step(blind, 2, 10)
+    assert not with_controls.controls
+
+
+def test_an_exported_animator_makes_the_same_pictures(tmp_path):
+    clip = sliding_clip()
+    trainer = Trainer(tmp_path, tiny(), Weights(), 0.03, 0)
+    for _ in range(5):
+        trainer.train_step([clip], 1, 100)
+    trainer.export(tmp_path / "a.safetensors", {})
+    loaded, info = load_animator(tmp_path / "a.safetensors")
+    assert loaded.config == trainer.config and info.notes == {"steps": "5"}
+    with torch.no_grad():
+        times = np.arange(1, 5)
+        ours, theirs = (rebuild(animator, clip.frames, times)[0] for animator in (trainer.averaged()[0], loaded))
+    assert ours.std() > 0.05
+    torch.testing.assert_close(theirs, ours, atol=5e-3, rtol=0)
+
+
+@pytest.mark.parametrize("weights", ['{"pixel": 1}', "flow=1", '{"flow": "much"}', '{"flow": -1}', "[1]"])
+def test_weights_that_are_none_are_refused_with_what_there_is(tmp_path, weights):
+    with pytest.raises(ValueError, match="pixels, gradients, warp, flow, mask, controls"):
+        command("train-animator", tmp_path / "run", "--data", tmp_path, "--size", 16, "--weights", weights)
+
+
+@pytest.mark.parametrize("note", ["CC0", "=CC0"])
+def test_notes_without_a_key_are_refused(tmp_path, note):
+    with pytest.raises(ValueError, match="KEY=TEXT"):
+        command("export-animator", tmp_path, tmp_path / "out.safetensors", "--note", note)
+
+
+def test_exporting_a_folder_without_a_checkpoint_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"holds no last\.pt"):
+        command("export-animator", tmp_path, tmp_path / "out.safetensors")
+
+
+def test_holding_everybody_out_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="Every clip is held out"):
+        command("train-animator", tmp_path / "run", "--data", frame_folder(tmp_path / "data"), "--size", 16, "--hold-out", "clip")
