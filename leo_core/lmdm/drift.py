@@ -17,11 +17,11 @@ class DriftControl:
     """
 
     REFERENCE_SECONDS = 60.0
-    MEMORY_SECONDS = 30.0
-    MEAN_TOLERANCE = 0.1  # standard deviations of the reference
+    MEMORY_SECONDS = 20.0
+    MEAN_TOLERANCE = 0.05  # standard deviations of the reference
     SPREAD_TOLERANCE = 0.1  # share of the reference's standard deviation
-    LARGEST_SHIFT = 0.7  # of one window, in standard deviations
-    LARGEST_GAIN = 1.3  # of one window
+    LARGEST_SHIFT = 1.5  # of one window, in standard deviations
+    LARGEST_GAIN = 2.0  # of one window
 
     def __init__(self, history: torch.Tensor, fps: float):
         self._memory = self.MEMORY_SECONDS * fps

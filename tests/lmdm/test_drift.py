@@ -30,7 +30,7 @@ def minute(codes, index):
     return part.mean(0), part.std(0)
 
 
-@pytest.mark.parametrize("slide, growth", [(0.005, 1.0), (0.0, 1.002), (0.005, 0.998), (0.0, 1.0)])
+@pytest.mark.parametrize("slide, growth", [(0.0015, 1.0), (0.0, 1.001), (-0.001, 0.9995), (0.0, 1.0)])
 def test_the_last_minute_is_like_the_first(slide, growth):
     codes, _ = chain(20 * 60, True, slide, growth)
     (mean, spread), (last_mean, last_spread) = minute(codes, 0), minute(codes, 19)
