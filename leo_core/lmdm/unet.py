@@ -54,7 +54,7 @@ class TemporalAttention(nn.Module):
 
     def __init__(self, channels: int, head_width: int, operations, dtype=None, device=None):
         super().__init__()
-        self.head_width = head_width
+        self.head_width = math.gcd(channels, head_width)
         self.norm = operations.GroupNorm(8, channels, dtype=dtype, device=device)
         self.qkv = operations.Conv1d(channels, 3 * channels, 1, dtype=dtype, device=device)
         self.out = operations.Conv1d(channels, channels, 1, dtype=dtype, device=device)
@@ -80,7 +80,8 @@ class Stage(nn.Module):
 class UNet(nn.Module):
     """[B, in_channels, L] and noise levels [B] -> [B, out_channels, L], any L.
 
-    :param channels: width per level, finest first; each level halves the number of frames. Multiples of 8 and of ``head_width``.
+    :param channels: width per level, finest first; each level halves the number of frames. Multiples of 8.
+    :param head_width: channels per attention head, or the greatest divisor that the level shares with it.
     """
 
     def __init__(

@@ -5,6 +5,7 @@ started by a launcher on several devices, imports Accelerate.
 """
 import hashlib
 import json
+import logging
 import math
 import os
 from collections.abc import Callable, Sequence
@@ -24,6 +25,8 @@ from ..lmdm.prior import MotionPrior, PriorConfig, Sampling, private_generator
 from ..lmdm.schedule import cosine_alpha_bar
 from ..lmdm.start import StartPoses
 from ..motion import MotionSequence, change_rate, load_motion, save_motion
+
+log = logging.getLogger(__name__)
 
 SHORTEST_WINDOW = 16
 
@@ -105,7 +108,8 @@ class PriorTrainer:
         :param on_step: called with (steps done, of, loss of the step); may raise to stop.
         """
         while self.step < self.options.steps:
-            on_step(self.step, self.options.steps, self.train_step())
+            loss = self.train_step()
+            on_step(self.step, self.options.steps, loss)
         return self.prior()
 
     def train_step(self) -> float:
@@ -309,7 +313,7 @@ def fit_config(motions: Sequence[MotionSequence], length: int = 64, fps: Fractio
     return PriorConfig(directions=motions[0].directions, length=min(length, longest), fps=str(fps), **choices)
 
 
-def encode_source(source: str, animator_path: Path, cache: Path, fps: Fraction | None, batch: int = 16) -> list[tuple[str, MotionSequence]]:
+def encode_source(source: str, animator_path: Path | None, cache: Path, fps: Fraction | None, batch: int = 16) -> list[tuple[str, MotionSequence]]:
     """(identity, motion) of every clip of a source, encoded once and kept in ``cache`` as motion files.
 
     :param source: [NAME=]FOLDER of videos, frame folders, renders or saved motions, or [NAME=]GRID.mp4@CELL.
@@ -321,7 +325,9 @@ def encode_source(source: str, animator_path: Path, cache: Path, fps: Fraction |
     label, _, location = source.rpartition("=")
     folder = Path(location.partition("@")[0])
     if folder.is_dir() and (saved := sorted(folder.rglob("*.safetensors"))):
-        return [(f"{label}/{path.stem}" if label else path.stem, load_motion(path)[0]) for path in saved]
+        return [(f"{label}/{path.stem}" if label else path.stem, motion) for path, motion in load_motions(saved)]
+    if animator_path is None:
+        raise ValueError(f"{source} holds clips, which an animator has to read first. Name its file with --animator.")
 
     animator, info = load_animator(animator_path)
     newest = max([folder.stat().st_mtime, *(path.stat().st_mtime for path in folder.rglob("*"))] if folder.is_dir() else [folder.stat().st_mtime])
@@ -339,6 +345,17 @@ def encode_source(source: str, animator_path: Path, cache: Path, fps: Fraction |
         unfinished.rename(kept)
     loaded = [load_motion(path) for path in sorted(kept.iterdir())]
     return [(identity, motion) for motion, identity in loaded]
+
+
+def load_motions(paths: Sequence[Path]) -> list[tuple[Path, MotionSequence]]:
+    """Saved motions; a folder may hold other files beside them, which are named and left out."""
+    loaded = []
+    for path in paths:
+        try:
+            loaded.append((path, load_motion(path)[0]))
+        except ValueError as error:
+            log.warning("left out: %s", error)
+    return loaded
 
 
 def source_fps(path: Path, otherwise: Fraction | None) -> Fraction:

@@ -1,0 +1,45 @@
+"""The yardsticks themselves: they must see what they are there to see."""
+import torch
+
+from leo_core.lmdm.condition import CodeScale
+from leo_core.lmdm.evaluate import classifier_accuracy, joint_ratios, joints_of, nearest_distance, second_difference_ratio, spread_ratio
+
+SCALE = CodeScale(torch.zeros(3), torch.ones(3))
+
+
+def walks(count, seed, length=24):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(count, length, 3, generator=generator).cumsum(1) * 0.2
+
+
+def test_the_classifier_finds_a_difference_and_only_where_there_is_one():
+    people = torch.arange(160) % 8
+    alike = classifier_accuracy(walks(160, 0), people, walks(160, 1), people, SCALE, rounds=2, steps=80)
+    smoother = walks(160, 0)
+    smoother[:, 1:-1] = (smoother[:, :-2] + smoother[:, 1:-1] + smoother[:, 2:]) / 3
+    different = classifier_accuracy(smoother, people, walks(160, 1), people, SCALE, rounds=2, steps=80)
+    assert alike < 0.62 and different > 0.85
+
+
+def test_spread_and_second_differences_are_ratios():
+    real = walks(200, 1)
+    assert torch.allclose(spread_ratio(2 * real, real), torch.tensor(2.0))
+    assert abs(second_difference_ratio(0.5 * real, real, SCALE) - 0.5) < 1e-5
+
+
+def test_a_copy_of_a_training_window_is_at_no_distance():
+    training = walks(50, 2)
+    assert nearest_distance(training[:7], training, SCALE) < 1e-3
+    assert nearest_distance(walks(7, 3), training, SCALE) > 0.2
+
+
+def test_joints_are_found_where_windows_meet():
+    assert joints_of(100, 1, 24, 3).tolist() == [24, 45, 66, 87]
+    codes = torch.sin(torch.arange(400).unsqueeze(1) * torch.tensor([0.1, 0.17, 0.23]))
+    joints = joints_of(400, 1, 24, 3)
+    smooth = joint_ratios(codes, joints, SCALE)
+    assert all(ratio < 1.1 for ratio in smooth.values())
+    for joint in joints:
+        codes[joint:] += 0.5
+    broken = joint_ratios(codes, joints, SCALE)
+    assert all(ratio > 2 for ratio in broken.values())
