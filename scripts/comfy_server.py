@@ -45,6 +45,7 @@ class ComfyServer:
         self.log = self.base / "server.log"
         self.arguments = arguments
         self.client_id = uuid.uuid4().hex
+        self.queued = 0
         self.process = None
 
     def __enter__(self):
@@ -108,10 +109,12 @@ class ComfyServer:
         if workflow is not None:
             body["extra_data"] = {"extra_pnginfo": {"workflow": workflow}}
         try:
-            return json.loads(self.post("/prompt", body))["prompt_id"]
+            prompt_id = json.loads(self.post("/prompt", body))["prompt_id"]
         except urllib.error.HTTPError as refusal:
             answer = json.loads(refusal.read())
             raise ExecutionError(refusal_text(answer), answer) from None
+        self.queued += 1
+        return prompt_id
 
     def wait(self, prompt_id: str, timeout: float = 600) -> dict:
         """The history entry of a finished prompt: `outputs` by node, `status`. A failed or interrupted one raises."""
@@ -160,6 +163,7 @@ class ComfyServer:
         import aiohttp  # from ComfyUI's requirements: tests run where they are installed, the demo need not
 
         received: list[tuple] = []
+        queued_before = self.queued
         ready, loop, done = threading.Event(), asyncio.new_event_loop(), asyncio.Event()
 
         def of_kind(*kinds: str) -> list:
@@ -190,7 +194,7 @@ class ComfyServer:
             yield received
             # The history knows of a prompt's end a moment before its clients are told.
             patience = time.monotonic() + 5
-            while len(of_kind("execution_start")) > len(of_kind(*ENDED)) and time.monotonic() < patience:
+            while len(of_kind(*ENDED)) < self.queued - queued_before and time.monotonic() < patience:
                 time.sleep(0.02)
         finally:
             loop.call_soon_threadsafe(done.set)

@@ -9,6 +9,7 @@ import importlib.machinery
 import importlib.util
 import sys
 import types
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -125,7 +126,9 @@ def pack(comfy_folders, monkeypatch) -> dict:
         await extension.on_load()
         return {node.GET_SCHEMA().node_id: node for node in await extension.get_node_list()}
 
-    yield asyncio.run(load())
+    # In a thread of its own: Playwright, once started, keeps an event loop running in this one.
+    with ThreadPoolExecutor(1) as thread:
+        yield thread.submit(asyncio.run, load()).result()
     folder_paths.folder_names_and_paths.pop("leo", None)
     folder_paths.filename_list_cache.pop("leo", None)
 
