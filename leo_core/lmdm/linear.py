@@ -15,6 +15,9 @@ from einops import rearrange
 
 # Variance that known codes are taken to have, in normalised units: it keeps the system well conditioned.
 KNOWN_VARIANCE = 1e-6
+# The same as a share of an axis's own variance: the covariance, kept in float32, may fall short of definite by about a
+# third of that, which lively motion multiplies.
+ROUNDING = 1e-6
 # How far the resting pose of a window may be from the one assumed, in standard deviations of the motion around it.
 HOME_UNCERTAINTY = 0.5
 STILLEST = 0.05
@@ -120,7 +123,8 @@ class LinearMotion:
         axes = rearrange(seen @ self.basis.double(), "b l d -> b d l 1")
         size = temperament.liveliness.double().square()[:, None, None, None]
         prior = size * self.covariance[:, :length, :length].double() * signal[:, None, None, :]
-        joint = signal[:, None, :, None] * prior + torch.diag_embed(spread).unsqueeze(1)
+        rounding = ROUNDING * prior.diagonal(dim1=2, dim2=3).mean(2, keepdim=True)
+        joint = signal[:, None, :, None] * prior + torch.diag_embed(spread.unsqueeze(1) + rounding)
         guess = prior @ torch.cholesky_solve(axes, torch.linalg.cholesky(joint))
         codes = home + rearrange(guess, "b d l 1 -> b l d") @ self.basis.double().T
         return (codes[:, 1:] - first).float()

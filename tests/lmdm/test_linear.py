@@ -97,3 +97,14 @@ def test_motions_without_movement_do_not_break_it():
     noisy = torch.randn(1, 7, 2, generator=torch.Generator().manual_seed(0))
     guess = linear.clean(noisy, still[:1, :8], marks(8, 0), level(0.5), linear.measure(still[0]))
     assert torch.isfinite(guess).all() and guess.abs().max() < 0.1
+
+
+def test_lively_motion_of_few_frequencies_is_joined():
+    """Two sines in every code give a covariance of low rank, which float32 cannot hold quite definite."""
+    time = torch.arange(100).unsqueeze(1) / 25
+    phases = torch.rand(2, 40, generator=torch.Generator().manual_seed(0))
+    codes = sum(torch.sin(6.283 * (f * time + phase)) for f, phase in zip((0.4, 0.7), phases, strict=True))
+    linear = LinearMotion.fit([codes], 16)
+    known = codes[None, :16]
+    guess = linear.clean(known[:, 1:], known, marks(16, 0, 15), level(0.9999), at(codes.mean(0, keepdim=True), 1000.0))
+    assert guess.isfinite().all()
