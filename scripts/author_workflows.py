@@ -1,6 +1,7 @@
 """Write workflows/<title>.json and .jpg from a Python description, with ComfyUI's real frontend.
 
-A description is a Python file that builds `Workflow` objects; run `python3 scripts/dev.py author FILE ...`:
+A description is a Python file that builds `Workflow` objects, as those in scripts/workflows/; run
+`python3 scripts/dev.py author FILE ...`:
 
     from author_workflows import Workflow
 
@@ -32,6 +33,10 @@ THUMBNAIL_SIZE = 512
 NOTE_WIDTH = 380
 # Narrower, widgets with longer names show an ellipsis.
 LEAST_NODE_WIDTH = 290
+
+# What the pack's own workflows share: the animator it ships, and the colours of groups.
+MODEL = "leo-face-64.safetensors"
+INPUTS, MODELS, RENDERING = "#3f789e", "#88613c", "#3f7e4e"
 
 BUILD = """async ({nodes, groups}) => {
   await app.extensionManager.command.execute('Comfy.NewBlankWorkflow');
