@@ -340,19 +340,25 @@ class Trainer:
         self.step = 0
         self.controls = False
 
-    def grow(self, run: Path) -> None:
-        """Begin from the moving average of a finished run at half the size.
+    def begin_from(self, run: Path) -> None:
+        """Begin from the moving average of another run, whose animator has the same size or half of it.
 
-        :raises ValueError: there is no such run, or its animator is not this one at half the size.
+        :raises ValueError: there is no such run, or its animator is another one.
         """
         saved = read_checkpoint(run)
-        half, channels = self.config.size // 2, self.config.channels
-        if channels[self.config.size] != channels[half]:
-            raise ValueError(f"An animator of {self.config.size} px cannot begin from one of {half} px: its finest features "
-                             f"have {channels[self.config.size]} channels, those of {half} px have {channels[half]}.")
-        wanted = replace(self.config, size=half, channels={r: c for r, c in channels.items() if r <= half})
-        require_same_config(run, saved["config"], wanted, "Grow a run of half the --size with the same --directions.")
-        self.model.load_state_dict(grown_state(saved["average"], self.model.state_dict()))
+        state, half = saved["average"], self.config.size // 2
+        if saved["config"].size == half:
+            channels = self.config.channels
+            if channels[self.config.size] != channels[half]:
+                raise ValueError(f"An animator of {self.config.size} px cannot begin from one of {half} px: its finest features "
+                                 f"have {channels[self.config.size]} channels, those of {half} px have {channels[half]}.")
+            wanted = replace(self.config, size=half, channels={r: c for r, c in channels.items() if r <= half})
+            state = grown_state(state, self.model.state_dict())
+        else:
+            wanted = self.config
+        require_same_config(run, saved["config"], wanted, "Begin from a run of the same --size or half of it, with the same "
+                            "--directions.")
+        self.model.load_state_dict(state)
         self.average = {name: value.clone() for name, value in self.model.state_dict().items()}
         self.controls = saved["controls"]
 
@@ -453,8 +459,8 @@ def train(args) -> None:
     # One layer in the motion head: five linear ones in a row are the same function and learn far slower.
     config = lia(args.size, table, style_dim=128, directions=args.directions, head_depth=1, align_corners=True)
     trainer = Trainer(args.run_folder, config, weights, args.rate, args.seed)
-    if args.grow and not (args.run_folder / "last.pt").is_file():
-        trainer.grow(args.grow)
+    if args.begin_from and not (args.run_folder / "last.pt").is_file():
+        trainer.begin_from(args.begin_from)
     trainer.resume()
 
     clips = [clip for source in args.data for clip in read_source(source, args.size)]
@@ -510,7 +516,7 @@ def add_commands(subparsers) -> None:
     parser.add_argument("--augment", type=float, default=1.0, help="0 shows clips as they are, 1 flips, zooms, recolours")
     parser.add_argument("--weights", default="{}", help="JSON of loss weights that differ from the defaults")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--grow", type=Path, help="run folder of a trained animator of half the size to begin from")
+    parser.add_argument("--begin-from", type=Path, help="run folder of a trained animator of the same size or half of it")
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--watch", type=int, default=500, help="steps between held-out scores and sheets")
     parser.add_argument("--save-minutes", type=float, default=5)

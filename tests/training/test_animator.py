@@ -187,7 +187,7 @@ def test_a_grown_animator_reads_and_moves_as_the_smaller_one():
     torch.testing.assert_close(large.latents(code, code[:, :12]), small.latents(code, code[:, :12]))
 
 
-def test_growing_from_another_animator_is_refused(tmp_path):
+def test_a_run_begins_from_one_of_its_size_or_half_and_from_no_other(tmp_path):
     clip = sliding_clip(32, controls=True)
     small = Trainer(tmp_path, tiny(32), Weights(), 0.01, 0)
     small.train_step([clip], 1, 10)
@@ -195,20 +195,22 @@ def test_growing_from_another_animator_is_refused(tmp_path):
 
     def begin(config) -> Trainer:
         trainer = Trainer(tmp_path / "grown", config, Weights(), 0.01, 0)
-        trainer.grow(tmp_path)
+        trainer.begin_from(tmp_path)
         return trainer
 
     grown = begin(tiny(64))
     assert grown.step == 0 and grown.controls
     assert torch.equal(grown.average["dictionary"], small.average["dictionary"])
-    with pytest.raises(ValueError, match="size 32, not 16.*half the --size"):
-        begin(tiny(32))
+    again = begin(tiny(32))
+    assert again.step == 0 and all(torch.equal(value, small.average[name]) for name, value in again.model.state_dict().items())
+    with pytest.raises(ValueError, match="size 32, not 16.*half of it"):
+        begin(tiny(16))
     with pytest.raises(ValueError, match="directions 12, not 14"):
         begin(tiny(64, directions=14))
     with pytest.raises(ValueError, match="finest features"):
         begin(replace(tiny(64), channels={**tiny(64).channels, 64: 6}))
     with pytest.raises(ValueError, match=r"holds no last\.pt"):
-        Trainer(tmp_path, tiny(64), Weights(), 0.01, 0).grow(tmp_path / "absent")
+        Trainer(tmp_path, tiny(64), Weights(), 0.01, 0).begin_from(tmp_path / "absent")
 
 
 def test_a_still_clip_has_a_score_but_no_ratio():
