@@ -51,6 +51,16 @@ class Crop:
         """Whether the subject was not found in this frame."""
         return bool(self.missing[min(frame, len(self.missing) - 1)])
 
+    def missing_of(self, frames: int) -> torch.Tensor:
+        """In which of the first ``frames`` frames of the clip the subject was not found, bool [frames].
+
+        :raises ValueError: in all of them.
+        """
+        missing = self.missing[torch.arange(frames).clamp(max=len(self.missing) - 1)]
+        if missing.all():
+            raise ValueError(f"The crop found nobody in the first {frames} frames. Use the crop with the clip it was made from, trimmed alike.")
+        return missing
+
     def passes_through(self, frame: int) -> bool:
         """Whether this frame is to be left as it is, because the subject was not found in it."""
         return self.policy == "pass through" and self.is_missing(frame)

@@ -12,15 +12,18 @@ from comfy_api.latest import io
 
 from ..leo_core.animator import AnimatorConfig, Appearance, Direction
 from ..leo_core.checkpoints import load_animator
+from ..leo_core.crop import Crop, fill_missing
 from ..leo_core.flow import FlowField
 from ..leo_core.identity import AnimatorId, require_same_animator
 from ..leo_core.motion import MotionSequence
+from ..leo_core.video import BrokenFrames
 from . import files
 from .fullres import FullResolutionFrames
 from .media import open_video
-from .pictures import check_image, check_single, resize, to_animator, to_image
+from .pictures import as_image, check_image, check_single, resize, to_animator, to_image
 from .runtime import Progress, in_chunks, load_for_chunks
-from .types import LeoAnimator, LeoAppearance, LeoFlow, LeoMotion
+from .tell import tell
+from .types import LeoAnimator, LeoAppearance, LeoCrop, LeoFlow, LeoMotion
 
 # A pose comes from a still, which has no frame rate; this one is used where a pose is joined with nothing else.
 POSE_FPS = Fraction(25)
@@ -68,10 +71,10 @@ def encode_appearance(handle: AnimatorHandle, image: torch.Tensor) -> Appearance
 
 
 def encode_motion(handle: AnimatorHandle, frames: Iterator[torch.Tensor], progress: Progress) -> torch.Tensor:
-    """Motion codes [T, D] of a stream of pictures [H, W, C] in 0..1, never holding more than a chunk of them."""
+    """Motion codes [T, D] of a stream of pictures [H, W, C], uint8 or in 0..1, never holding more than a chunk of them."""
     chunk = handle.load(handle.encoder, handle.motion_head)
     codes: list[torch.Tensor] = []
-    while block := [to_animator(frame[None], handle.config.size) for frame in islice(frames, chunk)]:
+    while block := [to_animator(as_image(frame)[None], handle.config.size) for frame in islice(frames, chunk)]:
         pictures = torch.cat(block)
 
         def run(start: int, stop: int) -> torch.Tensor:
@@ -185,25 +188,42 @@ class LEOMotionEncoder(io.ComfyNode):
                 LeoAnimator.Input("animator", tooltip="Animator to read the clip with; a motion fits only its own animator."),
                 io.Video.Input("video", optional=True, tooltip="Clip to read frame by frame, without loading it whole."),
                 io.Image.Input("images", optional=True, tooltip="Frames to read instead of a video."),
+                LeoCrop.Input("crop", optional=True,
+                              tooltip="Where the person is, from LEO Crop Subject on the first frame or on all of them; its policy fills frames "
+                                      "with nobody in them."),
                 io.Float.Input("fps", default=25.0, min=0.01, max=1000.0, step=0.001,
                                tooltip="Frame rate of the images, which carry none; a video brings its own."),
+                io.Combo.Input("broken_frames", options=["hold", "interpolate", "pass through"], default="hold", optional=True, advanced=True,
+                               tooltip="Video frames that do not decode: hold the last, blend the neighbours, or read what is salvaged."),
             ],
             outputs=[LeoMotion.Output("motion", tooltip="The motion of the clip, one code per frame.")],
+            hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
-    def execute(cls, animator: AnimatorHandle, fps: float, video=None, images: torch.Tensor | None = None) -> io.NodeOutput:
+    def execute(cls, animator: AnimatorHandle, fps: float, video=None, images: torch.Tensor | None = None, crop: Crop | None = None,
+                broken_frames: BrokenFrames = "hold") -> io.NodeOutput:
         if (video is None) == (images is None):
             raise ValueError("LEO Motion Encoder reads either a video or images: connect one of the two, found "
                              f"{'none' if video is None else 'both'}.")
         if video is not None:
-            stream = open_video(video)
+            stream = open_video(video, broken_frames)
             rate, total = stream.fps, len(stream)
-            frames = (torch.from_numpy(frame).float() / 255 for frame in stream)
+            frames = map(torch.from_numpy, stream)
         else:
             check_image(images)
             rate, total, frames = Fraction(fps).limit_denominator(1001), images.shape[0], iter(images)
+        if crop is not None:
+            absent = crop.missing_of(total)
+            frames = (crop.cut(frame, place) for place, frame in enumerate(frames))
         codes = encode_motion(animator, frames, Progress(total))
+        said = [f"{total} frames at {float(rate):.5g} fps"]
+        if video is not None:
+            said.append(str(stream.report))
+        if crop is not None and absent.any():
+            codes = fill_missing(codes, absent, crop.policy)
+            said.append(f"nobody found in {int(absent.sum())}, whose motion is {'interpolated' if crop.policy == 'interpolate' else 'held'}")
+        tell(cls, "; ".join(said))
         return io.NodeOutput(MotionSequence(codes, rate, animator.id))
 
 

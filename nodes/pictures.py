@@ -32,6 +32,11 @@ def resize(maps: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     return F.interpolate(maps.float(), size, mode="bilinear", antialias=True, align_corners=False)
 
 
+def as_image(frame: torch.Tensor) -> torch.Tensor:
+    """Pixels of a decoded frame (uint8), or an IMAGE's as they are -> 0..1."""
+    return frame.float() / 255 if frame.dtype == torch.uint8 else frame
+
+
 def to_animator(image: torch.Tensor, size: int) -> torch.Tensor:
     """IMAGE -> animator pictures: alpha dropped, grey repeated, resized (antialiased) to size x size whatever the
     aspect, so that the result can be stretched back onto the same place."""
