@@ -6,6 +6,7 @@ px are clips of their own. A source may be written ``NAME=PATH``; every clip's n
 """
 import json
 import logging
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -48,13 +49,19 @@ def to_square(picture: Image.Image, size: int) -> np.ndarray:
     return np.asarray(picture.convert("RGB").resize((size, size), Image.Resampling.LANCZOS, box=box))
 
 
+def counting_order(path: Path) -> tuple[list[str | int], str]:
+    """Sorts files by name with their numbers as numbers: frame_2 before frame_10."""
+    parts = re.split("([0-9]+)", path.name)
+    return [int(part) if place % 2 else part for place, part in enumerate(parts)], path.name
+
+
 def decode(path: Path) -> Iterator[Image.Image]:
-    """The pictures of a video file, or of a folder in the order of their names, one at a time.
+    """The pictures of a video file, or of a folder in the order that their names count, one at a time.
 
     :raises ValueError: the file holds sound alone.
     """
     if path.is_dir():
-        for file in sorted(p for p in path.iterdir() if p.suffix.lower() in PICTURES):
+        for file in sorted((p for p in path.iterdir() if p.suffix.lower() in PICTURES), key=counting_order):
             with Image.open(file) as picture:
                 yield picture
         return

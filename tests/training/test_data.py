@@ -44,10 +44,10 @@ def test_videos_and_frame_folders_become_square_clips_named_after_them(tmp_path)
     np.testing.assert_allclose(clips[0].frames[:, 2:-2, 2:-2].mean((1, 2, 3)), [10, 20], atol=1)
 
 
-def test_a_folder_of_more_pictures_than_a_process_may_hold_open_loads(tmp_path):
+def test_a_folder_of_more_pictures_than_a_process_may_hold_open_loads_as_they_count(tmp_path):
     (tmp_path / "long").mkdir()
     for number in range(300):
-        Image.new("L", (4, 4), number % 256).save(tmp_path / "long" / f"{number:04d}.png")
+        Image.new("L", (4, 4), number % 256).save(tmp_path / "long" / f"frame_{number}.png")
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
     try:
