@@ -9,6 +9,8 @@ MODULES = (
     "checkpoints",
     "directions",
     "training.animator",
+    "training.adapt",
+    "training.evaluate",
     "training.humans.commands",
     "training.prior",
     "lmdm.evaluate",

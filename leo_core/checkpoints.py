@@ -45,9 +45,12 @@ class AnimatorInfo:
 
 
 class StateReader:
-    """The tensors of a model file, read one at a time so that no second copy of the whole is ever held."""
+    """The tensors of a model file, read one at a time so that no second copy of the whole is ever held.
 
-    def __init__(self, path: Path):
+    :param mapped: leave the weights of a .pt file on disk: enough to recognise it, and quick with any size.
+    """
+
+    def __init__(self, path: Path, mapped: bool = False):
         self.path = path
         self.metadata: dict[str, str] = {}
         if path.suffix in (".safetensors", ".sft"):
@@ -59,7 +62,7 @@ class StateReader:
                 raise ValueError(f"{path.name} is not a readable safetensors file ({error}). Fetch it again.") from None
             self._state = None
         else:
-            self._state = read_pickled_state(path)
+            self._state = read_pickled_state(path, mapped)
             self.shapes = {key: tuple(value.shape) for key, value in self._state.items()}
 
     def take(self, key: str) -> torch.Tensor:
@@ -71,7 +74,7 @@ class StateReader:
             return file.get_tensor(key).clone()
 
 
-def read_pickled_state(path: Path) -> dict[str, torch.Tensor]:
+def read_pickled_state(path: Path, mapped: bool = False) -> dict[str, torch.Tensor]:
     """The state dict in a .pt or .pth file: the file's own dict, or the one under ``gen`` of a LIA training checkpoint.
 
     Only tensors and the argparse.Namespace that LIA's training wrote are unpickled; anything else is refused.
@@ -80,7 +83,7 @@ def read_pickled_state(path: Path) -> dict[str, torch.Tensor]:
     """
     try:
         with torch.serialization.safe_globals([argparse.Namespace]):
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            content = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except Exception as error:  # torch.load raises whatever a damaged file makes its readers raise
         reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
         raise ValueError(
@@ -286,6 +289,16 @@ def told(reader: StateReader, config: AnimatorConfig) -> tuple[dict[int, Directi
     return directions, {key.removeprefix(prefix): text for key, text in reader.metadata.items() if key.startswith(prefix)}
 
 
+def read_directions(path: str | os.PathLike) -> tuple[int, dict[int, Direction]]:
+    """How many directions an animator file has, and what is known of them, without reading its weights.
+
+    :raises ValueError: the file is no animator.
+    """
+    reader = StateReader(Path(path), mapped=True)
+    config, _ = recognise(reader)
+    return config.directions, told(reader, config)[0]
+
+
 def load_animator(path: str | os.PathLike, operations=torch.nn, dtype: torch.dtype = torch.float32,
                   device: torch.device | str = "cpu") -> tuple[Animator, AnimatorInfo]:
     """Load any supported animator file, in evaluation mode.
@@ -323,6 +336,15 @@ def load_animator(path: str | os.PathLike, operations=torch.nn, dtype: torch.dty
     return animator, AnimatorInfo(AnimatorId(path.stem, fingerprint(digests)), directions, notes)
 
 
+def read_dictionary_weight(path: str | os.PathLike) -> torch.Tensor:
+    """The trained weight [style_dim, D] that the dictionary's Q is the QR decomposition of, from any supported file.
+
+    :raises ValueError: the file is no animator.
+    """
+    reader = StateReader(Path(path))
+    return reader.take(recognise(reader)[1]["dictionary.weight"]).float()
+
+
 def raw_state(animator: Animator, dictionary_weight: torch.Tensor) -> dict[str, torch.Tensor]:
     """What a file stores of a trained animator: canonical names, the learning-rate factor divided out, float32."""
     state = {}
@@ -342,12 +364,18 @@ def save_animator(path: str | os.PathLike, state: dict[str, torch.Tensor], confi
     :param state: raw tensors under canonical names (`raw_state`). Q is stored in float32, the rest in dtype.
     :param notes: provenance for people, such as {"licence": .., "data": ..}.
     """
-    metadata = {"leo.kind": "animator", "leo.config": json.dumps(config.to_dict()),
-                "leo.directions": json.dumps({i: vars(d) for i, d in (directions or {}).items()}),
-                "leo.fingerprint": fingerprint({name: tensor_digest(value) for name, value in state.items()
-                                                if name.startswith(CODE_PARTS)}),
-                **{f"leo.note.{key}": text for key, text in (notes or {}).items()}}
+    identity = fingerprint({name: tensor_digest(value) for name, value in state.items() if name.startswith(CODE_PARTS)})
     stored = {name: value if name == "dictionary.basis" else value.to(dtype) for name, value in state.items()}
+    write_animator(path, stored, config, identity, directions or {}, notes or {})
+
+
+def write_animator(path: str | os.PathLike, stored: dict[str, torch.Tensor], config: AnimatorConfig, identity: str,
+                   directions: dict[int, Direction], notes: dict[str, str]) -> None:
+    """`save_animator` for tensors that are as they shall lie in the file, of an animator whose fingerprint is known."""
+    metadata = {"leo.kind": "animator", "leo.config": json.dumps(config.to_dict()),
+                "leo.directions": json.dumps({i: vars(d) for i, d in directions.items()}),
+                "leo.fingerprint": identity,
+                **{f"leo.note.{key}": text for key, text in notes.items()}}
     write_atomically(path, lambda temporary: save_file(stored, temporary, metadata))
 
 
@@ -376,11 +404,16 @@ def convert(source: str | os.PathLike, target: str | os.PathLike, dtype: torch.d
     config, names = recognise(reader)
     layout = file_layout(config)
     check_layout(reader, names, layout)
-    state = dict(read_raw(reader, names, layout))
-    state.setdefault("dictionary.basis", orthonormal_basis(state["dictionary.weight"]))
-    save_animator(target, state, config, dtype, *told(reader, config))
-    parameters = sum(value.numel() for name, value in state.items() if name != "dictionary.basis")
-    digests = {name: tensor_digest(value) for name, value in state.items() if name.startswith(CODE_PARTS)}
+    stored, digests = {}, {}
+    for name, value in read_raw(reader, names, layout):
+        if name.startswith(CODE_PARTS):
+            digests[name] = tensor_digest(value)
+        if name == "dictionary.weight":
+            stored.setdefault("dictionary.basis", orthonormal_basis(value))
+        # One tensor at a time: the source's is let go before the next is read.
+        stored[name] = value if name == "dictionary.basis" else value.to(dtype)
+    write_animator(target, stored, config, fingerprint(digests), *told(reader, config))
+    parameters = sum(value.numel() for name, value in stored.items() if name != "dictionary.basis")
     return (f"{source.name} ({source.stat().st_size / 1e6:.1f} MB) -> {target.name} "
             f"({target.stat().st_size / 1e6:.1f} MB, {str(dtype).removeprefix('torch.')})\n"
             f"{config.family}, {config.size} px, {config.directions} directions, {parameters / 1e6:.1f} M parameters, "

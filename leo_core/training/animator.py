@@ -21,7 +21,8 @@ from tqdm import tqdm
 
 from ..animator import Animator, AnimatorConfig, Direction, lia, orthonormal_basis
 from ..animator.layers import warp
-from ..checkpoints import is_transposed, learning_rate_scale, raw_state, save_animator, write_atomically
+from ..checkpoints import (is_transposed, learning_rate_scale, load_animator, raw_state, read_dictionary_weight, save_animator,
+                           write_atomically)
 from .data import Clip, read_source, split_by_identity
 from .humans.motion import CONTROLS, MIRRORED
 
@@ -56,6 +57,12 @@ class TrainedAnimator(torch.nn.Module):
         for name, parameter in self.animator.named_parameters():
             parameter.data = initial_value(name, parameter, generator)
 
+    def keep_codes(self) -> None:
+        """Freeze encoder, motion head and dictionary: the fingerprint stays, and with it priors and saved motions."""
+        self.dictionary.requires_grad_(False)
+        self.animator.encoder.requires_grad_(False)
+        self.animator.motion_head.requires_grad_(False)
+
     def latents(self, appearance: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
         basis = torch.linalg.qr(self.dictionary + 1e-8).Q
         return appearance + codes @ basis.T
@@ -84,7 +91,8 @@ def parameter_groups(model: TrainedAnimator, rate: float) -> list[dict]:
     for name, parameter in model.animator.named_parameters():
         if parameter.requires_grad:
             groups.setdefault(learning_rate_scale(name, stored_shape(name, parameter)), []).append(parameter)
-    groups.setdefault(1.0, []).append(model.dictionary)
+    if model.dictionary.requires_grad:
+        groups.setdefault(1.0, []).append(model.dictionary)
     return [{"params": parameters, "lr": rate * scale, "scale": scale} for scale, parameters in groups.items()]
 
 
@@ -332,9 +340,11 @@ class Trainer:
     :ivar controls: whether any step so far tied the first motion directions to the controls of renders.
     """
 
-    def __init__(self, run: Path, config: AnimatorConfig, weights: Weights, rate: float, seed: int):
+    def __init__(self, run: Path, config: AnimatorConfig, weights: Weights, rate: float, seed: int, keep_codes: bool = False):
         self.run, self.config, self.weights, self.rate, self.seed = run, config, weights, rate, seed
         self.model = TrainedAnimator(config, torch.Generator().manual_seed(seed))
+        if keep_codes:
+            self.model.keep_codes()
         self.average = {name: value.clone() for name, value in self.model.state_dict().items()}
         self.optimizer = torch.optim.Adam(parameter_groups(self.model, rate), betas=(0.9, 0.99))
         self.step = 0
@@ -362,6 +372,13 @@ class Trainer:
         self.average = {name: value.clone() for name, value in self.model.state_dict().items()}
         self.controls = saved["controls"]
 
+    def begin_from_file(self, path: Path) -> None:
+        """Begin from an animator file of this configuration."""
+        animator, _ = load_animator(path)
+        state = {f"animator.{name}": value for name, value in animator.state_dict().items()}
+        self.model.load_state_dict({**state, "dictionary": read_dictionary_weight(path)})
+        self.average = {name: value.clone() for name, value in self.model.state_dict().items()}
+
     def resume(self) -> None:
         """Go on from ``last.pt``, if there is one.
 
@@ -388,7 +405,8 @@ class Trainer:
         """
         progress = self.step / total
         # The generator learns from true controls while the encoder learns to read them, and then from the encoder.
-        teaching = max(0.0, 1 - progress / 0.6) if self.weights.controls else 0.0
+        codes_learn = self.model.dictionary.requires_grad
+        teaching = max(0.0, 1 - progress / 0.6) if self.weights.controls and codes_learn else 0.0
         batch = sample_batch(clips, batch_size, np.random.default_rng([self.seed, self.step]), augment, teaching)
         # linear warm-up, then a cosine to a twentieth at the end of the run
         rate = self.rate * min(1, (self.step + 1) / 100) * (0.05 + 0.475 * (1 + math.cos(math.pi * min(1, progress))))
@@ -458,7 +476,7 @@ def train(args) -> None:
     table = {r: c for r, c in SMALL_CHANNELS.items() if r <= args.size}
     # One layer in the motion head: five linear ones in a row are the same function and learn far slower.
     config = lia(args.size, table, style_dim=128, directions=args.directions, head_depth=1, align_corners=True)
-    trainer = Trainer(args.run_folder, config, weights, args.rate, args.seed)
+    trainer = Trainer(args.run_folder, config, weights, args.rate, args.seed, args.keep_codes)
     if args.begin_from and not (args.run_folder / "last.pt").is_file():
         trainer.begin_from(args.begin_from)
     trainer.resume()
@@ -517,6 +535,8 @@ def add_commands(subparsers) -> None:
     parser.add_argument("--weights", default="{}", help="JSON of loss weights that differ from the defaults")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--begin-from", type=Path, help="run folder of a trained animator of the same size or half of it")
+    parser.add_argument("--keep-codes", action="store_true",
+                        help="train flow generator and decoder alone, so that priors and saved motions stay valid")
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--watch", type=int, default=500, help="steps between held-out scores and sheets")
     parser.add_argument("--save-minutes", type=float, default=5)

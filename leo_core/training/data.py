@@ -118,15 +118,22 @@ def read_videos(folder: Path, size: int) -> list[Clip]:
         if not path.is_dir() and path.suffix.lower() not in VIDEOS:
             continue
         try:
-            frames = [to_square(picture, size) for picture in decode(path)]
+            clips.append(read_clip(path, size))
         except (av.FFmpegError, OSError, ValueError) as error:
-            log.warning("%s cannot be read and is left out: %s", path, error)
-            continue
-        if len(frames) < 2:
-            log.warning("%s has %d frames and is left out: training needs at least 2", path, len(frames))
-            continue
-        clips.append(Clip(path.stem, path.stem, np.stack(frames)))
+            log.warning("%s is left out: %s", path, error)
     return clips
+
+
+def read_clip(path: Path, size: int) -> Clip:
+    """One video file or folder of frames.
+
+    :raises ValueError: it has fewer than two frames, or holds sound alone.
+    :raises OSError, av.FFmpegError: it cannot be read.
+    """
+    frames = [to_square(picture, size) for picture in decode(path)]
+    if len(frames) < 2:
+        raise ValueError(f"it has {len(frames)} frames, and training needs at least 2")
+    return Clip(path.stem, path.stem, np.stack(frames))
 
 
 def read_source(source: str, size: int) -> list[Clip]:

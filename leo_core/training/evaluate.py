@@ -1,0 +1,246 @@
+"""How well an animator rebuilds clips it never saw: ``python -m leo_core evaluate``.
+
+Every clip is rebuilt from its first frame with its own motion codes and compared with the truth, beside two baselines
+that know nothing of motion codes: repeating the first frame, and aligning it by the best affine map (our choice). The
+yardsticks that need a network of others (LPIPS, FVD, KVD, ACD) are computed with the files that the user names.
+"""
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import scipy.linalg
+import torch
+from kornia.metrics import psnr, ssim
+from PIL import Image
+from tqdm import tqdm
+
+from ..animator import Animator
+from ..checkpoints import load_animator, write_atomically
+from .animator import frame_sheet, rebuild
+from .data import Clip, read_source, split_by_identity, to_square
+
+LEAST_MOTION = 1e-3  # clips whose frames differ less from the first (L1, 0..1) have no ratio
+SSIM_WINDOW = 11
+
+
+@dataclass(frozen=True)
+class Score:
+    """Means over the compared frames of one clip, pictures in 0..1: L1, PSNR in dB, SSIM."""
+
+    l1: float
+    psnr: float
+    ssim: float
+
+    @staticmethod
+    def of(pictures: torch.Tensor, truth: torch.Tensor) -> "Score":
+        """Of pictures [N, 3, S, S] beside the true ones."""
+        per_frame = [psnr(a, b, 1.0).item() for a, b in zip(pictures, truth, strict=True)]
+        return Score((pictures - truth).abs().mean().item(), float(np.mean(per_frame)),
+                     ssim(pictures, truth, SSIM_WINDOW).mean().item())
+
+
+@dataclass(frozen=True)
+class ClipScores:
+    """One clip: the animator's score beside those of the baselines."""
+
+    name: str
+    ours: Score
+    repeat: Score
+    affine: Score
+
+    @property
+    def ratio(self) -> float | None:
+        """L1 of the animator over that of repeating the first frame; None where nothing moves."""
+        return self.ours.l1 / self.repeat.l1 if self.repeat.l1 > LEAST_MOTION else None
+
+
+def align_affine(source: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """The source [S, S, 3] uint8 under the affine map that brings it nearest to the target (ECC; Evangelidis and Psarakis
+    2008, by OpenCV); the source itself where none is found."""
+    gray = [cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in (target, source)]
+    found = np.eye(2, 3, dtype=np.float32)
+    criteria = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 100, 1e-5)
+    try:
+        _, found = cv2.findTransformECC(*gray, found, cv2.MOTION_AFFINE, criteria)
+    except cv2.error:  # ECC raises where it does not converge
+        return source
+    return cv2.warpAffine(source, found, source.shape[1::-1], flags=cv2.INTER_LINEAR + cv2.WARP_INVERSE_MAP,
+                          borderMode=cv2.BORDER_REPLICATE)
+
+
+def compared_frames(clip: Clip, most: int) -> np.ndarray:
+    """Indices of the frames that are compared, evenly spread, never the first."""
+    return np.unique(np.linspace(1, len(clip.frames) - 1, min(most, len(clip.frames) - 1)).astype(int))
+
+
+@torch.no_grad()
+def score_clip(animator: Animator, clip: Clip, frames: int) -> ClipScores:
+    """Rebuild a clip from its first frame and score it beside the baselines, on at most ``frames`` frames."""
+    times = compared_frames(clip, frames)
+    rebuilt, truth = rebuild(animator, clip.frames, times)
+    first = clip.frames[0]
+    aligned = np.stack([align_affine(first, clip.frames[t]) for t in times])
+    repeated = np.broadcast_to(first, aligned.shape)
+    as_pictures = [torch.from_numpy(batch.copy()).permute(0, 3, 1, 2) / 255 for batch in (repeated, aligned)]
+    return ClipScores(clip.name, Score.of(rebuilt, truth), *(Score.of(batch, truth) for batch in as_pictures))
+
+
+def mean_ratio(scores: list[ClipScores]) -> float | None:
+    """Mean of the clips' ratios, None where no clip moves."""
+    ratios = [score.ratio for score in scores if score.ratio is not None]
+    return float(np.mean(ratios)) if ratios else None
+
+
+def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
+    """Frechet distance of two Gaussians fitted to features [N, F] (FVD when the features are a video network's)."""
+    covariances = [np.atleast_2d(np.cov(features, rowvar=False)) for features in (a, b)]
+    root = scipy.linalg.sqrtm(covariances[0] @ covariances[1])
+    difference = a.mean(0) - b.mean(0)
+    return float(difference @ difference + np.trace(covariances[0] + covariances[1] - 2 * np.real(root)))
+
+
+def kernel_distance(a: np.ndarray, b: np.ndarray) -> float:
+    """Unbiased squared maximum mean discrepancy of features [N, F] under (x.y / F + 1)^3 (KVD for video features)."""
+    def kernel(x, y):
+        return (x @ y.T / x.shape[1] + 1) ** 3
+
+    within = [(kernel(x, x).sum() - kernel(x, x).trace()) / (len(x) * (len(x) - 1)) for x in (a, b)]
+    return float(within[0] + within[1] - 2 * kernel(a, b).mean())
+
+
+def open_network(path: Path) -> torch.jit.ScriptModule:
+    """A TorchScript file of the user's. Unlike model files, TorchScript is a program: name only files you trust.
+
+    :raises ValueError: it is none.
+    """
+    try:
+        return torch.jit.load(path, map_location="cpu").eval()
+    except RuntimeError as error:
+        raise ValueError(f"{path} is no TorchScript file ({str(error).splitlines()[0][:120]}). Save the network with "
+                         f"torch.jit.script or torch.jit.trace.") from None
+
+
+@torch.no_grad()
+def score_with_networks(animator: Animator, clips: list[Clip], frames: int, lpips: Path | None, video: Path | None,
+                        identity: Path | None) -> dict[str, float]:
+    """Yardsticks that need a network of others, over all clips.
+
+    :param lpips: network of (a, b), each [N, 3, S, S] in -1..1, to distances.
+    :param video: network of [N, 3, T, S, S] in -1..1 to features [N, F], for FVD and KVD between rebuilt and true clips.
+    :param identity: network of [N, 3, S, S] in -1..1 to features [N, F], for ACD: the mean distance of consecutive frames'
+        features, and ACD-I, of every frame's to the first picture's (Tulyakov et al. 2018).
+    :raises ValueError: FVD was asked for with fewer than two clips.
+    """
+    if video and len(clips) < 2:
+        raise ValueError(f"FVD and KVD compare sets of clips, and there is {len(clips)}. Name more --data.")
+    pairs = [rebuild(animator, clip.frames, compared_frames(clip, frames)) for clip in clips]
+    pairs = [tuple(pictures * 2 - 1 for pictures in pair) for pair in pairs]
+    result = {}
+    if lpips:
+        network = open_network(lpips)
+        result["LPIPS"] = float(np.mean([network(a, b).mean().item() for a, b in pairs]))
+    if video:
+        network = open_network(video)
+        features = [np.concatenate([network(pair[i].transpose(0, 1)[None]).double().numpy() for pair in pairs]) for i in (0, 1)]
+        result |= {"FVD": frechet_distance(*features), "KVD": kernel_distance(*features)}
+    if identity:
+        network = open_network(identity)
+        between, to_first = [], []
+        for (rebuilt, _), clip in zip(pairs, clips, strict=True):
+            first = torch.from_numpy(clip.frames[:1]).permute(0, 3, 1, 2) / 127.5 - 1
+            features = network(rebuilt)
+            between.append(features.diff(dim=0).norm(dim=1).mean().item())
+            to_first.append((features - network(first)).norm(dim=1).mean().item())
+        result |= {"ACD": float(np.mean(between)), "ACD-I": float(np.mean(to_first))}
+    return result
+
+
+def table(scores: list[ClipScores]) -> str:
+    """Markdown: a row per clip, worst ratio last, and the means."""
+    def cells(score: Score) -> str:
+        return f"{score.l1:.4f} | {score.psnr:.2f} | {score.ssim:.3f}"
+
+    def number(ratio: float | None) -> str:
+        return "-" if ratio is None else f"{ratio:.3f}"
+
+    rows = ["| clip | L1 | PSNR | SSIM | repeat L1 | PSNR | SSIM | affine L1 | PSNR | SSIM | ratio |", "|" + " --- |" * 11]
+    for score in sorted(scores, key=lambda s: s.ratio or 0):
+        rows.append(f"| {score.name} | {cells(score.ours)} | {cells(score.repeat)} | {cells(score.affine)} | {number(score.ratio)} |")
+    means = [Score(*(float(np.mean([getattr(getattr(s, kind), field) for s in scores])) for field in ("l1", "psnr", "ssim")))
+             for kind in ("ours", "repeat", "affine")]
+    rows.append(f"| **mean** | {' | '.join(cells(score) for score in means)} | {number(mean_ratio(scores))} |")
+    return "\n".join(rows)
+
+
+def cross_sheet(animator: Animator, pictures: list[Path], clip: Clip, columns: int = 8) -> Image.Image:
+    """The clip's motion on other people's pictures, relative to its first frame: driving row, then a row per picture."""
+    size = animator.config.size
+    times = np.linspace(0, len(clip.frames) - 1, columns).astype(int)
+    driving = torch.from_numpy(clip.frames[times]).permute(0, 3, 1, 2) / 127.5 - 1
+    rows = [driving]
+    with torch.no_grad():
+        alpha = animator.motion_head(animator.encoder(driving)[0])
+        for path in pictures:
+            with Image.open(path) as picture:
+                source = to_source(picture, size)
+            code, features = animator.encoder(source)
+            latent = code + animator.dictionary(animator.motion_head(code) + alpha - alpha[:1])
+            rows.append(animator.render(features, latent).clamp(-1, 1))
+    sheet = torch.cat([torch.cat(list(row), -1) for row in rows], -2).permute(1, 2, 0)
+    return Image.fromarray(((sheet + 1) * 127.5).round().byte().numpy())
+
+
+def to_source(picture: Image.Image, size: int) -> torch.Tensor:
+    return torch.from_numpy(to_square(picture, size).copy()).permute(2, 0, 1)[None] / 127.5 - 1
+
+
+def evaluate(args) -> None:
+    """Run ``evaluate``."""
+    animator, info = load_animator(args.model)
+    clips = [clip for source in args.data for clip in read_source(source, animator.config.size)]
+    if args.only:
+        _, clips = split_by_identity(clips, args.only)
+        if not clips:
+            raise ValueError(f"No clip's identity contains {' or '.join(args.only)}. Leave --only out to use all of --data.")
+    scores = [score_clip(animator, clip, args.frames) for clip in tqdm(clips, disable=None)]
+    print(f"{info.id}, {len(clips)} clips, {args.frames} frames each, {animator.config.size} px\n\n{table(scores)}")
+    more = score_with_networks(animator, clips, args.frames, args.lpips, args.video_features, args.identity_features)
+    if more:
+        print("\n" + ", ".join(f"{name} {value:.4f}" for name, value in more.items()))
+    if args.sheet:
+        order = np.argsort([score.ratio or 0 for score in scores])
+        shown = [clips[i] for i in dict.fromkeys([*order[:2], *order[-2:]])]
+        save_picture(frame_sheet(animator, shown), args.sheet)
+        print(f"\n{args.sheet}: best and worst clips, {', '.join(clip.name for clip in shown)}")
+    if args.cross_sheet:
+        if not args.pictures:
+            raise ValueError("--cross-sheet shows the first clip's motion on other pictures. Name them with --pictures.")
+        save_picture(cross_sheet(animator, args.pictures, clips[0]), args.cross_sheet)
+        print(f"{args.cross_sheet}: motion of {clips[0].name} on {', '.join(p.name for p in args.pictures)}")
+    if args.json:
+        report = {"model": info.id.name, "fingerprint": info.id.fingerprint, "ratio": mean_ratio(scores), **more,
+                  "clips": {s.name: {"ratio": s.ratio, **{k: vars(getattr(s, k)) for k in ("ours", "repeat", "affine")}} for s in scores}}
+        write_atomically(args.json, lambda path: Path(path).write_text(json.dumps(report, indent=1), encoding="utf-8"))
+
+
+def save_picture(picture: Image.Image, path: Path) -> None:
+    write_atomically(path, lambda temporary: picture.save(temporary))
+
+
+def add_commands(subparsers) -> None:
+    """``evaluate``."""
+    parser = subparsers.add_parser("evaluate", help="score an animator on clips, beside repeating and aligning the first frame")
+    parser.add_argument("model", type=Path, help="animator file")
+    parser.add_argument("--data", nargs="+", required=True, help="sources: [NAME=]FOLDER or [NAME=]GRID.mp4@CELL")
+    parser.add_argument("--only", nargs="*", default=[], help="identities (parts of names) to score; all by default")
+    parser.add_argument("--frames", type=int, default=16, help="frames compared per clip")
+    parser.add_argument("--sheet", type=Path, help="picture to write: best and worst clips, driving row over rebuilt row")
+    parser.add_argument("--cross-sheet", type=Path, help="picture to write: the first clip's motion on --pictures")
+    parser.add_argument("--pictures", nargs="*", default=[], type=Path)
+    parser.add_argument("--json", type=Path, help="file to write with every figure")
+    parser.add_argument("--lpips", type=Path, help="TorchScript of (a, b) [N, 3, S, S] in -1..1 to distances")
+    parser.add_argument("--video-features", type=Path, help="TorchScript of [N, 3, T, S, S] in -1..1 to features, for FVD and KVD")
+    parser.add_argument("--identity-features", type=Path, help="TorchScript of [N, 3, S, S] in -1..1 to features, for ACD")
+    parser.set_defaults(run=evaluate)
