@@ -24,6 +24,7 @@ from .checkpoints import load_animator, write_atomically
 from .identity import require_same_animator
 from .motion import load_motion
 
+REACH = 2.0  # deviations to either side: a useful range, and what is rendered to find out
 ROW = re.compile(r"(?P<direction>.+?)\s*[:=]\s*(?P<amount>[-+]?(\d+\.?\d*|\.\d+))")
 
 
@@ -66,7 +67,7 @@ def deviations(count: int, known: dict[int, Direction]) -> torch.Tensor:
     """One standard deviation of every direction in code units, [count].
 
     A known direction's useful range counts as two deviations to either side, which is how we write it for our own models
-    (our choice, also for LIA-X's published ranges); one without a range counts in code units.
+    (our choice, also for LIA-X's published ranges); one without a range (low is high) counts in code units.
     """
     units = torch.ones(count)
     for index, direction in known.items():
@@ -78,14 +79,19 @@ def describe(count: int, known: dict[int, Direction]) -> list[dict]:
     """Every direction as plain values for a user interface: index, name ("" where unknown), and its range in deviations."""
     rows = []
     for i in range(count):
-        unit = _deviation(known[i]) if i in known else 1.0
-        name, low, high = (known[i].name, known[i].low, known[i].high) if i in known else ("", -2.0, 2.0)
-        rows.append({"index": i, "name": name, "low": low / unit, "high": high / unit})
+        direction = known.get(i, Direction("", 0.0, 0.0))
+        unit = _deviation(direction)
+        low, high = (direction.low / unit, direction.high / unit) if _has_range(direction) else (-REACH, REACH)
+        rows.append({"index": i, "name": direction.name, "low": low, "high": high})
     return rows
 
 
+def _has_range(direction: Direction) -> bool:
+    return direction.low < direction.high
+
+
 def _deviation(direction: Direction) -> float:
-    return (direction.high - direction.low) / 4
+    return (direction.high - direction.low) / (2 * REACH) if _has_range(direction) else 1.0
 
 
 def _items(text: str) -> list[str]:
@@ -98,7 +104,7 @@ def _find(name: str, count: int, known: dict[int, Direction]) -> int:
         return int(name)
     matches = [i for i, direction in known.items() if direction.name.casefold() == name.casefold()]
     if len(matches) != 1:
-        names = ", ".join(f"{direction.name} ({i})" for i, direction in sorted(known.items()))
+        names = ", ".join(f"{direction.name} ({i})" for i, direction in sorted(known.items()) if direction.name)
         raise ValueError(
             f"There is no direction '{name[:80]}'. Use a number from 0 to {count - 1}"
             + (f" or one of these names: {names}." if names else "; connect the animator to use names, where it has any.")
@@ -125,18 +131,19 @@ class Responses:
     sources: torch.Tensor
 
 
-REACH = 2.0  # deviations to either side: the useful range that is proposed, and what is rendered
 SHOWN = 2  # pictures on the contact sheet
 FAINT = 0.1  # share of the strongest direction's effect below which no name is proposed
 BATCH = 8
 
 
 @torch.inference_mode()
-def respond(animator: Animator, pictures: torch.Tensor, codes: torch.Tensor | None = None) -> Responses:
+def respond(animator: Animator, pictures: torch.Tensor, codes: torch.Tensor | None = None,
+            known: dict[int, Direction] | None = None) -> Responses:
     """Render every picture with a little less and a little more of every direction.
 
     :param pictures: [N, 3, S, S] in -1..1, at least two unless codes are given.
     :param codes: [M, D] to take the deviations from, such as all frames of the training motions; the pictures' own otherwise.
+    :param known: directions whose useful range is known; it says their deviation.
     :raises ValueError: fewer than two codes, which have no deviation.
     """
     size, count = animator.config.size, animator.config.directions
@@ -146,6 +153,8 @@ def respond(animator: Animator, pictures: torch.Tensor, codes: torch.Tensor | No
     if len(codes) < 2:
         raise ValueError(f"Deviations need at least two pictures or a motion, got {len(codes)} code. Give more pictures.")
     deviation = codes.std(0)
+    for index, direction in (known or {}).items():
+        deviation[index] = _deviation(direction)
     # all directions with less, then all with more
     steps = REACH * torch.cat([-torch.diag(deviation), torch.diag(deviation)])
     change, movement = torch.zeros(count, size, size), torch.zeros(count, 2, size, size)
@@ -250,8 +259,9 @@ def run_directions(args: argparse.Namespace) -> None:
         for motion in motions:
             require_same_animator("motion", motion.animator, "model", info.id)
         codes = torch.cat([motion.codes for motion in motions])
-    responses = respond(animator, read_pictures(args.pictures, animator.config.size), codes)
-    directions = propose(responses)
+    known = {} if args.anew else info.directions
+    responses = respond(animator, read_pictures(args.pictures, animator.config.size), codes, known)
+    directions = propose(responses) | known
     if args.names:
         for index, name in json.loads(args.names.read_text()).items():
             directions[int(index)] = Direction(name, directions[int(index)].low, directions[int(index)].high)
@@ -269,7 +279,8 @@ def add_commands(subparsers) -> None:
     parser.add_argument("pictures", type=Path, nargs="+", help="pictures of people, or folders of them")
     parser.add_argument("--sheet", type=Path, required=True, help="picture file to write the contact sheet to")
     parser.add_argument("--motions", type=Path, nargs="*", default=[], help="motion files to take the deviations from")
-    parser.add_argument("--names", type=Path, help='JSON of names that you chose from the sheet, {"7": "turn head"}')
+    parser.add_argument("--names", type=Path, help='JSON of names that you chose from the sheet, {"7": "turn head"}; "" takes a name away')
+    parser.add_argument("--anew", action="store_true", help="do not keep the names and ranges that the model file has")
     parser.add_argument("--cell", type=int, default=128, help="side of one picture on the sheet")
     parser.add_argument("--write", action="store_true", help="keep names and ranges in the model file")
     parser.set_defaults(run=run_directions)

@@ -194,26 +194,41 @@ def grid(flow: FlowField, size: int, every: int = 24, picture: torch.Tensor | No
 def warp_picture(picture: torch.Tensor, flow: FlowField) -> torch.Tensor:
     """Move a picture of any size as the finest scale moves the source; what comes from outside is black.
 
-    At the scale's own size this is exactly the family's warp. At another size the same points of the picture's plane are
-    sampled: LIA (align_corners=False) means by -1 and 1 the outer edges of the border pixels, LIA-X their centres.
+    At the scale's own size this is exactly the family's warp. At another size the same points of the picture are sampled.
 
     :param picture: [1 or T, C, H, W].
     :return: [T, C, H, W].
     """
-    height, width = picture.shape[-2:]
-    r = flow.scales[-1]
-    displacement = flow.displacement[r].float()
-    if (height, width) == (r, r):
-        return warp(picture, displacement, flow.align_corners)
-    # where the flow is known at the pixel centres of size r, as positions -1..1 between the outer edges
-    fine = F.interpolate(displacement, (height, width), mode="bilinear", align_corners=False)
-    scale = (r - 1) / r if flow.align_corners else 1.0
-    stretch = 1.0 if flow.align_corners else r / (r - 1)
-    x, y = ((2 * torch.arange(n) + 1) / n - 1 for n in (width, height))
-    map_x = x * stretch + fine[:, 0] * scale
-    map_y = y[:, None] * stretch + fine[:, 1] * scale
+    size, r = picture.shape[-2:], flow.scales[-1]
+    if size == (r, r):
+        return warp(picture, flow.displacement[r], flow.align_corners)
+    shift = F.interpolate(shift_of(flow.displacement[r], flow.align_corners), size, mode="bilinear", align_corners=False)
     pictures = picture.float().expand(len(flow), -1, -1, -1)
-    return kornia.geometry.transform.remap(pictures, map_x, map_y, align_corners=False, normalized_coordinates=True)
+    return kornia.geometry.transform.remap(pictures, *looked_at(shift).unbind(1), align_corners=False, normalized_coordinates=True)
+
+
+def shift_of(displacement: torch.Tensor, align_corners: bool) -> torch.Tensor:
+    """A family's displacement as how far the centre of each cell looks away, in shares of the picture: right at any size.
+
+    LIA (align_corners=False) means by -1 and 1 the outer edges of the border pixels, LIA-X their centres.
+
+    :param displacement: [T, 2, r, r] as in FlowField.
+    :return: [T, 2, r, r] float32.
+    """
+    size = displacement.shape[-1]
+    cells = torch.arange(size, device=displacement.device, dtype=torch.float32)
+    grid = 2 * cells / (size - 1) - 1
+    seen = torch.stack(torch.meshgrid(grid, grid, indexing="xy")) + displacement.float()
+    if align_corners:
+        seen = seen * ((size - 1) / size)
+    centres = (2 * cells + 1) / size - 1
+    return (seen - torch.stack(torch.meshgrid(centres, centres, indexing="xy"))) / 2
+
+
+def looked_at(shift: torch.Tensor) -> torch.Tensor:
+    """Where each pixel looks: shares of the picture [T, 2, H, W] -> (x, y) in -1..1 from border to border, [T, 2, H, W]."""
+    y, x = ((2 * torch.arange(n, device=shift.device) + 1) / n - 1 for n in shift.shape[-2:])
+    return torch.stack(torch.meshgrid(x, y, indexing="xy")) + 2 * shift
 
 
 def resize(field: torch.Tensor, size: int) -> torch.Tensor:

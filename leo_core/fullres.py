@@ -6,10 +6,14 @@ import torch.nn.functional as F
 from kornia.filters import gaussian_blur2d
 from kornia.geometry.transform import remap
 
+from .flow import looked_at, shift_of
+
 # The contrast (0..1, over the three colours) that counts as an edge when the flow is upsampled.
 _EDGE = 0.3
 # Masks below the first are inpainted and above the second are the photo's; between, they mix.
 _DECISION = 0.2, 0.8
+# Cells that repeat the border around what is sampled: bicubic sampling there reads two of them.
+_RIM = 2
 # The decoder's colours are matched to the warped photo's over this share of the picture.
 _MATCH = 1 / 24
 
@@ -27,22 +31,11 @@ class FullResolution:
     """
 
     def __init__(self, original: torch.Tensor, align_corners: bool, rest: tuple[torch.Tensor, torch.Tensor]):
-        self.original = original.movedim(-1, 0)[None].float()
         self.align_corners = align_corners
-        displacement, mask = (part.to(self.original) for part in rest)
-        self._rest = torch.cat([self._shift(displacement), mask], 1)
-
-    def _shift(self, displacement: torch.Tensor) -> torch.Tensor:
-        """The animator's displacement as how far each cell's centre looks away, in shares of the picture."""
-        size = displacement.shape[-1]
-        cells = torch.arange(size, device=displacement.device, dtype=torch.float32)
-        grid = 2 * cells / (size - 1) - 1
-        seen = torch.stack([grid + displacement[0, 0], grid[:, None] + displacement[0, 1]])[None]
-        if self.align_corners:
-            seen = seen * (size - 1) / size
-        centres = (cells + 0.5) / size
-        here = torch.stack(torch.meshgrid(centres, centres, indexing="xy"))
-        return (seen + 1) / 2 - here
+        self._size = original.shape[:2]
+        self._original = _with_rim(original.movedim(-1, 0)[None].float())
+        displacement, mask = (part.to(self._original) for part in rest)
+        self._rest = _with_rim(torch.cat([shift_of(displacement, align_corners), mask], 1))
 
     def __call__(self, decoded: torch.Tensor, displacement: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """One frame.
@@ -52,39 +45,21 @@ class FullResolution:
         :param mask: finest mask [1, 1, S, S], 1 keeps the warped photo.
         :return: [H, W, 3] in 0..1.
         """
-        decoded = decoded.movedim(-1, 0)[None].to(self.original)
-        shift = self._shift(displacement.to(self.original))
-        unmoved = self._look_up(self._rest, shift - self._rest[:, :2])
+        decoded = decoded.movedim(-1, 0)[None].to(self._original)
+        shift = shift_of(displacement.to(self._original), self.align_corners)
+        unmoved = _look_up(self._rest, shift - self._rest[:, :2, _RIM:-_RIM, _RIM:-_RIM])
         shift = shift - unmoved[:, :2]
         # What is inpainted in the source's own pose too was not uncovered by the movement.
-        keep = _decided(mask.to(self.original) + 1 - unmoved[:, 2:])
+        keep = _decided(mask.to(self._original) + 1 - unmoved[:, 2:])
 
-        size = self.original.shape[-2:]
-        guide = self._look_up(self.original, F.interpolate(shift, size, mode="bilinear", align_corners=False))
+        guide = _look_up(self._original, F.interpolate(shift, self._size, mode="bilinear", align_corners=False))
         cells = shift.shape[-1]
         moved = upsample_along_edges(torch.cat([shift * cells, keep], 1), guide)
         shift, keep = moved[:, :2] / cells, moved[:, 2:]
-        warped = self._look_up(self.original, shift, "bicubic").clamp(0, 1)
-        keep = keep * self._inside(shift)
+        warped = _look_up(self._original, shift, "bicubic").clamp(0, 1)
+        keep = keep * _inside(shift)
         painted = self._painted(decoded, warped, keep)
         return torch.lerp(painted, warped, keep)[0].movedim(0, -1)
-
-    @staticmethod
-    def _positions(shift: torch.Tensor) -> torch.Tensor:
-        """Where each pixel looks, [1, 2, h, w] in -1..1 from border to border."""
-        height, width = shift.shape[-2:]
-        x = (torch.arange(width, device=shift.device) + 0.5) / width
-        y = (torch.arange(height, device=shift.device) + 0.5) / height
-        return 2 * (shift + torch.stack(torch.meshgrid(x, y, indexing="xy"))) - 1
-
-    def _look_up(self, picture: torch.Tensor, shift: torch.Tensor, mode: str = "bilinear") -> torch.Tensor:
-        x, y = self._positions(shift).unbind(1)
-        return remap(picture, x, y, mode, "border", align_corners=False, normalized_coordinates=True)
-
-    def _inside(self, shift: torch.Tensor) -> torch.Tensor:
-        """1 where the photo has the pixel looked for, falling to 0 over a hundredth of its side beyond the border."""
-        beyond = (self._positions(shift).abs() - 1).amax(1, keepdim=True)
-        return (1 - beyond * 50).clamp(0, 1)
 
     @staticmethod
     def _painted(decoded: torch.Tensor, warped: torch.Tensor, keep: torch.Tensor) -> torch.Tensor:
@@ -97,6 +72,25 @@ class FullResolution:
         blurred = gaussian_blur2d(torch.cat([(small[:, :3] - decoded) * known, known], 1), (kernel, kernel), (reach, reach))
         matched = decoded + blurred[:, :3] / (blurred[:, 3:] + 0.05)
         return F.interpolate(matched, warped.shape[-2:], mode="bicubic", align_corners=False).clamp(0, 1)
+
+
+def _with_rim(picture: torch.Tensor) -> torch.Tensor:
+    return F.pad(picture, (_RIM,) * 4, mode="replicate")
+
+
+def _look_up(picture: torch.Tensor, shift: torch.Tensor, mode: str = "bilinear") -> torch.Tensor:
+    """What each pixel looks at in a picture with a rim, the border's pixel beyond the border."""
+    height, width = (side - 2 * _RIM for side in picture.shape[-2:])
+    x, y = ((looked_at(shift) + 1) / 2).unbind(1)
+    x = (x * width - 0.5).clamp(-1, width) + _RIM
+    y = (y * height - 0.5).clamp(-1, height) + _RIM
+    return remap(picture, x, y, mode, align_corners=True)
+
+
+def _inside(shift: torch.Tensor) -> torch.Tensor:
+    """1 where the photo has the pixel looked for, falling to 0 over a hundredth of its side beyond the border."""
+    beyond = (looked_at(shift).abs() - 1).amax(1, keepdim=True)
+    return (1 - beyond * 50).clamp(0, 1)
 
 
 def _decided(keep: torch.Tensor) -> torch.Tensor:

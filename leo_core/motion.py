@@ -30,6 +30,8 @@ MAX_FILE_BYTES = 2**30
 MAX_HEADER_BYTES = 2**16
 MAX_DESCRIPTION = 2000
 MAX_PERIOD = 2000  # frames; the smoother's equations lose their digits beyond
+PIECE = 2**16  # numbers that resampling works on at once
+SPLINE_MEMORY = 32  # frames: a spline forgets by 0.27 a frame, and this is beyond double precision
 
 
 @dataclass(frozen=True)
@@ -406,25 +408,46 @@ def _resample(codes: torch.Tensor, step: Fraction, frames: int) -> torch.Tensor:
     When the rate rises: a cubic spline through the frames (natural ends), which returns a frame unchanged where a position
     meets it. When it falls (step > 1): a Hann-windowed sinc of ten zero crossings to a side, which passes only what the
     new rate can carry (the usual filter of sound resamplers), with the motion continued point-symmetrically beyond its
-    ends so that the ends stay. Both in double precision, in time and memory proportional to the longer motion.
+    ends so that the ends stay. Both in double precision and piece by piece: in time proportional to the longer motion,
+    and in hardly more memory than the result takes.
     """
-    values = codes.numpy().astype(np.float64)
-    # multiplied before divided: positions that meet a frame are whole numbers exactly
-    positions = np.arange(frames, dtype=np.float64) * step.numerator / step.denominator
-    if step <= 1:
-        return torch.from_numpy(CubicSpline(np.arange(len(values)), values, bc_type="natural")(positions).astype(np.float32))
+    values = codes.numpy()
     half_width = min(10 * float(step), len(values) - 1)
-    reach = math.ceil(half_width)
-    extended = np.pad(values, ((reach, reach + 1), (0, 0)), "reflect", reflect_type="odd")
+    reach = SPLINE_MEMORY if step <= 1 else math.ceil(half_width)
+    piece = max(1, PIECE // (values.shape[1] if step <= 1 else 2 * reach + 2))
+    result = torch.empty(frames, values.shape[1])
+    for start in range(0, frames, piece):
+        # multiplied before divided: positions that meet a frame are whole numbers exactly
+        positions = np.arange(start, min(start + piece, frames), dtype=np.float64) * step.numerator / step.denominator
+        first, last = math.floor(positions[0]) - reach, math.floor(positions[-1]) + reach + 1
+        if step <= 1:
+            first, last = max(first, 0), min(last, len(values) - 1)
+            part = CubicSpline(np.arange(first, last + 1), values[first : last + 1].astype(np.float64), bc_type="natural")(positions)
+        else:
+            part = _filter(_continued(values, first, last), positions - first, float(step), half_width, reach)
+        result[start : start + piece] = torch.from_numpy(part)
+    return result
+
+
+def _filter(values: np.ndarray, positions: np.ndarray, step: float, half_width: float, reach: int) -> np.ndarray:
+    """Values [T, D] at positions [P], through a windowed sinc that passes what every step-th frame can carry: [P, D]."""
     nearest = np.floor(positions).astype(np.int64)
     taps = nearest[:, None] + np.arange(-reach, reach + 2)
     distance = taps - positions[:, None]
-    window = np.cos(0.5 * np.pi * np.clip(distance / half_width, -1, 1)) ** 2
-    weights = np.sinc(distance / float(step)) * window
+    weights = np.sinc(distance / step) * np.cos(0.5 * np.pi * np.clip(distance / half_width, -1, 1)) ** 2
     weights /= weights.sum(1, keepdims=True)
-    rows = np.arange(frames + 1) * taps.shape[1]
-    kernel = sparse.csr_array((weights.ravel(), (taps + reach).ravel(), rows), shape=(frames, len(extended)))
-    return torch.from_numpy((kernel @ extended).astype(np.float32))
+    rows = np.arange(len(positions) + 1) * taps.shape[1]
+    return sparse.csr_array((weights.ravel(), taps.ravel(), rows), shape=(len(positions), len(values))) @ values
+
+
+def _continued(values: np.ndarray, first: int, last: int) -> np.ndarray:
+    """Values [T, D] from frame first to last in double precision, point-symmetric beyond their ends by up to T frames."""
+    end = len(values) - 1
+    frame = np.arange(first, last + 1)
+    rows = values[np.clip(np.where(frame > end, 2 * end - frame, np.abs(frame)), 0, end)].astype(np.float64)
+    for beyond, pole in ((frame < 0, 0), (frame > end, end)):
+        rows[beyond] = 2 * values[pole].astype(np.float64) - rows[beyond]
+    return rows
 
 
 def _per_frame(weight: float | torch.Tensor, motion: MotionSequence) -> torch.Tensor:

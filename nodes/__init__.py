@@ -1,12 +1,13 @@
 """LEO's nodes, one file per job."""
 from comfy_api.latest import ComfyExtension, io
 
-from . import animator, files, flow, lmdm, motion, photo, sample, video
+from . import animator, files, flow, lmdm, motion, photo, routes, sample, video
 
 
 class LEOExtension(ComfyExtension):
     async def on_load(self) -> None:
         files.register_folders()
+        routes.register_routes()
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         return [node for job in (animator, video, lmdm, motion, flow, photo, sample) for node in job.NODES]

@@ -219,3 +219,32 @@ def test_loading_holds_no_second_copy(files, large, full, tmp_path, suffix, dtyp
         picture = torch.load(tmp_path / "frame.pt")
         print(f"a frame of {picture.shape[-1]} px: {float(told[5]):.1f} s, peak {int(told[6]) / 1e9:.3f} GB")
         assert picture.shape == (1, 3, 512, 512) and picture.isfinite().all() and picture.std() > 0.01
+
+
+CONVERT = """
+import sys
+from pathlib import Path
+import torch
+from leo_core.checkpoints import convert
+
+def memory(what):
+    status = Path("/proc/self/status").read_text()
+    return 1024 * int(status.split(what + ":")[1].split()[0])
+
+warm, path, dtype, out = sys.argv[1:]
+convert(warm, out, torch.float16)
+before = memory("VmRSS")
+convert(path, out, getattr(torch, dtype))
+print(memory("VmHWM"), before)
+"""
+
+
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_converting_holds_no_second_copy(files, large, tmp_path, dtype):
+    path = large / "lia-x.pt"
+    command = [sys.executable, "-c", CONVERT, files / "narrow.pt", path, dtype, tmp_path / "converted.safetensors"]
+    peak, before = (int(number) for number in subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.split())
+    size = path.stat().st_size
+    print(f"\n{path.name} to {dtype}: file {size / 1e9:.3f} GB, grows by {(peak - before) / size:.3f} files")
+    assert peak - before < 1.3 * size

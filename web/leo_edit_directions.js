@@ -1,8 +1,7 @@
 // Rows of direction and amount on LEO Edit Directions, with the animator's own names.
 //
 // The node's text stays the truth: a row is a line of it, written when a row is moved and read when the text is typed.
-// Without this script the text alone does everything. Names come from the connected model file's metadata, or from the
-// node's last run.
+// Without this script the text alone does everything. Names come from the connected model file, or from the node's last run.
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
 
@@ -24,16 +23,6 @@ function directionsOf(node) {
       high: REACH_UNLESS_KNOWN,
     }))
   );
-}
-
-function fromMetadata(metadata) {
-  const count = JSON.parse(metadata["leo.config"]).directions;
-  const known = JSON.parse(metadata["leo.directions"] ?? "{}");
-  return Array.from({ length: count }, (_, index) => {
-    const { name = "", low = -REACH_UNLESS_KNOWN, high = REACH_UNLESS_KNOWN } = known[index] ?? {};
-    const unit = known[index] ? (high - low) / 4 : 1;
-    return { index, name, low: low / unit, high: high / unit };
-  });
 }
 
 function label(direction) {
@@ -126,10 +115,8 @@ async function readNames(node) {
   const loader = slot >= 0 ? node.getInputNode(slot) : null;
   const model = loader?.comfyClass === LOADER ? loader.widgets?.find((w) => w.name === "model")?.value : null;
   if (!model) return;
-  const response = await api.fetchApi(`/view_metadata/leo?filename=${encodeURIComponent(model)}`);
-  if (!response.ok) return; // released weights carry no metadata: the next run tells the names
-  const metadata = await response.json();
-  if (metadata["leo.config"]) node.leoDirections = fromMetadata(metadata);
+  const response = await api.fetchApi(`/leo/directions?model=${encodeURIComponent(model)}`);
+  if (response.ok) node.leoDirections = await response.json();
 }
 
 async function refresh(node) {

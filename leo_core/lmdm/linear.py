@@ -124,7 +124,8 @@ class LinearMotion:
         size = temperament.liveliness.double().square()[:, None, None, None]
         prior = size * self.covariance[:, :length, :length].double() * signal[:, None, None, :]
         rounding = ROUNDING * prior.diagonal(dim1=2, dim2=3).mean(2, keepdim=True)
-        joint = signal[:, None, :, None] * prior + torch.diag_embed(spread.unsqueeze(1) + rounding)
+        joint = signal[:, None, :, None] * prior
+        joint.diagonal(dim1=2, dim2=3).add_(spread.unsqueeze(1) + rounding)
         guess = prior @ torch.cholesky_solve(axes, torch.linalg.cholesky(joint))
         codes = home + rearrange(guess, "b d l 1 -> b l d") @ self.basis.double().T
         return (codes[:, 1:] - first).float()

@@ -21,8 +21,7 @@ from tqdm import tqdm
 
 from ..animator import Animator, AnimatorConfig, Direction, lia, orthonormal_basis
 from ..animator.layers import warp
-from ..checkpoints import (is_transposed, learning_rate_scale, load_animator, raw_state, read_dictionary_weight, save_animator,
-                           write_atomically)
+from ..checkpoints import is_transposed, learning_rate_scale, load_animator, raw_state, read_dictionary_weight, save_animator, write_atomically
 from .data import Clip, read_source, split_by_identity
 from .humans.motion import CONTROLS, MIRRORED
 
