@@ -122,7 +122,7 @@ def test_the_decoder_shows_only_where_it_had_to_inpaint_and_without_a_seam():
     tinted = torch.tensor([0.6, 0.5, 0.42]).expand(CELLS, CELLS, 3)
     full = FullResolution(grey, False, (nothing, torch.ones(1, 1, CELLS, CELLS)))
     frame = full(tinted, nothing, hole)
-    assert (frame[:100] == 0.5).all()
+    assert (frame[:100] - 0.5).abs().max() < 1e-6, "nothing but the rounding of a weighted mean"
     assert (frame[256, 320] - tinted[0, 0]).abs().max() < 0.03, "the middle is the decoder's"
     steps = torch.cat([frame.diff(dim=0).abs().flatten(), frame.diff(dim=1).abs().flatten()])
     assert steps.max() < 1.5 / 255, "and its border is not to be seen"
