@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from leo_core.animator import Direction, lia, orthonormal_basis
-from leo_core.checkpoints import convert, file_layout, load_animator, save_animator
+from leo_core.checkpoints import convert, file_layout, load_animator, read_directions, save_animator
 
 CONFIG = lia(32, {4: 16, 8: 16, 16: 8, 32: 8}, style_dim=16, directions=4)
 
@@ -33,6 +33,10 @@ def test_round_trip_keeps_what_is_known(saved):
     assert info.id.name == "mine"
     assert info.directions == {2: Direction("nod", -1.0, 1.0)}
     assert info.notes == {"licence": "CC0"}
+
+
+def test_directions_are_told_without_loading(saved):
+    assert read_directions(saved) == (4, {2: Direction("nod", -1.0, 1.0)})
 
 
 def test_half_and_single_precision_share_a_fingerprint(saved, state, tmp_path):
