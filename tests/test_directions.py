@@ -35,6 +35,12 @@ class TestText:
         assert not find.read_choice("", 3, KNOWN).any()
 
 
+def test_a_direction_without_a_range_has_the_slider_of_an_unknown_one():
+    row, unknown = find.describe(2, {0: Direction("wink", 0.0, 0.0)})
+    assert row == {**unknown, "index": 0, "name": "wink"} and row["low"] < 0 < row["high"]
+    assert find.deviations(2, {0: Direction("wink", 0.5, 0.5)}).tolist() == [1, 1]
+
+
 class Stage(torch.nn.Module):
     """A stand-in animator: a bright square whose place, size or tilt each direction changes; direction 4 does nothing."""
 
@@ -147,6 +153,21 @@ class TestCommand:
         assert named.id == info.id
         for name, value in before.state_dict().items():
             assert torch.equal(value, after.state_dict()[name]), name
+
+    def test_names_and_ranges_of_the_file_stay_unless_taken_away(self, model, tmp_path, capsys):
+        photo = tmp_path / "a.png"
+        Image.new("RGB", (16, 16), "red").save(photo)
+        Image.new("RGB", (16, 16), "blue").save(tmp_path / "b.png")
+        pictures = (photo, tmp_path / "b.png", "--sheet", tmp_path / "sheet.png")
+        find.write_directions(model, {1: Direction("wink", -3.0, 3.0), 2: Direction("grin", -1.0, 1.0)})
+        (tmp_path / "names.json").write_text(json.dumps({"2": ""}))
+        self.run(model, *pictures, "--names", tmp_path / "names.json", "--write")
+        kept = load_animator(model)[1].directions
+        assert kept[1] == Direction("wink", -3.0, 3.0) and kept[2] == Direction("", -1.0, 1.0)
+        with pytest.raises(ValueError, match=r"wink \(1\)"):
+            find.read_amounts("grin: 1", 4, kept)
+        self.run(model, *pictures, "--anew")
+        assert "wink" not in capsys.readouterr().out.rpartition("{")[2]
 
     def test_without_write_the_model_stays(self, model, tmp_path, capsys):
         content = model.read_bytes()

@@ -1,10 +1,15 @@
 """The rows of LEO Edit Directions in the real frontend."""
+import json
+import urllib.error
+from pathlib import Path
+
 import pytest
 import torch
 
 from leo_core.animator import Animator, Direction, lia, orthonormal_basis
 from leo_core.checkpoints import raw_state, save_animator
 
+DATA = Path(__file__).resolve().parents[1] / "data"
 GRAPH = """() => {
   app.graph.clear();
   const make = (type, x) => { const node = LiteGraph.createNode(type); node.pos = [x, 50]; app.graph.add(node); return node };
@@ -51,6 +56,24 @@ def test_rows_carry_the_names_of_the_connected_animator(page):
     page.evaluate("() => { add(); add() }")
     assert page.evaluate(ROWS) == ["0", 0, "1 turn head", 0]
     assert page.evaluate("() => text.value") == "0: 0\nturn head: 0"
+
+
+def test_released_weights_give_their_names_before_the_first_run(page, server):
+    layout = json.loads((DATA / "liax_half_layout.json").read_text())
+    hollow = {key: torch.zeros(1).expand(shape) for key, shape in layout.items()}  # keys and shapes say what it is
+    torch.save(hollow, server.base / "models" / "leo" / "named.pt")
+    page.evaluate("() => { app.graph.nodes.find(n => n.type === 'LEOLoadAnimator').widgets[0].value = 'named.pt'; connect() }")
+    page.wait_for_function("() => edit.leoDirections?.length === 40")
+    page.evaluate("() => type('yaw: 1')")
+    assert page.evaluate(ROWS) == ["37 yaw", 1]
+    assert page.evaluate("() => [rows()[1].options.min, rows()[1].options.max]") == pytest.approx([-8 / 3, 4 / 3])
+
+
+@pytest.mark.parametrize("model", ["", "absent.pt", "../../server.log", "letter.pt"])
+def test_files_without_directions_are_refused(named_model, server, model):
+    (server.base / "models" / "leo" / "letter.pt").write_text("Dear reader")
+    with pytest.raises(urllib.error.HTTPError, match="404"):
+        server.get("/leo/directions", model=model)
 
 
 def test_moving_a_row_writes_the_text(page):
