@@ -1,4 +1,5 @@
 """The algebra of motions: what the operations promise to leave alone, and what they do."""
+import tracemalloc
 from dataclasses import replace
 from fractions import Fraction
 
@@ -276,6 +277,15 @@ class TestRetime:
         motion = make(500, 3)
         assert torch.equal(ops.stretch(motion, 1).codes, motion.codes[:1])
         torch.testing.assert_close(ops.stretch(motion, 2).codes, motion.codes[[0, -1]])
+
+    @pytest.mark.parametrize("fps", [15, 30])
+    def test_an_hour_is_resampled_in_no_more_memory_than_it_takes_itself(self, fps):
+        hour = make(90_000, 20)
+        tracemalloc.start()
+        ops.change_rate(hour, Fraction(fps))
+        peak = tracemalloc.get_traced_memory()[1]  # what NumPy and SciPy took beside the result
+        tracemalloc.stop()
+        assert peak < hour.codes.nbytes
 
     def test_ping_pong_loops_without_doubled_turns(self):
         loop = ops.ping_pong(make(6)).codes
