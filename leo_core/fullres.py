@@ -45,7 +45,17 @@ class FullResolution:
         :param mask: finest mask [1, 1, S, S], 1 keeps the warped photo.
         :return: [H, W, 3] in 0..1.
         """
-        decoded = decoded.movedim(-1, 0)[None].to(self._original)
+        shift, keep = self.at_full_size(displacement, mask)
+        warped = _look_up(self._original, shift, "bicubic").clamp(0, 1)
+        painted = self._painted(decoded.movedim(-1, 0)[None].to(self._original), warped, keep)
+        return torch.lerp(painted, warped, keep)[0].movedim(0, -1)
+
+    def at_full_size(self, displacement: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Flow and mask for every pixel of the photo.
+
+        :return: how far each pixel looks away in shares of the picture, [1, 2, H, W]; 1 where it is the photo's own and 0
+            where it is painted, [1, 1, H, W].
+        """
         shift = shift_of(displacement.to(self._original), self.align_corners)
         unmoved = _look_up(self._rest, shift - self._rest[:, :2, _RIM:-_RIM, _RIM:-_RIM])
         shift = shift - unmoved[:, :2]
@@ -56,10 +66,7 @@ class FullResolution:
         cells = shift.shape[-1]
         moved = upsample_along_edges(torch.cat([shift * cells, keep], 1), guide)
         shift, keep = moved[:, :2] / cells, moved[:, 2:]
-        warped = _look_up(self._original, shift, "bicubic").clamp(0, 1)
-        keep = keep * _inside(shift)
-        painted = self._painted(decoded, warped, keep)
-        return torch.lerp(painted, warped, keep)[0].movedim(0, -1)
+        return shift, keep * _inside(shift)
 
     @staticmethod
     def _painted(decoded: torch.Tensor, warped: torch.Tensor, keep: torch.Tensor) -> torch.Tensor:

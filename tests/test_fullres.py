@@ -1,6 +1,7 @@
 """The photo keeps its own pixels: sharp where it is moved, untouched where it rests, painted only where it was uncovered."""
 import math
 
+import full_resolution_sheet
 import pytest
 import torch
 import torch.nn.functional as F
@@ -157,6 +158,21 @@ def test_jumps_lie_on_the_edges_of_the_picture():
     edge = slice(120, 130)
     ideal = (torch.arange(256) >= 124).float()
     assert (sharp - ideal)[edge].abs().mean() < 0.7 * (linear - ideal)[edge].abs().mean()
+
+
+@torch.inference_mode()
+def test_the_animator_of_the_pack_moves_a_photo_without_loss():
+    figures, _ = full_resolution_sheet.Bench(full_resolution_sheet.MODEL, full_resolution_sheet.DRIVING, 3).compare(
+        full_resolution_sheet.read_picture(str(full_resolution_sheet.ROOT / "samples" / "astronaut.png")))
+    assert figures["its least"] > 0.9 > 1.5 * figures["decoder"]
+
+
+@torch.inference_mode()
+def test_the_animator_of_the_pack_moves_large_photos_without_loss(media):
+    bench = full_resolution_sheet.Bench(full_resolution_sheet.MODEL, full_resolution_sheet.DRIVING, 3)
+    for still in ("astronaut_collins.png", "mona_lisa.jpg@60,60,600", "apollo11_crew.jpg"):
+        figures, _ = bench.compare(full_resolution_sheet.read_picture(f"{media / 'stills'}/{still}"))
+        assert figures["its least"] > 0.9 > 1.5 * figures["decoder"], still
 
 
 @pytest.mark.parametrize("still", ["astronaut_collins.png", "mona_lisa.jpg", "apollo11_crew.jpg"])

@@ -347,12 +347,16 @@ class Memory:
         assert self.most - self.early < self.bound, said
 
 
+LONG_WITH_FULL_COUNTS = pytest.mark.timeout(3 * 3600)
+
+
 @pytest.fixture
 def measured_handle(handle, full):
     """The animator that is measured: at full counts the one that comes with the pack."""
     return animator_nodes.AnimatorHandle(str(SHIPPED)) if full else handle
 
 
+@LONG_WITH_FULL_COUNTS
 @pytest.mark.parametrize("behind", ["a photo", "a clip"])
 def test_memory_does_not_grow_with_the_length(measured_handle, photograph, tmp_path, monkeypatch, full, behind):
     frames, memory, write = 20_000 if full else 300, Memory(full), VideoWriter.write
@@ -372,6 +376,7 @@ def test_memory_does_not_grow_with_the_length(measured_handle, photograph, tmp_p
     memory.check()
 
 
+@LONG_WITH_FULL_COUNTS
 def test_reading_a_long_clip_does_not_hold_it(measured_handle, tmp_path, monkeypatch, full):
     frames, memory, convert = 5000 if full else 300, Memory(full), animator_nodes.to_animator
     driving = clip(tmp_path / "long.mp4", frames, size=(240, 320))
