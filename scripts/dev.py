@@ -6,6 +6,8 @@ python3 scripts/dev.py test [...]      run all tests; further arguments go to py
 python3 scripts/dev.py serve [...]     ComfyUI with this pack in the foreground; further arguments (all but address, port and folders) go to ComfyUI
 python3 scripts/dev.py setup           only build the environment that the others use
 python3 scripts/dev.py author FILE     write workflows/*.json with the real frontend from a description (see author_workflows.py)
+python3 scripts/dev.py schema          record ids, inputs and texts of the nodes after a change on purpose (see node_schema.py)
+python3 scripts/dev.py figures [...]   make the pictures of the help pages anew, or those of the node ids given (see help_figures.py)
 """
 import argparse
 import json
@@ -54,15 +56,27 @@ def demo(arguments: list[str]) -> int:
     return 0
 
 
-def author(arguments: list[str]) -> int:
+def run_script(name: str, arguments: list[str]) -> int:
     environment.setup()
+    return subprocess.run([str(environment.PYTHON), str(environment.ROOT / "scripts" / name), *arguments]).returncode
+
+
+def author(arguments: list[str]) -> int:
     environment.chromium()
-    script = environment.ROOT / "scripts" / "author_workflows.py"
-    return subprocess.run([str(environment.PYTHON), str(script), *arguments]).returncode
+    return run_script("author_workflows.py", arguments)
+
+
+def figures(arguments: list[str]) -> int:
+    environment.chromium()
+    return run_script("help_figures.py", arguments)
+
+
+def schema(arguments: list[str]) -> int:
+    return run_script("node_schema.py", arguments)
 
 
 def main() -> int:
-    commands = {"demo": demo, "test": test, "serve": serve, "author": author}
+    commands = {"demo": demo, "test": test, "serve": serve, "author": author, "schema": schema, "figures": figures}
     name, *arguments = sys.argv[1:] or ["--help"]
     if name == "setup" and not arguments:
         environment.setup()
