@@ -9,13 +9,14 @@ are steps of Adam per tensor instead of factors in the layers, so training runs 
 import json
 import math
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
+from accelerate import Accelerator
 from PIL import Image
 from tqdm import tqdm
 
@@ -24,6 +25,17 @@ from ..animator.layers import warp
 from ..checkpoints import is_transposed, learning_rate_scale, load_animator, raw_state, read_dictionary_weight, save_animator, write_atomically
 from .data import Clip, read_source, split_by_identity
 from .humans.motion import CONTROLS, MIRRORED
+from .losses import (
+    R1_EVERY,
+    Discriminator,
+    discriminator_loss,
+    generator_adversarial,
+    gradient_l1,
+    open_backbone,
+    perceptual_l1,
+    pyramid_l1,
+    ssim_loss,
+)
 
 CONTROL_GAIN = 3.0                           # code units per unit of a control
 VIEWS = 3                                    # frames encoded per clip and step
@@ -43,6 +55,9 @@ class Weights:
     flow: float = 2.0        # L1 to the target flow, in units of the picture's width
     mask: float = 0.02       # cross-entropy of masks to the visibility of renders
     controls: float = 0.5    # L1 of the first motion directions to the controls of renders
+    ssim: float = 0.0        # 1 - SSIM
+    perceptual: float = 0.0  # L1 of the features of a backbone that the user supplies
+    adversarial: float = 0.0  # non-saturating, against a discriminator that is trained along
 
 
 class TrainedAnimator(torch.nn.Module):
@@ -55,6 +70,10 @@ class TrainedAnimator(torch.nn.Module):
         self.dictionary = torch.nn.Parameter(torch.randn(config.style_dim, config.directions, generator=generator))
         for name, parameter in self.animator.named_parameters():
             parameter.data = initial_value(name, parameter, generator)
+
+    def forward(self, batch: "Batch", weights: "Weights", *judges) -> tuple[dict[str, torch.Tensor], torch.Tensor, torch.Tensor]:
+        """`losses`, as the call that launchers for several devices wrap."""
+        return losses(self, batch, weights, *judges)
 
     def keep_codes(self) -> None:
         """Freeze encoder, motion head and dictionary: the fingerprint stays, and with it priors and saved motions."""
@@ -131,6 +150,9 @@ class Batch:
     controlled: torch.Tensor
     taught: torch.Tensor
 
+    def to(self, device: torch.device | str) -> "Batch":
+        return Batch(*(getattr(self, column.name).to(device) for column in fields(self)))
+
 
 def sample_batch(clips: list[Clip], count: int, rng: np.random.Generator, augment: float, teaching: float) -> Batch:
     """Draw clips and views, flip, zoom and recolour them. All chance is rng's.
@@ -184,24 +206,18 @@ def sample_clip(clip: Clip, rng: np.random.Generator, augment: float, teaching: 
             controlled * float(rng.random() < teaching))
 
 
-def pyramid_l1(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    return sum((F.avg_pool2d(a, k) - F.avg_pool2d(b, k)).abs().mean() for k in (1, 2, 4)) / 3
+def losses(model: TrainedAnimator, batch: Batch, weights: Weights, backbone: torch.nn.Module | None = None,
+           discriminator: torch.nn.Module | None = None) -> tuple[dict[str, torch.Tensor], torch.Tensor, torch.Tensor]:
+    """Every loss that is switched on, already weighted.
 
-
-def gradient_l1(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    return sum((torch.diff(a, dim=d) - torch.diff(b, dim=d)).abs().mean() for d in (-1, -2))
-
-
-def losses(model: TrainedAnimator, batch: Batch, weights: Weights) -> dict[str, torch.Tensor]:
-    """Every loss that is switched on, already weighted. Pictures are in -1..1.
-
+    :return: the losses, the pictures made and the true ones, both [B * len(PAIRS), 3, S, S] in -1..1.
     :raises ValueError: the pictures are not finite.
     """
     animator, count = model.animator, batch.views.shape[0]
     code, features = animator.encoder(batch.views.flatten(0, 1))
-    alpha = animator.motion_head(code)
-    sources = torch.tensor([[b * VIEWS + s for s, _ in PAIRS] for b in range(count)]).flatten()
-    drivings = torch.tensor([[b * VIEWS + d for _, d in PAIRS] for b in range(count)]).flatten()
+    alpha = animator.motion_head(code).float()
+    sources = torch.tensor([[b * VIEWS + s for s, _ in PAIRS] for b in range(count)], device=code.device).flatten()
+    drivings = torch.tensor([[b * VIEWS + d for _, d in PAIRS] for b in range(count)], device=code.device).flatten()
     views = batch.views.flatten(0, 1)
     source, driving = views[sources], views[drivings]
     features = {scale: maps[sources] for scale, maps in features.items()}
@@ -217,6 +233,12 @@ def losses(model: TrainedAnimator, batch: Batch, weights: Weights) -> dict[str, 
     result = {"pixels": weights.pixels * pyramid_l1(picture, driving)}
     if weights.gradients:
         result["gradients"] = weights.gradients * gradient_l1(picture, driving)
+    if weights.ssim:
+        result["ssim"] = weights.ssim * ssim_loss(picture, driving)
+    if weights.perceptual:
+        result["perceptual"] = weights.perceptual * perceptual_l1(backbone, picture, driving)
+    if weights.adversarial:
+        result["adversarial"] = weights.adversarial * generator_adversarial(discriminator(picture))
     if weights.controls:
         error = (alpha.unflatten(0, (count, VIEWS))[..., :first] / CONTROL_GAIN - batch.controls[..., :first]).abs()
         result["controls"] = weights.controls * (error * batch.controlled[:, None, None]).mean() * len(CONTROLS)
@@ -236,10 +258,11 @@ def losses(model: TrainedAnimator, batch: Batch, weights: Weights) -> dict[str, 
             error = ((moved - goal).abs() * F.avg_pool2d(visible, factor)).mean()
             result["warp"] = result.get("warp", 0) + weights.warp * error
         if weights.mask:
-            likelihood = F.binary_cross_entropy(mask[scale].clamp(1e-4, 1 - 1e-4), F.avg_pool2d(visible, factor),
-                                                reduction="none")
+            with torch.autocast(mask[scale].device.type, enabled=False):  # autocast refuses binary_cross_entropy
+                likelihood = F.binary_cross_entropy(mask[scale].float().clamp(1e-4, 1 - 1e-4), F.avg_pool2d(visible, factor),
+                                                    reduction="none")
             result["mask"] = result.get("mask", 0) + weights.mask * (likelihood * exact).mean()
-    return result
+    return result, picture, driving
 
 
 @torch.no_grad()
@@ -317,7 +340,7 @@ def read_checkpoint(run: Path) -> dict:
     path = run / "last.pt"
     if not path.is_file():
         raise ValueError(f"{run} holds no last.pt. Name the run folder of a train-animator that has saved.")
-    saved = torch.load(path, weights_only=True)
+    saved = torch.load(path, map_location="cpu", weights_only=True)
     saved["config"] = AnimatorConfig.from_dict(saved["config"])
     if "controls" not in saved:  # older checkpoints tell it by the loss weights of their run
         settings = run / "settings.json"
@@ -336,16 +359,28 @@ def require_same_config(run: Path, found: AnimatorConfig, wanted: AnimatorConfig
 class Trainer:
     """One training run in a folder: model, moving average, optimiser, step. Resumes from ``last.pt``.
 
+    :param accelerator: device, precision and processes (`accelerate.Accelerator`); the CPU by default.
+    :param backbone: network of the perceptual loss, needed where that is switched on.
     :ivar controls: whether any step so far tied the first motion directions to the controls of renders.
     """
 
-    def __init__(self, run: Path, config: AnimatorConfig, weights: Weights, rate: float, seed: int, keep_codes: bool = False):
-        self.run, self.config, self.weights, self.rate, self.seed = run, config, weights, rate, seed
-        self.model = TrainedAnimator(config, torch.Generator().manual_seed(seed))
+    def __init__(self, run: Path, config: AnimatorConfig, weights: Weights, rate: float, seed: int, keep_codes: bool = False,
+                 accelerator: Accelerator | None = None, backbone: torch.nn.Module | None = None):
+        self.run, self.config, self.weights, self.rate, self.seed, self.backbone = run, config, weights, rate, seed, backbone
+        self.accelerator = accelerator or Accelerator(cpu=True)
+        chance = torch.Generator().manual_seed(seed)
+        model = TrainedAnimator(config, chance)
         if keep_codes:
-            self.model.keep_codes()
+            model.keep_codes()
+        optimizer = torch.optim.Adam(parameter_groups(model, rate), betas=(0.9, 0.99))
+        self.wrapped, self.optimizer = self.accelerator.prepare(model, optimizer)
+        self.model = self.accelerator.unwrap_model(self.wrapped)
         self.average = {name: value.clone() for name, value in self.model.state_dict().items()}
-        self.optimizer = torch.optim.Adam(parameter_groups(self.model, rate), betas=(0.9, 0.99))
+        self.discriminator = None
+        if weights.adversarial:
+            discriminator = Discriminator(config, chance)
+            optimizer = torch.optim.Adam(discriminator.parameters(), 0.2 * rate, betas=(0.0, 0.99))
+            self.discriminator, self.discriminator_optimizer = self.accelerator.prepare(discriminator, optimizer)
         self.step = 0
         self.controls = False
 
@@ -389,11 +424,18 @@ class Trainer:
                                 "name another run folder.")
             self.model.load_state_dict(saved["model"])
             self.optimizer.load_state_dict(saved["optimizer"])
-            self.average, self.step, self.controls = saved["average"], saved["step"], saved["controls"]
+            self.average = {name: value.to(self.accelerator.device) for name, value in saved["average"].items()}
+            self.step, self.controls = saved["step"], saved["controls"]
+            if self.discriminator and "discriminator" in saved:
+                self.accelerator.unwrap_model(self.discriminator).load_state_dict(saved["discriminator"])
+                self.discriminator_optimizer.load_state_dict(saved["discriminator_optimizer"])
 
     def save(self) -> None:
         saved = {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(),
                  "average": self.average, "step": self.step, "config": self.config.to_dict(), "controls": self.controls}
+        if self.discriminator:
+            saved["discriminator"] = self.accelerator.unwrap_model(self.discriminator).state_dict()
+            saved["discriminator_optimizer"] = self.discriminator_optimizer.state_dict()
         write_atomically(self.run / "last.pt", lambda temporary: torch.save(saved, temporary))
 
     def train_step(self, clips: list[Clip], batch_size: int, total: int, augment: float = 1.0) -> dict[str, float]:
@@ -406,18 +448,26 @@ class Trainer:
         # The generator learns from true controls while the encoder learns to read them, and then from the encoder.
         codes_learn = self.model.dictionary.requires_grad
         teaching = max(0.0, 1 - progress / 0.6) if self.weights.controls and codes_learn else 0.0
-        batch = sample_batch(clips, batch_size, np.random.default_rng([self.seed, self.step]), augment, teaching)
+        rank = self.accelerator.process_index
+        chance = np.random.default_rng([self.seed, self.step, rank] if rank else [self.seed, self.step])
+        batch = sample_batch(clips, batch_size, chance, augment, teaching).to(self.accelerator.device)
         # linear warm-up, then a cosine to a twentieth at the end of the run
         rate = self.rate * min(1, (self.step + 1) / 100) * (0.05 + 0.475 * (1 + math.cos(math.pi * min(1, progress))))
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group["scale"]
-        parts = losses(self.model, batch, self.weights)
+        if self.discriminator:
+            self.discriminator.requires_grad_(False)
+        with self.accelerator.autocast():
+            parts, made, true = self.wrapped(batch, self.weights, self.backbone, self.discriminator)
         self.optimizer.zero_grad(set_to_none=True)
-        sum(parts.values()).backward()
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        if not torch.isfinite(norm):
+        self.accelerator.backward(sum(parts.values()))
+        norm = self.accelerator.clip_grad_norm_(self.model.parameters(), 1.0)
+        # float16 gradients overflow now and then: their scaler leaves such a step out and goes on with a smaller scale
+        if not torch.isfinite(norm) and self.accelerator.mixed_precision != "fp16":
             raise ValueError(DIVERGED)
         self.optimizer.step()
+        if self.discriminator:
+            parts["discriminator"] = self.train_discriminator(true, made)
         self.step += 1
         self.controls |= self.weights.controls > 0 and bool(batch.controlled.any())
         decay = min(0.998, self.step / (self.step + 10))
@@ -425,6 +475,18 @@ class Trainer:
             for name, value in self.model.state_dict().items():
                 self.average[name].lerp_(value, 1 - decay)
         return {name: value.item() for name, value in parts.items()}
+
+    def train_discriminator(self, true: torch.Tensor, made: torch.Tensor) -> torch.Tensor:
+        """Its step, in float32 (R1 needs second derivatives).
+
+        :return: its loss.
+        """
+        self.discriminator.requires_grad_(True)
+        loss = discriminator_loss(self.discriminator, true.float(), made.float(), penalise=self.step % R1_EVERY == 0)
+        self.discriminator_optimizer.zero_grad(set_to_none=True)
+        self.accelerator.backward(loss)
+        self.discriminator_optimizer.step()
+        return loss.detach()
 
     def averaged(self) -> tuple[Animator, torch.Tensor]:
         """The moving average as an animator for inference, and its dictionary weight."""
@@ -475,7 +537,11 @@ def train(args) -> None:
     table = {r: c for r, c in SMALL_CHANNELS.items() if r <= args.size}
     # One layer in the motion head: five linear ones in a row are the same function and learn far slower.
     config = lia(args.size, table, style_dim=128, directions=args.directions, head_depth=1, align_corners=True)
-    trainer = Trainer(args.run_folder, config, weights, args.rate, args.seed, args.keep_codes)
+    if weights.perceptual and not args.backbone:
+        raise ValueError("The perceptual loss compares the features of a network. Name its TorchScript file with --backbone.")
+    accelerator = Accelerator(cpu=args.device == "cpu", mixed_precision=args.precision)
+    backbone = open_backbone(args.backbone, accelerator.device) if weights.perceptual else None
+    trainer = Trainer(args.run_folder, config, weights, args.rate, args.seed, args.keep_codes, accelerator, backbone)
     if args.begin_from and not (args.run_folder / "last.pt").is_file():
         trainer.begin_from(args.begin_from)
     trainer.resume()
@@ -488,26 +554,61 @@ def train(args) -> None:
         raise ValueError(f"--directions {args.directions} is too few for the {len(CONTROLS)} controls of renders. Give at least "
                          f"that many, or switch the controls off with --weights '{{\"controls\": 0}}'.")
     watched = held_out[:: max(1, len(held_out) // 6)][:6] or clips[:4]
+    if not accelerator.is_main_process:  # others only compute
+        while trainer.step < args.steps:
+            trainer.train_step(clips, args.batch, args.steps, args.augment)
+        return
     print(f"{len(clips)} clips to train on, {len(held_out)} held out", flush=True)
     args.run_folder.mkdir(parents=True, exist_ok=True)
     settings = {"data": args.data, "hold_out": args.hold_out, "batch": args.batch, **asdict(weights)}
     (args.run_folder / "settings.json").write_text(json.dumps(settings, indent=1))
 
     saved = time.monotonic()
-    with open(args.run_folder / "log.jsonl", "a", encoding="utf-8") as journal:
+    with Journal(args.run_folder, args.tensorboard) as journal:
         for _ in tqdm(range(trainer.step, args.steps), initial=trainer.step, total=args.steps, mininterval=10):
             parts = trainer.train_step(clips, args.batch, args.steps, args.augment)
             if trainer.step % 50 == 0:
-                journal.write(json.dumps({"step": trainer.step, **parts}) + "\n")
-                journal.flush()
+                journal.write(trainer.step, parts)
             if trainer.step % args.watch == 0:
                 animator, _ = trainer.averaged()
-                score = held_out_score(animator, watched)
-                journal.write(json.dumps({"step": trainer.step, "watched": score}) + "\n")
-                frame_sheet(animator, watched).save(args.run_folder / "sheet.png")
+                sheet = frame_sheet(animator, watched)
+                sheet.save(args.run_folder / "sheet.png")
+                journal.write(trainer.step, {"watched": held_out_score(animator, watched)}, sheet)
             if time.monotonic() - saved > args.save_minutes * 60 or trainer.step == args.steps:
                 trainer.save()
                 saved = time.monotonic()
+
+
+class Journal:
+    """``log.jsonl`` of a run, and event files for TensorBoard if wanted."""
+
+    def __init__(self, run: Path, tensorboard: bool):
+        self.file = open(run / "log.jsonl", "a", encoding="utf-8")
+        self.events = None
+        if tensorboard:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self.events = SummaryWriter(run)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error) -> None:
+        self.file.close()
+        if self.events:
+            self.events.close()
+
+    def write(self, step: int, figures: dict, sheet: Image.Image | None = None) -> None:
+        """:param figures: numbers, or groups of them."""
+        self.file.write(json.dumps({"step": step, **figures}) + "\n")
+        self.file.flush()
+        if self.events:
+            for name, value in figures.items():
+                for part, number in value.items() if isinstance(value, dict) else [("", value)]:
+                    if number is not None:
+                        self.events.add_scalar(f"{name}/{part}" if part else name, number, step)
+            if sheet:
+                self.events.add_image("sheet", np.asarray(sheet), step, dataformats="HWC")
 
 
 def export(args) -> None:
@@ -536,6 +637,10 @@ def add_commands(subparsers) -> None:
     parser.add_argument("--begin-from", type=Path, help="run folder of a trained animator of the same size or half of it")
     parser.add_argument("--keep-codes", action="store_true",
                         help="train flow generator and decoder alone, so that priors and saved motions stay valid")
+    parser.add_argument("--backbone", type=Path, help="TorchScript of the perceptual loss: pictures in -1..1 to features")
+    parser.add_argument("--device", choices=("auto", "cpu"), default="auto", help="auto: the GPU where there is one")
+    parser.add_argument("--precision", choices=("no", "bf16", "fp16"), default="no", help="of the networks' arithmetic")
+    parser.add_argument("--tensorboard", action="store_true", help="write event files for TensorBoard, too")
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--watch", type=int, default=500, help="steps between held-out scores and sheets")
     parser.add_argument("--save-minutes", type=float, default=5)

@@ -20,6 +20,7 @@ from ..animator import Animator
 from ..checkpoints import load_animator, write_atomically
 from .animator import frame_sheet, rebuild
 from .data import Clip, read_source, split_by_identity, to_square
+from .losses import open_backbone
 
 LEAST_MOTION = 1e-3  # clips whose frames differ less from the first (L1, 0..1) have no ratio
 SSIM_WINDOW = 11
@@ -110,18 +111,6 @@ def kernel_distance(a: np.ndarray, b: np.ndarray) -> float:
     return float(within[0] + within[1] - 2 * kernel(a, b).mean())
 
 
-def open_network(path: Path) -> torch.jit.ScriptModule:
-    """A TorchScript file of the user's. Unlike model files, TorchScript is a program: name only files you trust.
-
-    :raises ValueError: it is none.
-    """
-    try:
-        return torch.jit.load(path, map_location="cpu").eval()
-    except RuntimeError as error:
-        raise ValueError(f"{path} is no TorchScript file ({str(error).splitlines()[0][:120]}). Save the network with "
-                         f"torch.jit.script or torch.jit.trace.") from None
-
-
 @torch.no_grad()
 def score_with_networks(animator: Animator, clips: list[Clip], frames: int, lpips: Path | None, video: Path | None,
                         identity: Path | None) -> dict[str, float]:
@@ -139,14 +128,14 @@ def score_with_networks(animator: Animator, clips: list[Clip], frames: int, lpip
     pairs = [tuple(pictures * 2 - 1 for pictures in pair) for pair in pairs]
     result = {}
     if lpips:
-        network = open_network(lpips)
+        network = open_backbone(lpips, "cpu")
         result["LPIPS"] = float(np.mean([network(a, b).mean().item() for a, b in pairs]))
     if video:
-        network = open_network(video)
+        network = open_backbone(video, "cpu")
         features = [np.concatenate([network(pair[i].transpose(0, 1)[None]).double().numpy() for pair in pairs]) for i in (0, 1)]
         result |= {"FVD": frechet_distance(*features), "KVD": kernel_distance(*features)}
     if identity:
-        network = open_network(identity)
+        network = open_backbone(identity, "cpu")
         between, to_first = [], []
         for (rebuilt, _), clip in zip(pairs, clips, strict=True):
             first = torch.from_numpy(clip.frames[:1]).permute(0, 3, 1, 2) / 127.5 - 1

@@ -145,7 +145,7 @@ class PriorTrainer:
         length = config.length
         if torch.rand((), generator=generator) < 0.25:
             shortest = min(2 * config.context + 2, length)
-            length = int(torch.randint(shortest, length + 1, (), generator=generator))
+            length = max(shortest, length - 8 * int(torch.randint(length // 8, (), generator=generator)))
         codes, makers = data.draw(count, length, generator)
         displaced = self.jitter * torch.randn(count, 1, config.directions, generator=generator)
         codes = self.scale.codes(codes) + displaced

@@ -1,6 +1,8 @@
 """Training an animator: targets, losses, resuming, growing, export. Tiny networks on pictures that slide."""
 import argparse
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,6 +32,7 @@ from leo_core.training.animator import (
 )
 from leo_core.training.data import Clip
 from leo_core.training.humans.motion import CONTROLS
+from leo_core.training.losses import Discriminator, discriminator_loss, generator_adversarial, open_backbone, perceptual_l1
 
 
 def tiny(size: int = 16, directions: int = 12):
@@ -116,7 +119,7 @@ def test_forty_steps_on_one_clip_lower_the_losses(tmp_path):
 
     def total() -> float:
         with torch.no_grad():
-            return sum(losses(trainer.model, batch, trainer.weights).values()).item()
+            return sum(losses(trainer.model, batch, trainer.weights)[0].values()).item()
 
     before = total()
     for _ in range(40):
@@ -127,8 +130,8 @@ def test_forty_steps_on_one_clip_lower_the_losses(tmp_path):
 def test_a_loss_of_weight_zero_is_switched_off():
     model = TrainedAnimator(tiny(), torch.Generator().manual_seed(0))
     batch = sample_batch([sliding_clip(controls=True)], 1, np.random.default_rng(0), 0.0, 0.0)
-    assert set(losses(model, batch, Weights())) == {"pixels", "gradients", "warp", "flow", "mask", "controls"}
-    assert set(losses(model, batch, Weights(gradients=0, warp=0, flow=0, mask=0, controls=0))) == {"pixels"}
+    assert set(losses(model, batch, Weights())[0]) == {"pixels", "gradients", "warp", "flow", "mask", "controls"}
+    assert set(losses(model, batch, Weights(gradients=0, warp=0, flow=0, mask=0, controls=0))[0]) == {"pixels"}
 
 
 def same(a, b) -> bool:
@@ -154,6 +157,68 @@ def test_a_resumed_run_is_the_unbroken_one_bit_for_bit(tmp_path):
         second.train_step(clips, 2, 6)
     assert same(unbroken.model.state_dict(), second.model.state_dict())
     assert same(unbroken.average, second.average)
+
+
+def test_a_run_with_a_discriminator_resumes_bit_for_bit_and_both_sides_learn(tmp_path):
+    clips, weights = [sliding_clip()], Weights(ssim=0.5, adversarial=0.1)
+    unbroken, first, second = (Trainer(tmp_path, tiny(), weights, 0.01, 3) for _ in range(3))
+    start = {name: value.clone() for name, value in unbroken.discriminator.state_dict().items()}
+    for _ in range(4):
+        parts = unbroken.train_step(clips, 1, 4)
+    assert {"ssim", "adversarial", "discriminator"} <= parts.keys()
+    assert not same(start, unbroken.discriminator.state_dict())
+
+    for _ in range(2):
+        first.train_step(clips, 1, 4)
+    first.save()
+    second.resume()
+    for _ in range(2):
+        second.train_step(clips, 1, 4)
+    assert same(unbroken.model.state_dict(), second.model.state_dict())
+    assert same(unbroken.discriminator.state_dict(), second.discriminator.state_dict())
+
+
+def test_the_adversarial_loss_is_what_fools_and_the_discriminators_what_tells_apart():
+    discriminator = Discriminator(tiny(), torch.Generator().manual_seed(0))
+    true, made = torch.rand(8, 3, 16, 16, generator=torch.Generator().manual_seed(1)) * 2 - 1, torch.zeros(8, 3, 16, 16)
+    optimizer = torch.optim.Adam(discriminator.parameters(), 2e-3)
+    for _ in range(30):
+        optimizer.zero_grad()
+        discriminator_loss(discriminator, true, made, penalise=False).backward()
+        optimizer.step()
+    assert discriminator(true).mean() > discriminator(made).mean() + 1
+    assert generator_adversarial(discriminator(true)) < generator_adversarial(discriminator(made))
+    with_penalty = discriminator_loss(discriminator, true, made, penalise=True)
+    assert with_penalty > discriminator_loss(discriminator, true, made, penalise=False)
+
+
+class Halves(torch.nn.Module):
+    def forward(self, pictures: torch.Tensor) -> list[torch.Tensor]:
+        return [torch.nn.functional.avg_pool2d(pictures, 2), torch.nn.functional.avg_pool2d(pictures, 4)]
+
+
+def test_the_perceptual_loss_takes_the_users_network_and_asks_for_it(tmp_path):
+    torch.jit.script(Halves()).save(tmp_path / "halves.pt")
+    backbone = open_backbone(tmp_path / "halves.pt", "cpu")
+    a = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(1))
+    assert perceptual_l1(backbone, a, a) == 0
+    assert perceptual_l1(backbone, a + 0.5, a) == pytest.approx(1.0, rel=1e-5)  # both outputs differ by half
+    arguments = ["train-animator", tmp_path / "run", "--data", frame_folder(tmp_path / "data"), "--size", 16, "--batch", 1, "--directions", 4,
+                 "--steps", 1, "--weights", '{"perceptual": 1}']
+    with pytest.raises(ValueError, match="--backbone"):
+        command(*arguments)
+    command(*arguments, "--backbone", tmp_path / "halves.pt")
+
+
+def test_half_precision_and_event_files(tmp_path):
+    """In a process of its own: Accelerate keeps one precision a process."""
+    run = tmp_path / "run"
+    arguments = [sys.executable, "-m", "leo_core", "train-animator", run, "--data", frame_folder(tmp_path / "data"), "--size", "16", "--batch", "1",
+                 "--directions", "4", "--steps", "2", "--watch", "1", "--precision", "bf16", "--device", "cpu", "--tensorboard"]
+    subprocess.run(arguments, check=True, cwd=Path(__file__).parents[2], timeout=300)
+    state = torch.load(run / "last.pt", weights_only=True)
+    assert state["step"] == 2 and all(value.dtype == torch.float32 for value in state["model"].values())
+    assert list(run.glob("events.out.tfevents.*"))
 
 
 def test_resuming_another_configuration_is_refused(tmp_path):
