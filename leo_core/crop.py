@@ -180,17 +180,20 @@ def crop_subject(
     :param source: their (height, width).
     :param boxes: a box {"x", "y", "width", "height"} in pixels, a list of them for every picture alike, or a list of
         such lists with one entry per picture, which may be empty. Values may be floats.
-    :param mask: [1 or frames, H', W'] in 0..1; gives the box where there are no boxes, and the subject's shape.
+    :param mask: [1 or frames, H', W'] in 0..1; gives the box where there are no boxes, and the subject's shape. For one
+        picture also any number of masks: all the places where the subject will be.
     :param pick: which of several people: the ``largest``, the one of an ``index`` in the order of the list, or the one
         ``nearest`` to a point (x, y) in shares of the picture. Decided where people are first found, then followed.
     :param margin: room added on each side, as a share of the box.
     :param aspect: width over height of the crop, reached by adding; 0 keeps the box's own.
-    :param track: one ``still`` box around all of a clip, or a box of one size that follows the subject.
+    :param track: one ``still`` box and shape around all of a clip, or a box of one size that follows the subject.
     :param smooth: standard deviation in frames of the smoothing of a followed path; 0 does not smooth.
     :param missing: see Crop; a missing frame's box is held or interpolated (``pass through`` holds it).
     :raises ValueError: no subject in any picture, no such index, or a count that matches neither 1 nor the pictures.
     """
     height, width = source
+    if mask is not None and frames == 1:
+        mask = mask.amax(0, keepdim=True)
     subject = None if mask is None else _fit_mask(mask, frames, source)
     if boxes is not None:
         people = _people_per_picture(boxes, frames, source)
@@ -218,6 +221,8 @@ def crop_subject(
     crop = Crop(corners, (sides[1], sides[0]), source, border, None, absent, missing)
     if subject is None:
         return crop
+    if track == "still":
+        subject = subject.amax(0, keepdim=True)
     outside_is_empty = Crop(corners, crop.size, source, "black", None, absent, missing)
     count = max(len(subject), len(corners))
     shapes = [outside_is_empty.cut(subject[min(t, len(subject) - 1)][..., None], t)[..., 0] for t in range(count)]

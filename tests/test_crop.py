@@ -211,6 +211,20 @@ def test_only_the_subject_is_pasted_when_asked():
         Paste(crop_subject(1, (300, 400)), region="subject")
 
 
+def test_a_still_crop_has_room_for_the_shape_in_every_frame():
+    """So that a photo shows no second copy of the subject beside a shape that has moved on."""
+    masks = torch.zeros(5, 300, 400)
+    for t in range(5):
+        masks[t, 100:150, 100 + 20 * t:140 + 20 * t] = 1
+    clip, photo = crop_subject(5, (300, 400), mask=masks, margin=0.5), crop_subject(1, (300, 400), mask=masks, margin=0.5)
+    union = photo.subject
+    assert photo.corner(0) == clip.corner(0) and photo.size == clip.size == (240, 240)
+    assert union.shape == clip.subject.shape == (1, 240, 240) and torch.equal(union, clip.subject)
+    assert union.sum() == 50 * 120
+    followed = crop_subject(5, (300, 400), mask=masks, track="follow", smooth=0)
+    assert followed.subject.sum((1, 2)).tolist() == [50 * 40] * 5
+
+
 def test_boxes_and_a_mask_together_give_the_place_and_the_shape():
     mask = torch.zeros(1, 300, 400)
     mask[0, 120:180, 150:210] = 1
