@@ -36,14 +36,17 @@ class ComfyServer:
 
     with ComfyServer(base) as server:
         history = server.run(prompt)
+
+    :param linked: have this repository as the pack; otherwise whatever lies in custom_nodes/ under `base`.
     """
 
-    def __init__(self, base: Path, arguments: tuple[str, ...] = ("--cpu",)):
+    def __init__(self, base: Path, arguments: tuple[str, ...] = ("--cpu",), linked: bool = True):
         self.base = Path(base).resolve()
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = self.base / "server.log"
         self.arguments = arguments
+        self.linked = linked
         self.client_id = uuid.uuid4().hex
         self.queued = 0
         self.process = None
@@ -58,7 +61,8 @@ class ComfyServer:
     def start(self, timeout: float = 300) -> None:
         for folder in ("input", "output", "temp", "user", "models"):
             (self.base / folder).mkdir(parents=True, exist_ok=True)
-        link_pack(self.base / "custom_nodes")
+        if self.linked:
+            link_pack(self.base / "custom_nodes")
         command = [str(PYTHON), "-u", str(COMFYUI / "main.py"), "--disable-api-nodes", "--disable-auto-launch", *self.arguments,
                    "--base-directory", str(self.base), "--listen", "127.0.0.1", "--port", str(self.port),
                    "--database-url", f"sqlite:///{self.base / 'user' / 'comfyui.db'}"]

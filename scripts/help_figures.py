@@ -16,24 +16,24 @@ from PIL import Image
 
 FOLDER = ROOT / "web" / "docs"
 LARGEST_WIDTH = 860
-# What other figures load; made first.
+# The figures that save what others load.
 FIRST = {"LEOTrainMotionPrior", "LEOSaveMotion"}
-PRIOR, MOTION = "talking.safetensors", "leo/motion_00001_.safetensors"
+PRIOR, MOTION = "talking.safetensors", "motion_00001_.safetensors"
 SEED = {"seed": 5, "control_after_generate": "fixed"}
 # Many of the graphs read the same clip.
 CACHED = ("--cpu", "--cache-lru", "300")
 # Nodes before this column feed the others and stay out of the picture.
 SHOWN = 10
-# Show these nodes at full size, and of the links those that lead to the node from the left or join two in the picture;
+# Show these nodes at full size, without the links by which results come round from nodes outside the picture;
 # where on the page they are then.
 FRAME = """async ({shown, left, top, margin}) => {
   const nodes = shown.map(i => app.rootGraph.nodes[i]), ds = app.canvas.ds;
   const x = Math.min(...nodes.map(n => n.pos[0])) - margin, y = Math.min(...nodes.map(n => n.pos[1])) - 30 - margin;
   const right = Math.max(...nodes.map(n => n.pos[0] + n.size[0])) + margin, bottom = Math.max(...nodes.map(n => n.pos[1] + n.size[1])) + margin;
   const isShown = id => shown.includes(app.rootGraph.nodes.findIndex(n => n.id == id));
-  for (const link of app.rootGraph.links.values()) {
+  for (const link of [...app.rootGraph.links.values()]) {
     const isPreview = app.rootGraph.getNodeById(link.target_id).type === 'PreviewImage';
-    if (!isShown(link.target_id) || (isPreview && !isShown(link.origin_id))) link.color = 'transparent';
+    if (isShown(link.origin_id) !== isShown(link.target_id) && (isShown(link.origin_id) || isPreview)) app.rootGraph.removeLink(link.id);
   }
   ds.scale = 1;
   ds.offset = [left - x, top - y];
@@ -60,6 +60,11 @@ class Figure(Workflow):
     @property
     def shown(self) -> list[int]:
         return [node.index for node in self.nodes if node.description["column"] >= SHOWN]
+
+    @property
+    def loads(self) -> bool:
+        """Whether it needs a file that another figure saves."""
+        return any(value in (PRIOR, MOTION) for node in self.nodes for _, value in node.description["values"])
 
     def animator(self) -> Output:
         return self.feed("LEOLoadAnimator", model=MODEL)["animator"]
@@ -280,11 +285,13 @@ def main(wanted: list[str]) -> int:
     if unknown:
         print(f"No figure for {', '.join(sorted(unknown))}. There are: {', '.join(figure.title for figure in figures)}.", file=sys.stderr)
         return 2
+    chosen = [figure for figure in figures if not wanted or figure.title in wanted]
+    if any(figure.loads for figure in chosen):
+        chosen = [figure for figure in figures if figure in chosen or figure.title in FIRST]
     FOLDER.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as base, ComfyServer(Path(base), CACHED) as server, Frontend(server, 1700, 1300) as frontend:
-        for figure in figures:
-            if not wanted or figure.title in {*wanted, *FIRST}:
-                print(take(figure, frontend).relative_to(ROOT), flush=True)
+        for figure in chosen:
+            print(take(figure, frontend).relative_to(ROOT), flush=True)
     return 0
 
 

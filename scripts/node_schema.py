@@ -1,7 +1,8 @@
 """What people and saved workflows know the nodes by: their ids, inputs, outputs and texts.
 
 `python3 scripts/dev.py schema` writes it anew from a running ComfyUI after a node was added or changed on purpose:
-tests/data/schema.json, against which tests hold the nodes, and locales/en/nodeDefs.json, from which translators start.
+tests/data/schema.json, against which tests hold the nodes, locales/en/nodeDefs.json, from which translators start, and
+node_list.json, by which ComfyUI-Manager knows whose a missing node is.
 A released input is never renamed, removed or moved: workflows store widget values by position.
 """
 import json
@@ -14,6 +15,7 @@ from environment import PACK_NAME, ROOT
 
 SNAPSHOT = ROOT / "tests" / "data" / "schema.json"
 LOCALES = ROOT / "locales"
+NODE_LIST = ROOT / "node_list.json"
 
 
 def inputs(info: dict, group: str) -> Iterator[tuple[str, str, dict]]:
@@ -59,6 +61,10 @@ def english(nodes: dict[str, dict]) -> dict:
     } for node_id, info in sorted(nodes.items())}
 
 
+def node_list(nodes: dict[str, dict]) -> dict[str, str]:
+    return {node_id: info["description"] for node_id, info in sorted(nodes.items())}
+
+
 def write(path: Path, content: dict) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -72,6 +78,7 @@ def main() -> int:
         ours = {name: info for name, info in server.object_info().items() if info["python_module"] == f"custom_nodes.{PACK_NAME}"}
     write(SNAPSHOT, snapshot(ours))
     write(LOCALES / "en" / "nodeDefs.json", english(ours))
+    write(NODE_LIST, node_list(ours))
     return 0
 
 
