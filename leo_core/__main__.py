@@ -8,6 +8,7 @@ from pathlib import Path
 MODULES = (
     "checkpoints",
     "directions",
+    "library",
     "training.animator",
     "training.adapt",
     "training.evaluate",

@@ -246,9 +246,14 @@ def read_pictures(paths: Sequence[Path], size: int) -> torch.Tensor:
     pictures = []
     for file in files:
         with Image.open(file) as picture:
-            square = ImageOps.fit(ImageOps.exif_transpose(picture).convert("RGB"), (size, size), Image.Resampling.LANCZOS)
-        pictures.append(torch.from_numpy(np.asarray(square, dtype=np.float32) / 127.5 - 1))
+            pictures.append(square(picture, size))
     return rearrange(torch.stack(pictures), "n h w c -> n c h w")
+
+
+def square(picture: Image.Image, size: int) -> torch.Tensor:
+    """The middle square of a picture, [size, size, 3] in -1..1."""
+    fitted = ImageOps.fit(ImageOps.exif_transpose(picture).convert("RGB"), (size, size), Image.Resampling.LANCZOS)
+    return torch.from_numpy(np.asarray(fitted, dtype=np.float32) / 127.5 - 1)
 
 
 def run_directions(args: argparse.Namespace) -> None:
