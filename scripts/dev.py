@@ -8,6 +8,9 @@ python3 scripts/dev.py setup           only build the environment that the other
 python3 scripts/dev.py author FILE     write workflows/*.json with the real frontend from a description (see author_workflows.py)
 python3 scripts/dev.py schema          record ids, inputs and texts of the nodes after a change on purpose (see node_schema.py)
 python3 scripts/dev.py figures [...]   make the pictures of the help pages anew, or those of the node ids given (see help_figures.py)
+python3 scripts/dev.py blueprint       write the one node with the graph inside, subgraphs/*.json (see author_blueprint.py)
+python3 scripts/dev.py hero            make the animated picture of README.md and the icon anew (see hero.py)
+python3 scripts/dev.py pack [FILE]     the archive for the Comfy Registry (see pack.py)
 """
 import argparse
 import json
@@ -75,8 +78,22 @@ def schema(arguments: list[str]) -> int:
     return run_script("node_schema.py", arguments)
 
 
+def blueprint(arguments: list[str]) -> int:
+    environment.chromium()
+    return run_script("author_blueprint.py", arguments)
+
+
+def hero(arguments: list[str]) -> int:
+    return run_script("hero.py", arguments)
+
+
+def pack(arguments: list[str]) -> int:
+    return run_script("pack.py", arguments)
+
+
 def main() -> int:
-    commands = {"demo": demo, "test": test, "serve": serve, "author": author, "schema": schema, "figures": figures}
+    commands = {"demo": demo, "test": test, "serve": serve, "author": author, "schema": schema, "figures": figures,
+                "blueprint": blueprint, "hero": hero, "pack": pack}
     name, *arguments = sys.argv[1:] or ["--help"]
     if name == "setup" and not arguments:
         environment.setup()
