@@ -7,7 +7,8 @@ from server import PromptServer
 
 def tell(node: type[io.ComfyNode], text: str) -> None:
     """Show a line on the running node and in the log. The node's schema must ask for io.Hidden.unique_id."""
-    logging.info("%s: %s", node.__name__, text)
+    # ComfyUI runs a locked copy of each class, named so
+    logging.info("%s: %s", node.__name__.removesuffix("Clone"), text)
     server = getattr(PromptServer, "instance", None)
     if server is not None and node.hidden is not None and node.hidden.unique_id is not None:
         server.send_progress_text(text, node.hidden.unique_id)

@@ -208,6 +208,44 @@ def test_a_clip_of_another_rate_behind_keeps_its_own_time(handle, appearance, tm
     assert [brightness(frame) for frame in frames_of(rendered)] == [i // 2 for i in range(20)]
 
 
+def variable_clip(path, waveform):
+    """A VIDEO of 60 frames, shown 20 to 80 ms each, with sound of the same length: (it, when each frame begins in seconds)."""
+    begins = np.concatenate([[0], np.cumsum(np.random.default_rng(5).integers(20, 81, 59))])
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25, options={"crf": "1"})
+        stream.height, stream.width, stream.pix_fmt = 120, 160, "yuv420p"
+        stream.codec_context.time_base, stream.codec_context.max_b_frames = Fraction(1, 1000), 0
+        audio = container.add_stream("pcm_s16le", rate=44100, layout="stereo")
+        for index, at in enumerate(begins):
+            frame = av.VideoFrame.from_ndarray(np.full((120, 160, 3), 40 + 5 * (index % 43), np.uint8), format="rgb24")
+            frame.pts, frame.time_base = int(at), Fraction(1, 1000)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+        samples = (waveform[0].T.reshape(1, -1) * 32767).round().to(torch.int16).numpy()
+        block = av.AudioFrame.from_ndarray(samples, format="s16", layout="stereo")
+        block.sample_rate, block.pts, block.time_base = 44100, 0, Fraction(1, 44100)
+        container.mux(audio.encode(block))
+        container.mux(audio.encode(None))
+    return InputImpl.VideoFromFile(str(path)), begins / 1000
+
+
+def test_a_clip_of_variable_rate_keeps_its_duration_its_timing_and_its_sound(handle, appearance, tmp_path):
+    waveform = noise(3.2)
+    driving, begins = variable_clip(tmp_path / "clip.mkv", waveform)
+    moves = encode_clip(handle, driving)
+    rendered = render(handle, appearance, moves, crop=small_crop(BOX), video=driving)
+    shown = [brightness(frame) for frame in frames_of(rendered)]
+    assert rendered.get_frame_count() == len(shown) == len(moves)
+    step = float(1 / moves.fps)
+    assert abs(rendered.get_duration() - (begins[-1] + 0.04)) <= step
+    for place, index in enumerate(shown):
+        nearest = min((i for i in range(60) if i % 43 == index), key=lambda i: abs(begins[i] - place * step))
+        assert begins[nearest] <= (place + 1) * step and place * step <= (begins[nearest + 1] if nearest < 59 else np.inf) + step
+    heard = rendered.get_components().audio["waveform"][0, 0].numpy()
+    lag = np.correlate(heard[2000:22000], waveform[0, 0, 3000:21000].numpy(), "valid").argmax() - 1000
+    assert abs(lag) / 44100 < 0.02
+
+
 def test_a_silent_clip_gives_a_silent_video(handle, appearance, tmp_path):
     rendered = render(handle, appearance, motion(handle, 4), video=clip(tmp_path / "clip.mp4", 4))
     assert sound_of_file(rendered.get_stream_source()) is None
