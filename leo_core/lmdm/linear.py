@@ -7,8 +7,9 @@ and transitions are smooth from the start, and long motion has something to retu
 
 The computation is float64 on the CPU, so that it is the same on every device; it is small beside the network.
 """
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from einops import rearrange
@@ -16,8 +17,10 @@ from einops import rearrange
 # Variance that known codes are taken to have, in normalised units: it keeps the system well conditioned.
 KNOWN_VARIANCE = 1e-6
 # The same as a share of an axis's own variance: the covariance, kept in float32, may fall short of definite by about a
-# third of that, which lively motion multiplies.
+# third of that.
 ROUNDING = 1e-6
+# Windows with different known frames, of which what is left open is remembered; one of 64 frames and 20 axes takes 0.7 MB.
+MOST_KEPT = 160
 # How far the resting pose of a window may be from the one assumed, in standard deviations of the motion around it.
 HOME_UNCERTAINTY = 0.5
 STILLEST = 0.05
@@ -112,23 +115,71 @@ class LinearMotion:
         :param temperament: of B motions.
         :return: [B, L - 1, D] float32.
         """
-        count, length, _ = known.shape
-        signal = torch.where(is_known, 1.0, alpha_bar.sqrt().unsqueeze(1)).expand(count, length)
-        spread = torch.where(is_known, KNOWN_VARIANCE, (1 - alpha_bar).unsqueeze(1)).expand(count, length)
-        home = temperament.home.double().reshape(count, -1, known.shape[2])
+        count, length, directions = known.shape
+        power = alpha_bar.expand(count)[:, None, None]
+        signal = power.sqrt()
+        home = temperament.home.double().reshape(count, -1, directions).expand(count, length, directions)
         first = known[:, :1].double()
-        # Seen of an unknown code is  signal (code - first) + noise, of a known one the code; both become  signal (code - home) + noise.
-        seen = torch.cat([torch.zeros_like(first), noisy.double()], dim=1) + signal.unsqueeze(2) * (first - home)
-        seen = torch.where(is_known.unsqueeze(2), known.double() - home, seen)
-        axes = rearrange(seen @ self.basis.double(), "b l d -> b d l 1")
-        size = temperament.liveliness.double().square()[:, None, None, None]
-        prior = size * self.covariance[:, :length, :length].double() * signal[:, None, None, :]
-        rounding = ROUNDING * prior.diagonal(dim1=2, dim2=3).mean(2, keepdim=True)
-        joint = signal[:, None, :, None] * prior
-        joint.diagonal(dim1=2, dim2=3).add_(spread.unsqueeze(1) + rounding)
-        guess = prior @ torch.cholesky_solve(axes, torch.linalg.cholesky(joint))
-        codes = home + rearrange(guess, "b d l 1 -> b l d") @ self.basis.double().T
+        basis = self.basis.double()
+        away = ((known - home) @ basis).movedim(1, 2)
+        # Seen of an unknown code is  signal (code - first) + noise, which becomes  signal (code - home) + noise.
+        seen = ((noisy + signal * (first - home[:, 1:])) @ basis).movedim(1, 2)
+        guess = torch.empty(count, directions, length, dtype=torch.float64)
+        for mask, rows in alike(is_known.expand(count, length)):
+            left = self.given(mask)
+            mean = torch.einsum("kim,bkm->bki", left.gain, away[rows][..., mask])
+            unexplained = torch.einsum("kij,bki->bkj", left.vectors[:, 1:], seen[rows] - signal[rows] * mean[..., 1:])
+            variance = temperament.liveliness.double().square()[rows, None, None] * left.variances
+            share = signal[rows] * variance / (power[rows] * variance + 1 - power[rows])
+            guess[rows] = mean + torch.einsum("kij,bkj->bki", left.vectors, share * unexplained)
+        codes = home + guess.movedim(1, 2) @ basis.T
         return (codes[:, 1:] - first).float()
+
+    def given(self, mask: torch.Tensor) -> "Given":
+        """What is left open when the marked frames [L] of a window are known. Kept, since windows of one chain are alike."""
+        key = tuple(mask.tolist())
+        if key not in self._given:
+            if len(self._given) >= MOST_KEPT:
+                self._given.clear()
+            self._given[key] = Given.of(self.covariance[:, : len(mask), : len(mask)].double(), mask)
+        return self._given[key]
+
+    @cached_property
+    def _given(self) -> dict[tuple[bool, ...], "Given"]:
+        return {}
+
+
+@dataclass(frozen=True)
+class Given:
+    """Motion along K axes some of whose frames are known, at liveliness 1; all float64.
+
+    :param gain: [K, L, m] expectation of every frame for each of the m known values.
+    :param vectors: [K, L, L] orthonormal, in columns: how the unknown frames may still differ from it.
+    :param variances: [K, L] of each, 0 where there is nothing left.
+    """
+
+    gain: torch.Tensor
+    vectors: torch.Tensor
+    variances: torch.Tensor
+
+    @staticmethod
+    def of(covariance: torch.Tensor, mask: torch.Tensor) -> "Given":
+        """From the covariance [K, L, L] of all frames."""
+        across = covariance[:, :, mask]
+        among = across[:, mask]
+        rounding = KNOWN_VARIANCE + ROUNDING * covariance.diagonal(dim1=1, dim2=2).mean(1)
+        among = among + rounding[:, None, None] * torch.eye(among.shape[1], dtype=torch.float64)
+        gain = torch.linalg.solve(among, across.mT).mT
+        left = (covariance - gain @ across.mT) * ~(mask | mask.unsqueeze(1))
+        variances, vectors = torch.linalg.eigh((left + left.mT) / 2)
+        return Given(gain, vectors, variances.clamp(min=0))
+
+
+def alike(is_known: torch.Tensor) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """The different rows of [B, L] marks, each with the indices of those that are equal to it."""
+    masks, which = is_known.unique(dim=0, return_inverse=True)
+    for index, mask in enumerate(masks):
+        yield mask, (which == index).nonzero().squeeze(1)
 
 
 def size(away: torch.Tensor, variance: torch.Tensor) -> torch.Tensor:

@@ -10,7 +10,7 @@ import json
 import math
 import os
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from fractions import Fraction
 from pathlib import Path
 from typing import Literal
@@ -316,9 +316,8 @@ def window_lengths(frames: int, known: int, length: int, context: int) -> list[i
 def save_prior(path: str | os.PathLike, prior: MotionPrior, dtype: torch.dtype = torch.float32) -> None:
     """Write a prior as safetensors, atomically: weights in ``dtype``, statistics in float32, configuration in the metadata."""
     tensors = {f"unet.{name}": value.detach().to("cpu", dtype).contiguous() for name, value in prior.unet.state_dict().items()}
-    tensors |= {"code.mean": prior.scale.mean, "code.scale": prior.scale.scale}
-    tensors |= {f"linear.{name}": value for name, value in vars(prior.linear).items()}
-    tensors |= {f"start.{name}": value for name, value in vars(prior.start_poses).items()}
+    for prefix, statistics in (("code", prior.scale), ("linear", prior.linear), ("start", prior.start_poses)):
+        tensors |= {f"{prefix}.{field.name}": getattr(statistics, field.name) for field in fields(statistics)}
     metadata = {
         "leo.kind": "motion_prior",
         "leo.config": json.dumps(asdict(prior.config)),
@@ -350,9 +349,10 @@ def load_prior(path: str | os.PathLike, operations=nn, device: torch.device | st
         unet = config.build(operations, "meta")
         weights = {name.removeprefix("unet."): tensors[name].to(device) for name in tensors if name.startswith("unet.")}
         unet.load_state_dict(weights, assign=True)
-        scale = CodeScale(tensors["code.mean"], tensors["code.scale"])
-        linear = LinearMotion(**{name.removeprefix("linear."): tensors[name] for name in tensors if name.startswith("linear.")})
-        start_poses = StartPoses(**{name.removeprefix("start."): tensors[name] for name in tensors if name.startswith("start.")})
+        scale, linear, start_poses = (
+            kind(**{name.removeprefix(prefix): tensors[name] for name in tensors if name.startswith(prefix)})
+            for prefix, kind in (("code.", CodeScale), ("linear.", LinearMotion), ("start.", StartPoses))
+        )
         animator = AnimatorId(metadata["leo.animator"], metadata["leo.fingerprint"])
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ValueError(

@@ -70,8 +70,8 @@ def test_another_run_is_not_resumed(tmp_path, motions, options):
         PriorTrainer(motions, CONFIG, options).load(tmp_path / "last.safetensors")
 
 
-@pytest.mark.parametrize("lmc", [True, False])
-def test_the_network_learns_what_the_linear_guess_gets_wrong_in_strangers_too(lmc):
+@pytest.mark.parametrize("lmc, left", [(True, 0.92), (False, 0.98)], ids=["LMC", "ablation"])  # without LMC it learns more slowly
+def test_the_network_learns_what_the_linear_guess_gets_wrong_in_strangers_too(lmc, left):
     trainer = PriorTrainer(
         [nodding(person) for person in range(30)], replace(CONFIG, lmc=lmc, channels=(32, 64)), replace(SHORT, steps=250, batch=16),
         held_out=[nodding(person) for person in range(100, 108)],
@@ -79,7 +79,7 @@ def test_the_network_learns_what_the_linear_guess_gets_wrong_in_strangers_too(lm
     before = trainer.watch(6)
     trainer.train()
     assert before < 0.3, "the linear guess alone leaves little"
-    assert trainer.watch(6) < 0.94 * before
+    assert trainer.watch(6) < left * before
     assert [step for step, _ in trainer.watched_losses] == [0, 250]
 
 
