@@ -8,7 +8,7 @@ LIAX_NOTE = (
     "read the terms on that page. When a picture shows more than one face, cut it with **LEO Crop Subject** first.")
 SLIDERS_NOTE = (
     "**LEO Edit Directions** has the names: add a row, choose *yaw*, *pitch*, *smile*, *eyes* or *mouth*, and drag. "
-    "The ends of a slider are the published useful range; names and ranges appear with the first run.")
+    "The ends of a slider are the published useful range; names and ranges come from the file, before anything has run.")
 
 flow = Workflow("LEO - LIA-X - Edit a picture", thumbnail="samples/woman.png")
 photo = flow.node("LEOLoadSample", column=0, title="Photo", inputs={"sample": "woman.png"})
