@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import save_file
 
 from leo_core.__main__ import main
-from leo_core.animator import LIAX_DIRECTIONS, AnimatorConfig, liax
+from leo_core.animator import LIAX_DIRECTIONS, Animator, AnimatorConfig, liax, orthonormal_basis
 from leo_core.checkpoints import StateReader, check_layout, file_layout, load_animator, recognise
 from leo_core.motion import MotionSequence
 
@@ -126,6 +126,27 @@ def test_the_converted_file_is_the_same_animator(files, tmp_path, capsys, dtype,
     assert (frame(after) - expected).norm() < tolerance * expected.norm()
     report = capsys.readouterr().out
     assert "LIA-X, 512 px, 40 directions" in report and info.id.fingerprint in report
+
+
+def test_half_precision_on_the_cpu_shows_the_same_picture():
+    """LIA-X's layers in float16 arithmetic, small because a processor takes its time over it; ComfyUI's CPU mode never does."""
+    config = AnimatorConfig("LIA-X", 32, 64, 40, {r: 32 for r in (4, 8, 16, 32)}, 1, align_corners=True, widen_first=True,
+                            refine_blocks=2, rgb_blocks=2)
+    animator = Animator(config).eval().requires_grad_(False)
+    state = recipe.weights({name: list(value.shape) for name, value in animator.state_dict().items()})
+    state |= {name: value / math.prod(value.shape[1:]) ** 0.5 for name, value in state.items() if value.ndim > 1}
+    animator.load_state_dict(state | {"dictionary.basis": orthonormal_basis(state["dictionary.basis"])})
+    shown = []
+    with torch.inference_mode():
+        for dtype in (torch.float32, torch.float16):
+            code, features = animator.to(dtype).encoder(recipe.picture(32, 0.3).to(dtype))
+            pose = animator.motion_head(code)
+            pose[:, 37] += 0.4
+            shown.append(animator.render(features, code + animator.dictionary(pose)).float())
+    difference = (shown[1] - shown[0]).norm() / shown[0].norm()
+    print(f"\nfloat16 beside float32: relative {float(difference):.4f}, at most "
+          f"{127.5 * float((shown[1].clamp(-1, 1) - shown[0].clamp(-1, 1)).abs().max()):.2f} / 255")
+    assert shown[1].isfinite().all() and difference < 1e-2
 
 
 def test_names_and_useful_ranges_reach_edit_directions(files):
