@@ -64,6 +64,7 @@ BUILD = """async ({nodes, groups}) => {
       if (!from.connect(slot(from.outputs, output, 'output', from), node, target))
         throw new Error(`${from.type} ${output} does not fit ${node.type} ${name}`);
     }
+    if (wanted.bypassed) node.mode = 4;
     if (wanted.models) node.properties.models = wanted.models;
     node.properties.cnr_id = node.type.startsWith('LEO') ? 'leo' : 'comfy-core';
   }
@@ -139,15 +140,18 @@ class Workflow:
         Workflow.described.append(self)
 
     def node(self, node_id: str, *, column: int, row: int = 0, inputs: dict | None = None, title: str | None = None,
-             size: tuple[float, float] | None = None, color: str | None = None, models: list[dict] | None = None) -> Node:
+             size: tuple[float, float] | None = None, color: str | None = None, models: list[dict] | None = None,
+             bypassed: bool = False) -> Node:
         """A node; `inputs` are widget values and outputs of other nodes by name, set in order.
 
         :param size: least width and height, for nodes that show a picture.
         :param models: [{"name", "url", "directory"}], the files the frontend offers to download when they are missing.
+        :param bypassed: as after Ctrl+B: the node hands its input on, until the user switches it on.
         """
         inputs = inputs or {}
         node = Node(len(self.nodes), {
             "type": node_id, "column": column, "row": row, "title": title, "size": size, "color": color, "models": models,
+            "bypassed": bypassed,
             "values": [[name, value] for name, value in inputs.items() if not isinstance(value, Output)],
             "links": [[name, value.node, value.slot] for name, value in inputs.items() if isinstance(value, Output)]})
         self.nodes.append(node)
