@@ -91,7 +91,8 @@ flow = start("LEO - Photo to video with crop, paste back and sound",
              "as it is.\n\n**For your photo**, put **Load Image** in place of the group *Photo*, and set the **Bounding Box** (or connect a "
              "detector's boxes, or a mask). The crop keeps its own resolution, and the frames go back to its own place.\n\n"
              "**Sound**: the driving video's goes along when it has any (the samples have none); or connect **Load Audio** to *Create "
-             "Video*. **Larger**: select the bypassed node and press Ctrl+B, or put *Upscale Image (using Model)* there.", height=460, prompt="paste_back")
+             "Video*. **Larger**: select the bypassed node and press Ctrl+B, or put *Upscale Image (using Model)* there.",
+             height=460, prompt="paste_back")
 left = flow.node("LEOLoadSample", column=0, title="One person", inputs={"sample": "man.png"})
 right = flow.node("LEOLoadSample", column=0, title="And another", inputs={"sample": "woman.png"})
 photo = flow.node("ImageStitch", column=0, title="A photo of two", inputs={"image1": left["image"], "image2": right["image"]})

@@ -429,16 +429,17 @@ def test_reading_a_long_clip_does_not_hold_it(measured_handle, tmp_path, monkeyp
     memory.check()
 
 
-def test_every_real_clip_renders(handle, media, full):
+@LONG_WITH_FULL_COUNTS
+def test_every_real_clip_renders(measured_handle, media, full):
     seconds = 0 if full else 1.5
     for path in sorted((media / "clips").iterdir()):
         driving = InputImpl.VideoFromFile(str(path), duration=seconds)
         stream = read_video(str(path), duration=seconds)
         first = torch.from_numpy(next(iter(stream))).float()[None] / 255
         cut, crop = photo.LEOCropSubject.execute(first, 0.0, 1.0, "edge", "largest", 0, 0.5, 0.5, "still", 5.0, "hold").result
-        moves = encode_clip(handle, driving)
-        seen = animator_nodes.encode_appearance(handle, cut)
-        rendered = render(handle, seen, moves, crop=crop, picture=first, video=driving)
+        moves = encode_clip(measured_handle, driving)
+        seen = animator_nodes.encode_appearance(measured_handle, cut)
+        rendered = render(measured_handle, seen, moves, crop=crop, picture=first, video=driving)
         height, width = stream.size
         assert rendered.get_frame_count() == stream.frame_count, path.name
         assert rendered.get_dimensions() == (width + width % 2, height + height % 2), path.name
