@@ -32,7 +32,7 @@ flow = start("LEO - Edit a video by its first frame",
              "inpaint it, give it to an image model. **LEO Motion Encoder** reads the clip's motion, and **LEO Render Video** moves the "
              "edited frame by it. Outside the subject the edited frame comes back pixel for pixel.\n\n"
              "The subject is found by its green backdrop; for your own clip, put a background remover, SAM or a drawn mask in the "
-             "place of that group. Sound goes along when the clip has any (the samples have none).", height=480, prompt="edit_by_first_frame")
+             "place of that group. Sound goes along when the clip has any (the samples have none).", height=330, prompt="edit_by_first_frame")
 clip = flow.node("LEOLoadSample", column=0, title="Video", inputs={"sample": "woman_talking.mp4"})
 parts = flow.node("GetVideoComponents", column=1, inputs={"video": clip["video"]})
 subject = colour_channel(flow, parts["images"], 0.39, column=1, title="Not green, in any frame")
@@ -62,12 +62,12 @@ flow = start("LEO - One motion on many people",
              "Press **Run**: one clip moves four pictures at once, side by side: its own first frame, an edited one, a black and white "
              "one, and another person.\n\n**Create List** runs every node after it once for each picture: connect more pictures to it, "
              "and give **Merge List of Tiles** room for them. **LEO Transfer Motion** puts the change of pose on each picture's own "
-             "pose, so that every one of them starts as it is.", height=360, prompt="many_people")
+             "pose, so that every one of them starts as it is.", height=250, prompt="many_people")
 clip = flow.node("LEOLoadSample", column=0, title="Driving video", inputs={"sample": "woman_talking.mp4"})
 other = flow.node("LEOLoadSample", column=0, title="Another person", inputs={"sample": "man.png"})
 shirt = colour_channel(flow, clip["image"], 0.54, column=1, title="The blue shirt")
 recoloured = swapped_colours(flow, clip["image"], shirt[0], shirt[2], column=2, title="Orange shirt")
-people = flow.node("CreateList", column=2, title="The pictures", inputs={
+people = flow.node("CreateList", column=2, title="The pictures", size=(290, 150), inputs={
     "inputs.input0": clip["image"], "inputs.input1": recoloured[1][0], "inputs.input2": shirt[0]["Y"], "inputs.input3": other["image"]})
 animator = flow.node("LEOLoadAnimator", column=3, inputs={"model": MODEL})
 look = flow.node("LEOEncoder", column=3, inputs={"animator": animator["animator"], "image": people[0]})
@@ -92,7 +92,7 @@ flow = start("LEO - Photo to video with crop, paste back and sound",
              "detector's boxes, or a mask). The crop keeps its own resolution, and the frames go back to its own place.\n\n"
              "**Sound**: the driving video's goes along when it has any (the samples have none); or connect **Load Audio** to *Create "
              "Video*. **Larger**: select the bypassed node and press Ctrl+B, or put *Upscale Image (using Model)* there.",
-             height=460, prompt="paste_back")
+             height=300, prompt="paste_back")
 left = flow.node("LEOLoadSample", column=0, title="One person", inputs={"sample": "man.png"})
 right = flow.node("LEOLoadSample", column=0, title="And another", inputs={"sample": "woman.png"})
 photo = flow.node("ImageStitch", column=0, title="A photo of two", inputs={"image1": left["image"], "image2": right["image"]})
