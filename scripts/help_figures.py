@@ -185,7 +185,7 @@ def describe() -> list[Figure]:
     f = Figure("LEOEditDirections")
     animator = f.animator()
     appearance, pose = f.look(animator, f.photo())
-    edited = f.show(inputs={"motion": pose, "edits": "turn: 1.5\nopen mouth: 1", "animator": animator, "appearance": appearance}, size=(380, 760))
+    edited = f.show(inputs={"motion": pose, "edits": "turn: 1.5\nnod: -1", "animator": animator, "appearance": appearance}, size=(380, 760))
     f.ask_for(edited["motion"])
 
     f = Figure("LEOBlendMotion")
