@@ -416,19 +416,26 @@ class Trainer:
     def resume(self) -> None:
         """Go on from ``last.pt``, if there is one.
 
-        :raises ValueError: it holds an animator of another configuration.
+        :raises ValueError: it holds an animator of another configuration, or it trained other parts of it.
         """
         if (self.run / "last.pt").is_file():
             saved = read_checkpoint(self.run)
             require_same_config(self.run, saved["config"], self.config, "Go on with the same --size and --directions, or "
                                 "name another run folder.")
+            if len(saved["optimizer"]["param_groups"]) != len(self.optimizer.param_groups):
+                raise ValueError(f"{self.run} was begun {'with' if self.model.dictionary.requires_grad else 'without'} --keep-codes. Go on "
+                                 f"the same way, or name another run folder and --begin-from this one.")
             self.model.load_state_dict(saved["model"])
             self.optimizer.load_state_dict(saved["optimizer"])
-            self.average = {name: value.to(self.accelerator.device) for name, value in saved["average"].items()}
-            self.step, self.controls = saved["step"], saved["controls"]
+            self.recall(saved)
             if self.discriminator and "discriminator" in saved:
                 self.accelerator.unwrap_model(self.discriminator).load_state_dict(saved["discriminator"])
                 self.discriminator_optimizer.load_state_dict(saved["discriminator_optimizer"])
+
+    def recall(self, saved: dict) -> None:
+        """What a checkpoint says of the run besides the state of training: enough to export it."""
+        self.average = {name: value.to(self.accelerator.device) for name, value in saved["average"].items()}
+        self.step, self.controls = saved["step"], saved["controls"]
 
     def save(self) -> None:
         saved = {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(),
@@ -614,8 +621,9 @@ class Journal:
 def export(args) -> None:
     """Run ``export-animator``."""
     notes = parse_notes(args.note)
-    trainer = Trainer(args.run_folder, read_checkpoint(args.run_folder)["config"], Weights(), 0.0, 0)
-    trainer.resume()
+    saved = read_checkpoint(args.run_folder)
+    trainer = Trainer(args.run_folder, saved["config"], Weights(), 0.0, 0)
+    trainer.recall(saved)
     trainer.export(args.target, notes)
     print(f"{args.target}: {args.target.stat().st_size / 1e6:.1f} MB after {trainer.step} steps")
 

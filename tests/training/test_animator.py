@@ -341,6 +341,20 @@ def test_train_resume_and_export_on_the_command_line(tmp_path):
         command(*arguments, "--steps", 4, "--directions", 5)
 
 
+def test_a_run_that_keeps_the_codes_trains_the_rest_and_is_exported(tmp_path):
+    first, run, data = tmp_path / "first", tmp_path / "run", render_folder(tmp_path / "renders")
+    arguments = ["--data", data, "--size", 16, "--batch", 1, "--steps", 2, "--directions", 10]
+    command("train-animator", first, *arguments)
+    command("train-animator", run, *arguments, "--begin-from", first, "--keep-codes")
+    for folder in (first, run):
+        command("export-animator", folder, folder / "a.safetensors")
+    (before, old), (after, new) = (load_animator(folder / "a.safetensors") for folder in (first, run))
+    assert old.id == new.id and old.directions == new.directions  # priors and saved motions stay valid
+    assert not torch.equal(before.decoder.levels[0].rgb.conv.weight, after.decoder.levels[0].rgb.conv.weight)
+    with pytest.raises(ValueError, match="begun with --keep-codes"):
+        command("train-animator", run, *arguments)
+
+
 def test_names_are_exported_where_controls_were_supervised(tmp_path):
     run, data = tmp_path / "run", render_folder(tmp_path / "renders")
     arguments = ["train-animator", run, "--data", data, "--size", 16, "--batch", 1, "--steps", 1]
