@@ -2,8 +2,8 @@
 from author_workflows import INPUTS, MODEL, MODELS, RENDERING, Node, Workflow
 
 EDIT = "#8a3f5d"
-YOURS = ("\n\nThe small model that comes with the pack knows the two people of the samples; for anyone else, choose LIA or LIA-X "
-         "weights from `ComfyUI/models/leo` in **LEO Load Animator**.")
+YOURS = ("\n\nThe small model that comes with the pack turns, nods and tilts heads, and hardly opens mouths; for more, choose LIA or "
+         "LIA-X weights from `ComfyUI/models/leo` in **LEO Load Animator**.")
 
 
 def start(title: str, note: str, height: float, prompt: str) -> Workflow:
@@ -27,7 +27,7 @@ def swapped_colours(flow: Workflow, picture, channels: Node, where: Node, *, col
 
 
 flow = start("LEO - Edit a video by its first frame",
-             "Press **Run**: the woman of the clip wears an orange shirt and sits in front of another wall, and talks as before.\n\n"
+             "Press **Run**: the woman of the clip wears an orange shirt and sits in front of another wall, and moves as before.\n\n"
              "Only the **first frame** is edited, here with a few of ComfyUI's own nodes; any other edit of it will do: paint on it, "
              "inpaint it, give it to an image model. **LEO Motion Encoder** reads the clip's motion, and **LEO Render Video** moves the "
              "edited frame by it. Outside the subject the edited frame comes back pixel for pixel.\n\n"
