@@ -26,7 +26,7 @@ part = flow.node("LEOTrimMotion", column=3, inputs={"motion": whole["motion"], "
 moved = flow.node("LEOTransferMotion", column=4, inputs={"source_pose": look["pose"], "driving": part["motion"]})
 video = flow.node("LEORenderVideo", column=4, inputs={
     "animator": animator["animator"], "appearance": look["appearance"], "motion": moved["motion"], "picture": photo["image"],
-    "full_resolution": True})
+    "full_resolution": True}, size=(290, 600))
 flow.node("SaveVideo", column=5, inputs={"video": video["video"], "filename_prefix": "leo/mixed"}, size=(400, 460))
 flow.group("Read", animator, look, around, talk, color=MODELS)
 flow.group("Choose what moves", turns, rest, color=INPUTS)
