@@ -63,6 +63,11 @@ def test_the_pictures_of_the_help_pages_are_there_and_small():
     assert sum((HELP / name).stat().st_size for name in there) < LARGEST_HELP_PICTURES
 
 
+def test_every_node_is_used_by_a_workflow(nodes):
+    used = {node["type"] for path in (ROOT / "workflows").glob("*.json") for node in json.loads(path.read_text(encoding="utf-8"))["nodes"]}
+    assert set(nodes) <= used
+
+
 @functools.cache
 def error_patterns() -> list[str]:
     """Every message that the pack raises, as a regular expression with .+ in place of what is filled in."""

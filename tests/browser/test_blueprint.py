@@ -1,0 +1,52 @@
+"""The one node with the graph inside, as a user finds it and as its command writes it."""
+import json
+from pathlib import Path
+
+import author_blueprint
+
+ROOT = Path(__file__).resolve().parents[2]
+ADD = """() => {
+  app.graph.clear();
+  for (const [x, type] of [[200, 'LEOLoadSample'], [900, 'SaveVideo']]) {
+    const node = LiteGraph.createNode(type);
+    node.pos = [x, 200];
+    app.graph.add(node);
+  }
+  app.canvas.setDirty(true, true);
+}"""
+
+
+def test_the_blueprint_is_found_by_its_name_and_animates_a_photo(frontend):
+    page = frontend.page
+    page.evaluate(ADD)
+    page.wait_for_timeout(1000)
+    page.mouse.dblclick(700, 700)
+    page.wait_for_function("() => document.activeElement?.tagName === 'INPUT'")
+    page.keyboard.type("LEO - Animate")
+    page.get_by_text("Subgraph Blueprints / LEO").first.wait_for()
+    page.keyboard.press("Enter")
+    page.get_by_text("Subgraph Blueprints / LEO").first.wait_for(state="hidden")
+    page.mouse.click(700, 700)  # where the new node is put down
+    page.wait_for_function("() => app.graph.nodes.length === 3")
+    page.evaluate("""() => {
+      const find = type => app.graph.nodes.find(n => type ? n.type === type : n.isSubgraphNode?.());
+      const photo = find("LEOLoadSample"), save = find("SaveVideo"), animate = find();
+      photo.widgets[0].value = 'woman.png';
+      animate.widgets.find(w => w.name === 'frames').value = 6;
+      photo.connect(0, animate, 0);
+      animate.connect(0, save, 0);
+    }""")
+    frontend.run()
+    page.locator("video").first.wait_for(state="attached")
+
+
+def test_the_blueprint_file_is_what_its_command_writes(frontend):
+    """But for places and sizes, which the page may round otherwise."""
+    def content(graph: dict) -> list:
+        inside, = graph["definitions"]["subgraphs"]
+        host, = graph["nodes"]
+        return [host["widgets_values"], [slot["name"] for slot in host["inputs"]],
+                [(node["type"], node.get("widgets_values")) for node in inside["nodes"]], len(inside["links"])]
+
+    written = json.loads((ROOT / "subgraphs" / f"{author_blueprint.TITLE}.json").read_text(encoding="utf-8"))
+    assert content(written) == content(author_blueprint.author(frontend))
