@@ -8,8 +8,8 @@ clip = flow.node("LEOLoadSample", column=0, title="Driving video", inputs={"samp
 flow.note("## Animate a person from a driving video\n\n"
           "Press **Run**: the woman of the photo makes the motion of the man in the clip.\n\n"
           "To use your own, put **Load Image** and **Load Video** in place of the two samples. The small model that comes "
-          "with the pack knows the two people of the samples; for anyone else, put LIA or LIA-X weights into "
-          "`ComfyUI/models/leo` and choose them in **LEO Load Animator**.", column=0, size=(380, 230))
+          "with the pack turns, nods and tilts anybody's head and hardly opens a mouth; for more, put LIA or LIA-X weights "
+          "into `ComfyUI/models/leo` and choose them in **LEO Load Animator**.", column=0, size=(380, 230))
 animator = flow.node("LEOLoadAnimator", column=1, inputs={"model": MODEL})
 look = flow.node("LEOEncoder", column=1, inputs={"animator": animator["animator"], "image": photo["image"]})
 driving = flow.node("LEOMotionEncoder", column=1, inputs={"animator": animator["animator"], "video": clip["video"]})
