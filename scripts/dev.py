@@ -1,4 +1,4 @@
-"""Development commands. Everything they make lies under the ignored folder .dev/ (Linux or macOS, Python 3.10 or later).
+"""Development commands. The environment they use lies under the ignored folder .dev/ (Linux or macOS, Python 3.10 or later).
 
 python3 scripts/dev.py demo            run the demo workflow in a real ComfyUI, headless; --ui opens it in the browser instead
 python3 scripts/dev.py test [...]      run all tests; further arguments go to pytest, as --media=DIR (the = is needed, or pytest
