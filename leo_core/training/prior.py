@@ -290,7 +290,7 @@ def one_animator(motions: Sequence[MotionSequence]) -> AnimatorId:
     if not motions:
         raise ValueError("There is no motion to train on. Connect or name at least one.")
     for motion in motions[1:]:
-        require_same_animator("first motion", motions[0].animator, "another motion", motion.animator)
+        require_same_animator("first motion", motions[0].animator, "other motion", motion.animator)
     return motions[0].animator
 
 

@@ -24,7 +24,7 @@ class Scene:
 
     def sampler(self, frames: int, seed: int, *, column: int = 2, prior: Output | None = None, **inputs) -> Node:
         """Free motion from the photo's own pose; the seed stays as it is until the user lets it go."""
-        return self.flow.node("LEOLMDMSampler", column=column, inputs={
+        return self.flow.node("LEOLMDMSampler", column=column, size=(290, 490), inputs={
             "prior": prior or self.prior["prior"], "start_pose": self.look["pose"], "frames": frames, "seed": seed,
             "control_after_generate": "randomize", "steps": 25, **inputs})
 
@@ -36,7 +36,7 @@ class Scene:
 
     def render(self, motion: Output, name: str, *, column: int) -> None:
         """The two last nodes, and the groups of the reading and the rendering ones."""
-        video = self.flow.node("LEORenderVideo", column=column, inputs={
+        video = self.flow.node("LEORenderVideo", column=column, size=(290, 600), inputs={
             "animator": self.animator["animator"], "appearance": self.look["appearance"], "motion": motion, "picture": self.photo["image"],
             "full_resolution": True})
         self.flow.node("SaveVideo", column=column + 1, inputs={"video": video["video"], "filename_prefix": f"leo/{name}"}, size=(400, 460))
