@@ -407,11 +407,16 @@ class Trainer:
         self.controls = saved["controls"]
 
     def begin_from_file(self, path: Path) -> None:
-        """Begin from an animator file of this configuration."""
-        animator, _ = load_animator(path)
+        """Begin from an animator file.
+
+        :raises ValueError: its animator is another one, or the file holds none.
+        """
+        animator, info = load_animator(path)
+        require_same_config(path, animator.config, self.config, "Begin from a file of the same --size and --directions.")
         state = {f"animator.{name}": value for name, value in animator.state_dict().items()}
         self.model.load_state_dict({**state, "dictionary": read_dictionary_weight(path)})
         self.average = {name: value.clone() for name, value in self.model.state_dict().items()}
+        self.controls = any(direction.name for direction in info.directions.values())
 
     def resume(self) -> None:
         """Go on from ``last.pt``, if there is one.
@@ -550,7 +555,8 @@ def train(args) -> None:
     backbone = open_backbone(args.backbone, accelerator.device) if weights.perceptual else None
     trainer = Trainer(args.run_folder, config, weights, args.rate, args.seed, args.keep_codes, accelerator, backbone)
     if args.begin_from and not (args.run_folder / "last.pt").is_file():
-        trainer.begin_from(args.begin_from)
+        begin = trainer.begin_from_file if args.begin_from.is_file() else trainer.begin_from
+        begin(args.begin_from)
     trainer.resume()
 
     clips = [clip for source in args.data for clip in read_source(source, args.size)]
@@ -642,7 +648,7 @@ def add_commands(subparsers) -> None:
     parser.add_argument("--augment", type=float, default=1.0, help="0 shows clips as they are, 1 flips, zooms, recolours")
     parser.add_argument("--weights", default="{}", help="JSON of loss weights that differ from the defaults")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--begin-from", type=Path, help="run folder of a trained animator of the same size or half of it")
+    parser.add_argument("--begin-from", type=Path, help="animator file of the same size, or run folder of one of the same size or half of it")
     parser.add_argument("--keep-codes", action="store_true",
                         help="train flow generator and decoder alone, so that priors and saved motions stay valid")
     parser.add_argument("--backbone", type=Path, help="TorchScript of the perceptual loss: pictures in -1..1 to features")

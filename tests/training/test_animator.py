@@ -354,6 +354,14 @@ def test_a_run_that_keeps_the_codes_trains_the_rest_and_is_exported(tmp_path):
     with pytest.raises(ValueError, match="begun with --keep-codes"):
         command("train-animator", run, *arguments)
 
+    # the exported file is as good a beginning as the run
+    command("train-animator", tmp_path / "on", *arguments, "--begin-from", first / "a.safetensors", "--keep-codes")
+    command("export-animator", tmp_path / "on", tmp_path / "b.safetensors")
+    _, on = load_animator(tmp_path / "b.safetensors")
+    assert on.id == old.id and on.directions == old.directions
+    with pytest.raises(ValueError, match="directions 10, not 11"):
+        command("train-animator", tmp_path / "other", *arguments[:-1], 11, "--begin-from", first / "a.safetensors")
+
 
 def test_names_are_exported_where_controls_were_supervised(tmp_path):
     run, data = tmp_path / "run", render_folder(tmp_path / "renders")
