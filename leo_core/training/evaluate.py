@@ -18,8 +18,9 @@ from tqdm import tqdm
 
 from ..animator import Animator
 from ..checkpoints import load_animator, write_atomically
+from ..directions import read_pictures
 from .animator import frame_sheet, rebuild
-from .data import Clip, read_source, split_by_identity, to_square
+from .data import Clip, read_source, split_by_identity
 from .losses import open_backbone
 
 LEAST_MOTION = 1e-3  # clips whose frames differ less from the first (L1, 0..1) have no ratio
@@ -171,18 +172,12 @@ def cross_sheet(animator: Animator, pictures: list[Path], clip: Clip, columns: i
     rows = [driving]
     with torch.no_grad():
         alpha = animator.motion_head(animator.encoder(driving)[0])
-        for path in pictures:
-            with Image.open(path) as picture:
-                source = to_source(picture, size)
+        for source in read_pictures(pictures, size).split(1):
             code, features = animator.encoder(source)
             latent = code + animator.dictionary(animator.motion_head(code) + alpha - alpha[:1])
             rows.append(animator.render(features, latent).clamp(-1, 1))
     sheet = torch.cat([torch.cat(list(row), -1) for row in rows], -2).permute(1, 2, 0)
     return Image.fromarray(((sheet + 1) * 127.5).round().byte().numpy())
-
-
-def to_source(picture: Image.Image, size: int) -> torch.Tensor:
-    return torch.from_numpy(to_square(picture, size).copy()).permute(2, 0, 1)[None] / 127.5 - 1
 
 
 def evaluate(args) -> None:
