@@ -1,5 +1,7 @@
 """What holds for an animator of any weights."""
+import importlib.util
 from fractions import Fraction
+from pathlib import Path
 
 import pytest
 import torch
@@ -8,6 +10,14 @@ from leo_core.animator import Animator, AnimatorConfig, lia, liax, orthonormal_b
 from leo_core.animator.layers import fir_upsample, warp
 from leo_core.identity import AnimatorId
 from leo_core.motion import MotionSequence, transfer
+
+
+def load_benchmark(name: str):
+    """A file of tests/benchmarks as a module."""
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).parent.parent / "benchmarks" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def small_animator(config: AnimatorConfig | None = None, seed: int = 0) -> Animator:
@@ -122,3 +132,20 @@ def test_published_parameter_counts():
 def test_impossible_configurations_are_refused(change):
     with pytest.raises(ValueError, match="animator's"):
         AnimatorConfig.from_dict({**lia(64).to_dict(), **change})
+
+
+@torch.inference_mode()
+def test_the_direct_formulation_is_the_same_function(pictures):
+    """The benchmark's baseline, written down without any of our shortcuts, on its own: borders and all."""
+    animator = small_animator()
+    direct = load_benchmark("direct").DirectLIA(animator)
+    code, features = animator.encoder(pictures[:1])
+    motion = animator.motion_head(animator.encoder(pictures)[0])
+    own_code, own_features = direct.encode(pictures[:1])
+    torch.testing.assert_close(code, own_code, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(features, own_features, rtol=1e-4, atol=1e-5)
+    for i in range(len(pictures)):
+        own_motion = direct.motion(direct.encode(pictures[i:i + 1])[0])
+        torch.testing.assert_close(motion[i:i + 1], own_motion, rtol=1e-4, atol=1e-5)
+        frame = animator.render(features, code + animator.dictionary(motion[i:i + 1]))
+        torch.testing.assert_close(frame, direct.generate(own_features, direct.latent(own_code, own_motion)), rtol=1e-4, atol=1e-5)
