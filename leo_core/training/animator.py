@@ -348,12 +348,27 @@ def read_checkpoint(run: Path) -> dict:
     return saved
 
 
-def require_same_config(run: Path, found: AnimatorConfig, wanted: AnimatorConfig, todo: str) -> None:
+def read_beginning(source: Path) -> tuple[AnimatorConfig, dict[str, torch.Tensor], bool]:
+    """Configuration, state of the `TrainedAnimator`, and whether directions were tied to controls: of an animator file, or of
+    the moving average of a run folder.
+
+    :raises ValueError: it is neither.
+    """
+    if not source.is_file():
+        saved = read_checkpoint(source)
+        return saved["config"], saved["average"], saved["controls"]
+    animator, info = load_animator(source)
+    state = {f"animator.{name}": value for name, value in animator.state_dict().items()}
+    named = any(direction.name for direction in info.directions.values())
+    return animator.config, {**state, "dictionary": read_dictionary_weight(source)}, named
+
+
+def require_same_config(source: Path, found: AnimatorConfig, wanted: AnimatorConfig, todo: str) -> None:
     """:raises ValueError: they differ; names every field that does."""
     found, wanted = asdict(found), asdict(wanted)
     differing = [f"{name} {found[name]}, not {wanted[name]}" for name in wanted if found[name] != wanted[name]]
     if differing:
-        raise ValueError(f"The animator in {run} has {'; '.join(differing)}. {todo}")
+        raise ValueError(f"The animator in {source} has {'; '.join(differing)}. {todo}")
 
 
 class Trainer:
@@ -384,39 +399,23 @@ class Trainer:
         self.step = 0
         self.controls = False
 
-    def begin_from(self, run: Path) -> None:
-        """Begin from the moving average of another run, whose animator has the same size or half of it.
+    def begin_from(self, source: Path) -> None:
+        """Begin from another animator of the same size or half of it: its file, or the moving average of its run.
 
-        :raises ValueError: there is no such run, or its animator is another one.
+        :raises ValueError: there is none, or it is another one.
         """
-        saved = read_checkpoint(run)
-        state, half = saved["average"], self.config.size // 2
-        if saved["config"].size == half:
-            channels = self.config.channels
+        found, state, controls = read_beginning(source)
+        channels, half = self.config.channels, self.config.size // 2
+        wanted = self.config
+        if found.size == half:
             if channels[self.config.size] != channels[half]:
                 raise ValueError(f"An animator of {self.config.size} px cannot begin from one of {half} px: its finest features "
                                  f"have {channels[self.config.size]} channels, those of {half} px have {channels[half]}.")
             wanted = replace(self.config, size=half, channels={r: c for r, c in channels.items() if r <= half})
-            state = grown_state(state, self.model.state_dict())
-        else:
-            wanted = self.config
-        require_same_config(run, saved["config"], wanted, "Begin from a run of the same --size or half of it, with the same "
-                            "--directions.")
-        self.model.load_state_dict(state)
+        require_same_config(source, found, wanted, "Begin from one of the same --size or half of it, with the same --directions.")
+        self.model.load_state_dict(grown_state(state, self.model.state_dict()) if found.size == half else state)
         self.average = {name: value.clone() for name, value in self.model.state_dict().items()}
-        self.controls = saved["controls"]
-
-    def begin_from_file(self, path: Path) -> None:
-        """Begin from an animator file.
-
-        :raises ValueError: its animator is another one, or the file holds none.
-        """
-        animator, info = load_animator(path)
-        require_same_config(path, animator.config, self.config, "Begin from a file of the same --size and --directions.")
-        state = {f"animator.{name}": value for name, value in animator.state_dict().items()}
-        self.model.load_state_dict({**state, "dictionary": read_dictionary_weight(path)})
-        self.average = {name: value.clone() for name, value in self.model.state_dict().items()}
-        self.controls = any(direction.name for direction in info.directions.values())
+        self.controls = controls
 
     def resume(self) -> None:
         """Go on from ``last.pt``, if there is one.
@@ -555,8 +554,7 @@ def train(args) -> None:
     backbone = open_backbone(args.backbone, accelerator.device) if weights.perceptual else None
     trainer = Trainer(args.run_folder, config, weights, args.rate, args.seed, args.keep_codes, accelerator, backbone)
     if args.begin_from and not (args.run_folder / "last.pt").is_file():
-        begin = trainer.begin_from_file if args.begin_from.is_file() else trainer.begin_from
-        begin(args.begin_from)
+        trainer.begin_from(args.begin_from)
     trainer.resume()
 
     clips = [clip for source in args.data for clip in read_source(source, args.size)]
@@ -648,7 +646,7 @@ def add_commands(subparsers) -> None:
     parser.add_argument("--augment", type=float, default=1.0, help="0 shows clips as they are, 1 flips, zooms, recolours")
     parser.add_argument("--weights", default="{}", help="JSON of loss weights that differ from the defaults")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--begin-from", type=Path, help="animator file of the same size, or run folder of one of the same size or half of it")
+    parser.add_argument("--begin-from", type=Path, help="animator file or run folder, of the same size or half of it")
     parser.add_argument("--keep-codes", action="store_true",
                         help="train flow generator and decoder alone, so that priors and saved motions stay valid")
     parser.add_argument("--backbone", type=Path, help="TorchScript of the perceptual loss: pictures in -1..1 to features")

@@ -258,9 +258,9 @@ def test_a_run_begins_from_one_of_its_size_or_half_and_from_no_other(tmp_path):
     small.train_step([clip], 1, 10)
     small.save()
 
-    def begin(config) -> Trainer:
+    def begin(config, source=tmp_path) -> Trainer:
         trainer = Trainer(tmp_path / "grown", config, Weights(), 0.01, 0)
-        trainer.begin_from(tmp_path)
+        trainer.begin_from(source)
         return trainer
 
     grown = begin(tiny(64))
@@ -268,6 +268,12 @@ def test_a_run_begins_from_one_of_its_size_or_half_and_from_no_other(tmp_path):
     assert torch.equal(grown.average["dictionary"], small.average["dictionary"])
     again = begin(tiny(32))
     assert again.step == 0 and all(torch.equal(value, small.average[name]) for name, value in again.model.state_dict().items())
+    small.export(tmp_path / "small.safetensors", {})
+    from_file = begin(tiny(64), tmp_path / "small.safetensors")
+    assert from_file.controls
+    for name, value in from_file.model.named_parameters():
+        if value.requires_grad:
+            torch.testing.assert_close(value.detach(), grown.average[name], atol=5e-3, rtol=2e-3)  # the file holds float16
     with pytest.raises(ValueError, match="size 32, not 16.*half of it"):
         begin(tiny(16))
     with pytest.raises(ValueError, match="directions 12, not 14"):
