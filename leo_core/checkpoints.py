@@ -380,7 +380,10 @@ def write_animator(path: str | os.PathLike, stored: dict[str, torch.Tensor], con
 
 
 def write_atomically(path: str | os.PathLike, write: Callable[[str], None]) -> None:
-    """Let ``write`` fill a file beside path, then rename it: path is either the old file or the whole new one."""
+    """Let ``write`` fill a file beside path, then rename it: path is either the old file or the whole new one.
+
+    :raises OSError: it could not be written, as on a full disk; what was there is left as it was.
+    """
     path = Path(path)
     handle, temporary = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
     os.close(handle)
@@ -389,8 +392,11 @@ def write_atomically(path: str | os.PathLike, write: Callable[[str], None]) -> N
         # mkstemp makes files private
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         os.unlink(temporary)
+        if isinstance(error, (SafetensorError, RuntimeError)):  # so safetensors and torch.save call what the disk refuses
+            raise OSError(f"{path} could not be written ({str(error).splitlines()[0]}). Is the disk full? An older file of that name is "
+                          f"as it was.") from error
         raise
 
 

@@ -575,10 +575,10 @@ def train(args) -> None:
     (args.run_folder / "settings.json").write_text(json.dumps(settings, indent=1))
 
     saved = time.monotonic()
-    with Journal(args.run_folder, args.tensorboard) as journal:
+    with Journal(args.run_folder, trainer.step, args.tensorboard) as journal:
         for _ in tqdm(range(trainer.step, args.steps), initial=trainer.step, total=args.steps, mininterval=10):
             parts = trainer.train_step(clips, args.batch, args.steps, args.augment)
-            if trainer.step % 50 == 0:
+            if trainer.step % args.log == 0:
                 journal.write(trainer.step, parts)
             if trainer.step % args.watch == 0:
                 animator, _ = trainer.averaged()
@@ -591,10 +591,15 @@ def train(args) -> None:
 
 
 class Journal:
-    """``log.jsonl`` of a run, and event files for TensorBoard if wanted."""
+    """``log.jsonl`` of a run up to ``step``, from where it goes on, and event files for TensorBoard if wanted."""
 
-    def __init__(self, run: Path, tensorboard: bool):
-        self.file = open(run / "log.jsonl", "a", encoding="utf-8")
+    def __init__(self, run: Path, step: int, tensorboard: bool):
+        log = run / "log.jsonl"
+        lines = log.read_text(encoding="utf-8").splitlines(keepends=True) if log.is_file() else []
+        # a run that was killed has logged steps after its checkpoint, which are taken again, and maybe half a line
+        lines = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
+        write_atomically(log, lambda temporary: Path(temporary).write_text("".join(lines), encoding="utf-8"))
+        self.file = open(log, "a", encoding="utf-8")
         self.events = None
         if tensorboard:
             from torch.utils.tensorboard import SummaryWriter
@@ -654,6 +659,7 @@ def add_commands(subparsers) -> None:
     parser.add_argument("--precision", choices=("no", "bf16", "fp16"), default="no", help="of the networks' arithmetic")
     parser.add_argument("--tensorboard", action="store_true", help="write event files for TensorBoard, too")
     parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--log", type=int, default=50, help="steps between lines of log.jsonl")
     parser.add_argument("--watch", type=int, default=500, help="steps between held-out scores and sheets")
     parser.add_argument("--save-minutes", type=float, default=5)
     parser.set_defaults(run=train)

@@ -1,8 +1,11 @@
 """Training an animator: targets, losses, resuming, growing, export. Tiny networks on pictures that slide."""
 import argparse
 import json
+import random
+import resource
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,6 +36,9 @@ from leo_core.training.animator import (
 from leo_core.training.data import Clip
 from leo_core.training.humans.motion import CONTROLS
 from leo_core.training.losses import Discriminator, discriminator_loss, generator_adversarial, open_backbone, perceptual_l1
+
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def tiny(size: int = 16, directions: int = 12):
@@ -345,6 +351,43 @@ def test_train_resume_and_export_on_the_command_line(tmp_path):
     assert info.directions == {}  # nothing tied them to a meaning
     with pytest.raises(ValueError, match="directions 4, not 5"):
         command(*arguments, "--steps", 4, "--directions", 5)
+
+
+def test_a_run_killed_at_a_random_moment_has_the_loss_curve_of_an_unbroken_one(tmp_path):
+    data = frame_folder(tmp_path / "data")
+
+    def start(run: Path) -> subprocess.Popen:
+        arguments = ["--data", data, "--size", 16, "--batch", 1, "--steps", 60, "--directions", 4, "--log", 1, "--watch", 7, "--save-minutes", 0]
+        return subprocess.Popen([sys.executable, "-m", "leo_core", "train-animator", run, *map(str, arguments)], cwd=ROOT, stderr=subprocess.DEVNULL)
+
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    assert start(whole).wait() == 0
+    process, journal = start(broken), broken / "log.jsonl"
+    moment = random.SystemRandom().randrange(3, 40)
+    while process.poll() is None and not (journal.is_file() and len(journal.read_text().splitlines()) >= moment):
+        time.sleep(0.002)
+    process.kill()
+    assert process.wait() < 0, "it ended before it could be killed"
+    for leftover in broken.glob(".last-*"):  # what was being written when it died
+        leftover.unlink()
+    assert start(broken).wait() == 0
+    assert journal.read_text() == (whole / "log.jsonl").read_text(), f"killed after line {moment}"
+    assert same(*(read_checkpoint(run)["average"] for run in (whole, broken)))
+
+
+def test_a_full_disk_leaves_the_last_checkpoint_and_is_named(tmp_path):
+    trainer = Trainer(tmp_path, tiny(), Weights(), 0.01, 0)
+    trainer.save()
+    trainer.train_step([sliding_clip()], 1, 10)
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limit[1]))  # files end there, as where the disk does
+    try:
+        with pytest.raises(OSError, match=r"last\.pt could not be written.*disk full"):
+            trainer.save()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    assert read_checkpoint(tmp_path)["step"] == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["last.pt"]
 
 
 def test_a_run_that_keeps_the_codes_trains_the_rest_and_is_exported(tmp_path):
