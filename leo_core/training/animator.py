@@ -24,7 +24,7 @@ from ..animator import Animator, AnimatorConfig, Direction, lia, orthonormal_bas
 from ..animator.layers import warp
 from ..checkpoints import is_transposed, learning_rate_scale, load_animator, raw_state, read_dictionary_weight, save_animator, write_atomically
 from .data import Clip, read_source, split_by_identity
-from .humans.motion import CONTROLS, MIRRORED
+from .humans.motion import CONTROLS, REACH, Controls
 from .losses import (
     R1_EVERY,
     Discriminator,
@@ -159,12 +159,25 @@ def sample_batch(clips: list[Clip], count: int, rng: np.random.Generator, augmen
 
     :param augment: 0..1, how far the pictures are changed.
     :param teaching: probability that a render's true controls go to the generator.
+    :raises ValueError: renders of heads and of bodies are mixed.
     """
-    rows = [sample_clip(clips[rng.integers(len(clips))], rng, augment, teaching) for _ in range(count)]
+    told = told_controls(clips)
+    rows = [sample_clip(clips[rng.integers(len(clips))], rng, augment, teaching, told) for _ in range(count)]
     return Batch(*(torch.stack(column) for column in zip(*rows, strict=True)))
 
 
-def sample_clip(clip: Clip, rng: np.random.Generator, augment: float, teaching: float):
+def told_controls(clips: list[Clip]) -> Controls:
+    """What the renders among the clips tell of their motion; without any, what heads do.
+
+    :raises ValueError: renders of heads and of bodies are mixed.
+    """
+    found = {CONTROLS[clip.framing] for clip in clips if clip.controls is not None}
+    if len(found) > 1:
+        raise ValueError("Renders of heads and of bodies tell different things of their motion. Train on one kind of them.")
+    return found.pop() if found else CONTROLS["head"]
+
+
+def sample_clip(clip: Clip, rng: np.random.Generator, augment: float, teaching: float, told: Controls):
     size = clip.frames.shape[1]
     times = rng.integers(len(clip.frames), size=VIEWS)
     if clip.flow is not None:
@@ -181,14 +194,14 @@ def sample_clip(clip: Clip, rng: np.random.Generator, augment: float, teaching: 
         else:
             flow[i], weight[i] = classical_flow(frames[source], frames[driving])
 
-    controls = torch.zeros(VIEWS, len(CONTROLS)) if clip.controls is None else torch.from_numpy(clip.controls[times])
+    controls = torch.zeros(VIEWS, len(told.names)) if clip.controls is None else torch.from_numpy(clip.controls[times])
     views = torch.from_numpy(frames).permute(0, 3, 1, 2).float() / 127.5 - 1
     maps = torch.cat([torch.from_numpy(flow).permute(0, 3, 1, 2), torch.from_numpy(weight)[:, None],
                       torch.from_numpy(visible)[:, None]], 1)
     if rng.random() < 0.5 * augment:
         views, maps = views.flip(-1), maps.flip(-1)
         maps[:, 0] = -maps[:, 0]
-        controls = controls * torch.tensor(MIRRORED)
+        controls = controls[:, told.mirror] * torch.tensor(told.sign)
     zoom = 1 - augment * rng.uniform(0, 0.2)
     shift = torch.tensor(rng.uniform(-1, 1, 2) * (1 - zoom), dtype=torch.float32)
     theta = torch.cat([torch.eye(2) * zoom, shift[:, None]], 1)
@@ -196,6 +209,9 @@ def sample_clip(clip: Clip, rng: np.random.Generator, augment: float, teaching: 
     views = F.grid_sample(views, grid.expand(len(views), -1, -1, -1), "bilinear", "border", False)
     maps = F.grid_sample(maps, grid.expand(len(maps), -1, -1, -1), "bilinear", "border", False)
     maps[:, :2] /= zoom
+    if told.rest:
+        rest = torch.tensor(told.rest)
+        controls = ((controls * REACH + rest - shift.repeat(len(rest) // 2)) / zoom - rest) / REACH
     centres = F.affine_grid(torch.eye(2, 3)[None], (1, 1, size, size), align_corners=False)
     inside = (centres + maps[:, :2].permute(0, 2, 3, 1)).abs().amax(-1, keepdim=True) <= 1
     maps[:, 3:4] *= inside.permute(0, 3, 1, 2)  # what the zoom cut off cannot be seen in the source
@@ -221,7 +237,7 @@ def losses(model: TrainedAnimator, batch: Batch, weights: Weights, backbone: tor
     views = batch.views.flatten(0, 1)
     source, driving = views[sources], views[drivings]
     features = {scale: maps[sources] for scale, maps in features.items()}
-    first = min(len(CONTROLS), animator.config.directions)
+    first = min(batch.controls.shape[-1], animator.config.directions)
     taught = batch.taught.repeat_interleave(VIEWS)[:, None]
     true = CONTROL_GAIN * batch.controls.flatten(0, 1)[:, :first]
     given = torch.cat([torch.lerp(alpha[:, :first], true, taught), alpha[:, first:]], 1)
@@ -241,7 +257,7 @@ def losses(model: TrainedAnimator, batch: Batch, weights: Weights, backbone: tor
         result["adversarial"] = weights.adversarial * generator_adversarial(discriminator(picture))
     if weights.controls:
         error = (alpha.unflatten(0, (count, VIEWS))[..., :first] / CONTROL_GAIN - batch.controls[..., :first]).abs()
-        result["controls"] = weights.controls * (error * batch.controlled[:, None, None]).mean() * len(CONTROLS)
+        result["controls"] = weights.controls * (error * batch.controlled[:, None, None]).mean() * first
     target, weight = batch.flow.flatten(0, 1), batch.weight.flatten(0, 1)
     visible, exact = batch.visible.flatten(0, 1), batch.exact.flatten()[:, None, None, None]
     for scale in animator.config.scales:
@@ -345,11 +361,13 @@ def read_checkpoint(run: Path) -> dict:
     if "controls" not in saved:  # older checkpoints tell it by the loss weights of their run
         settings = run / "settings.json"
         saved["controls"] = settings.is_file() and json.loads(settings.read_text()).get("controls", 0) > 0
+    if isinstance(saved["controls"], bool):  # older checkpoints know the controls of heads alone
+        saved["controls"] = CONTROLS["head"].names if saved["controls"] else ()
     return saved
 
 
-def read_beginning(source: Path) -> tuple[AnimatorConfig, dict[str, torch.Tensor], bool]:
-    """Configuration, state of the `TrainedAnimator`, and whether directions were tied to controls: of an animator file, or of
+def read_beginning(source: Path) -> tuple[AnimatorConfig, dict[str, torch.Tensor], tuple[str, ...]]:
+    """Configuration, state of the `TrainedAnimator`, and the controls that directions were tied to: of an animator file, or of
     the moving average of a run folder.
 
     :raises ValueError: it is neither.
@@ -359,8 +377,9 @@ def read_beginning(source: Path) -> tuple[AnimatorConfig, dict[str, torch.Tensor
         return saved["config"], saved["average"], saved["controls"]
     animator, info = load_animator(source)
     state = {f"animator.{name}": value for name, value in animator.state_dict().items()}
-    named = any(direction.name for direction in info.directions.values())
-    return animator.config, {**state, "dictionary": read_dictionary_weight(source)}, named
+    named = {direction.name for direction in info.directions.values()}
+    tied = next((controls.names for controls in CONTROLS.values() if named & set(controls.names)), ())
+    return animator.config, {**state, "dictionary": read_dictionary_weight(source)}, tied
 
 
 def require_same_config(source: Path, found: AnimatorConfig, wanted: AnimatorConfig, todo: str) -> None:
@@ -376,7 +395,7 @@ class Trainer:
 
     :param accelerator: device, precision and processes (`accelerate.Accelerator`); the CPU by default.
     :param backbone: network of the perceptual loss, needed where that is switched on.
-    :ivar controls: whether any step so far tied the first motion directions to the controls of renders.
+    :ivar controls: names of the controls of renders that steps so far tied the first motion directions to.
     """
 
     def __init__(self, run: Path, config: AnimatorConfig, weights: Weights, rate: float, seed: int, keep_codes: bool = False,
@@ -397,7 +416,7 @@ class Trainer:
             optimizer = torch.optim.Adam(discriminator.parameters(), 0.2 * rate, betas=(0.0, 0.99))
             self.discriminator, self.discriminator_optimizer = self.accelerator.prepare(discriminator, optimizer)
         self.step = 0
-        self.controls = False
+        self.controls: tuple[str, ...] = ()
 
     def begin_from(self, source: Path) -> None:
         """Begin from another animator of the same size or half of it: its file, or the moving average of its run.
@@ -480,7 +499,8 @@ class Trainer:
         if self.discriminator:
             parts["discriminator"] = self.train_discriminator(true, made)
         self.step += 1
-        self.controls |= self.weights.controls > 0 and bool(batch.controlled.any())
+        if self.weights.controls and batch.controlled.any():
+            self.controls = told_controls(clips).names
         decay = min(0.998, self.step / (self.step + 10))
         with torch.no_grad():
             for name, value in self.model.state_dict().items():
@@ -511,8 +531,7 @@ class Trainer:
         """Write the inference file (float16 safetensors) of the moving average. Directions that were tied to controls
         have their names."""
         animator, dictionary = self.averaged()
-        names = CONTROLS if self.controls else ()
-        directions = {i: Direction(name, -CONTROL_GAIN, CONTROL_GAIN) for i, name in enumerate(names)}
+        directions = {i: Direction(name, -CONTROL_GAIN, CONTROL_GAIN) for i, name in enumerate(self.controls)}
         save_animator(path, raw_state(animator, dictionary), self.config, torch.float16, directions,
                       {**notes, "steps": str(self.step)})
 
@@ -561,8 +580,9 @@ def train(args) -> None:
     clips, held_out = split_by_identity(clips, args.hold_out)
     if not clips:
         raise ValueError("Every clip is held out; nothing is left to train on.")
-    if weights.controls and args.directions < len(CONTROLS) and any(clip.controls is not None for clip in clips):
-        raise ValueError(f"--directions {args.directions} is too few for the {len(CONTROLS)} controls of renders. Give at least "
+    told = len(told_controls(clips).names)
+    if weights.controls and args.directions < told and any(clip.controls is not None for clip in clips):
+        raise ValueError(f"--directions {args.directions} is too few for the {told} controls of renders. Give at least "
                          f"that many, or switch the controls off with --weights '{{\"controls\": 0}}'.")
     watched = held_out[:: max(1, len(held_out) // 6)][:6] or clips[:4]
     if not accelerator.is_main_process:  # others only compute

@@ -30,7 +30,8 @@ class Clip:
     :param flow: [T, S, S, 2] float16, or None: where each pixel of frame t was in frame 0, as a displacement in
         normalised units (2 is the width, pixel centres as with align_corners=False).
     :param visible: [T, S, S] bool: whether that point can be seen in frame 0. None where flow is None.
-    :param controls: [T, K] float32, or None: what the person does (`humans.motion.CONTROLS`), about -1..1.
+    :param controls: [T, K] float32, or None: what the person does, about -1..1.
+    :param framing: what the controls mean: a key of `humans.motion.CONTROLS`.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Clip:
     flow: np.ndarray | None = None
     visible: np.ndarray | None = None
     controls: np.ndarray | None = None
+    framing: str = "head"
 
 
 def to_square(picture: Image.Image, size: int) -> np.ndarray:
@@ -102,7 +104,7 @@ def read_renders(folder: Path, size: int) -> list[Clip]:
             # flow of hidden points is left out of the mean
             flow = shrink(data["backward_flow"] * data["visible"][..., None], factor) / np.maximum(visible, 1e-3)[..., None]
             clips.append(Clip(f"{folder.name}/{Path(entry['file']).stem}", f"{folder.name}-{entry['identity']}",
-                              frames.round().astype(np.uint8), flow.astype(np.float16), visible > 0.5, data["controls"]))
+                              frames.round().astype(np.uint8), flow.astype(np.float16), visible > 0.5, data["controls"], entry["framing"]))
     return clips
 
 

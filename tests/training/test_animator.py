@@ -34,11 +34,12 @@ from leo_core.training.animator import (
     sample_clip,
 )
 from leo_core.training.data import Clip
-from leo_core.training.humans.motion import CONTROLS
+from leo_core.training.humans.motion import CONTROLS, REACH
 from leo_core.training.losses import Discriminator, discriminator_loss, generator_adversarial, open_backbone, perceptual_l1
 
 
 ROOT = Path(__file__).resolve().parents[2]
+HEAD, BODY = CONTROLS["head"], CONTROLS["body"]
 
 
 def tiny(size: int = 16, directions: int = 12):
@@ -61,7 +62,7 @@ def sliding_clip(size: int = 16, frames: int = 5, velocity: tuple[int, int] = (1
     rows, columns = np.mgrid[:size, :size]
     flow = np.broadcast_to((shifts * 2 / size)[:, None, None], (frames, size, size, 2)).astype(np.float16)
     visible = (columns + x >= 0) & (columns + x < size) & (rows + y >= 0) & (rows + y < size)
-    known = np.linspace(-1, 1, frames * len(CONTROLS), dtype=np.float32).reshape(frames, -1) if controls else None
+    known = np.linspace(-1, 1, frames * len(HEAD.names), dtype=np.float32).reshape(frames, -1) if controls else None
     return Clip("sliding", "sliding", pictures, flow if exact else None, visible if exact else None, known)
 
 
@@ -92,7 +93,7 @@ def test_flow_targets_survive_flips_zooms_and_recolouring(exact):
     clip = sliding_clip(64, velocity=(3, -2), exact=exact)
     ours, still, mirrored = [], [], 0
     for seed in range(16):
-        views, flow, weight, visible, known, *_ = sample_clip(clip, np.random.default_rng(seed), 1.0, 0.0)
+        views, flow, weight, visible, known, *_ = sample_clip(clip, np.random.default_rng(seed), 1.0, 0.0, HEAD)
         source, driving = (views[list(side)] for side in zip(*PAIRS, strict=True))
         trusted = (weight > 0.99) & (visible > 0.99)
         assert bool(known[0]) == exact
@@ -103,17 +104,49 @@ def test_flow_targets_survive_flips_zooms_and_recolouring(exact):
     assert np.mean(ours) < 0.08 * np.mean(still)
 
 
+def test_places_of_joints_move_with_the_picture():
+    """The hip stands on the one light pixel of a dark picture; flips and zooms take both along, and left becomes right."""
+    size, pixel = 64, (40, 22)
+    frames = np.zeros((2, size, size, 3), np.uint8)
+    cv2.circle(frames[0], pixel, 2, (255, 255, 255), -1)
+    frames[1] = frames[0]
+    places = np.array(BODY.rest).reshape(-1, 2)
+    places[0] = (np.array(pixel) * 2 + 1) / size - 1
+    left = BODY.names.index("left hand across")
+    places[left // 2, 0] = 0.5  # the right one stays at -0.27
+    known = np.repeat(((places.flatten() - BODY.rest) / REACH)[None], 2, 0).astype(np.float32)
+    clip = Clip("body", "body", frames, np.zeros((2, size, size, 2), np.float16), np.ones((2, size, size), bool), known, "body")
+    flipped = set()
+    for seed in range(8):
+        views, *_, controls, _, _ = sample_clip(clip, np.random.default_rng(seed), 1.0, 0.0, BODY)
+        seen = views[0].mean(0)
+        seen = seen - seen.min()
+        rows, columns = torch.meshgrid(*[(torch.arange(size) * 2 + 1) / size - 1] * 2, indexing="ij")
+        centre = torch.stack([(seen * columns).sum(), (seen * rows).sum()]) / seen.sum()
+        found = controls[0] * REACH + torch.tensor(BODY.rest)
+        torch.testing.assert_close(found[:2], centre, atol=0.02, rtol=0)
+        flipped.add(bool(found[0] < 0))
+        assert (found[left] - found[0] > 0.45) == (found[0] < 0)  # in the mirror, what was the right hand is the left one
+    assert flipped == {True, False}
+
+
+def test_heads_and_bodies_do_not_mix():
+    head = sliding_clip(controls=True)
+    with pytest.raises(ValueError, match="heads and of bodies"):
+        sample_batch([head, replace(head, framing="body")], 1, np.random.default_rng(0), 0.0, 0.0)
+
+
 def test_what_the_zoom_cut_off_is_not_visible_in_the_source():
     clip = sliding_clip(32, velocity=(3, 0))
     for seed in range(8):
-        views, flow, _, visible, *_ = sample_clip(clip, np.random.default_rng(seed), 1.0, 0.0)
+        views, flow, _, visible, *_ = sample_clip(clip, np.random.default_rng(seed), 1.0, 0.0, HEAD)
         seen = look_up(torch.ones(len(PAIRS), 1, 32, 32), flow)
         assert visible[seen < 0.4].sum() == 0
 
 
 def test_without_augmentation_clips_are_shown_as_they_are():
     clip = sliding_clip()
-    views, *_ = sample_clip(clip, np.random.default_rng(0), 0.0, 0.0)
+    views, *_ = sample_clip(clip, np.random.default_rng(0), 0.0, 0.0, HEAD)
     shown = ((views + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
     assert all(any((view == frame).all() for frame in clip.frames) for view in shown)
 
@@ -276,7 +309,7 @@ def test_a_run_begins_from_one_of_its_size_or_half_and_from_no_other(tmp_path):
     assert again.step == 0 and all(torch.equal(value, small.average[name]) for name, value in again.model.state_dict().items())
     small.export(tmp_path / "small.safetensors", {})
     from_file = begin(tiny(64), tmp_path / "small.safetensors")
-    assert from_file.controls
+    assert from_file.controls == HEAD.names
     for name, value in from_file.model.named_parameters():
         if value.requires_grad:
             torch.testing.assert_close(value.detach(), grown.average[name], atol=5e-3, rtol=2e-3)  # the file holds float16
@@ -332,7 +365,7 @@ def render_folder(folder: Path) -> Path:
     folder.mkdir()
     clip = sliding_clip(controls=True)
     np.savez(folder / "c.npz", frames=clip.frames, backward_flow=clip.flow, visible=clip.visible, controls=clip.controls)
-    (folder / "manifest.json").write_text(json.dumps({"clips": [{"file": "c.npz", "identity": 7}]}))
+    (folder / "manifest.json").write_text(json.dumps({"clips": [{"file": "c.npz", "identity": 7, "framing": "head"}]}))
     return folder
 
 
@@ -424,13 +457,13 @@ def test_names_are_exported_where_controls_were_supervised(tmp_path):
     run = arguments[1] = tmp_path / "tied"
     command(*arguments, "--directions", 10)
     command("export-animator", run, tmp_path / "named.safetensors")
-    assert [d.name for d in load_animator(tmp_path / "named.safetensors")[1].directions.values()] == list(CONTROLS)
+    assert [d.name for d in load_animator(tmp_path / "named.safetensors")[1].directions.values()] == list(HEAD.names)
 
     # checkpoints from before this was kept in them
     saved = torch.load(run / "last.pt", weights_only=True)
-    assert saved.pop("controls") is True
+    assert saved.pop("controls") == HEAD.names
     torch.save(saved, run / "last.pt")
-    assert read_checkpoint(run)["controls"]
+    assert read_checkpoint(run)["controls"] == HEAD.names
     (run / "settings.json").write_text('{"controls": 0}')
     assert not read_checkpoint(run)["controls"]
 

@@ -127,13 +127,13 @@ def write_renders(folder: Path, size: int) -> None:
     flow[1, 0, 0] = 9  # of a hidden point: means nothing
     np.savez(folder / "c.npz", frames=rng.integers(0, 256, (2, size, size, 3), np.uint8), backward_flow=flow, visible=visible,
              controls=np.zeros((2, 10), np.float32), fps=15.0)
-    (folder / "manifest.json").write_text(json.dumps({"clips": [{"file": "c.npz", "identity": 7}]}))
+    (folder / "manifest.json").write_text(json.dumps({"clips": [{"file": "c.npz", "identity": 7, "framing": "body"}]}))
 
 
 def test_renders_shrink_with_their_flow_and_hidden_points_have_no_say(tmp_path):
     write_renders(tmp_path, 8)
     clip, = read_source(str(tmp_path), 4)
-    assert clip.identity == f"{tmp_path.name}-7" and clip.frames.shape == (2, 4, 4, 3) and clip.controls.shape == (2, 10)
+    assert clip.identity == f"{tmp_path.name}-7" and clip.frames.shape == (2, 4, 4, 3) and clip.controls.shape == (2, 10) and clip.framing == "body"
     np.testing.assert_allclose(clip.flow, 0.25, atol=1e-3)  # normalised units do not depend on the size
     assert clip.visible.all()
     with pytest.raises(ValueError, match="--size 3"):

@@ -9,6 +9,7 @@ import pytest
 from leo_core.training.humans import HumanLibrary, render_clip, sample_motion
 from leo_core.training.humans.assets import read_mhclo, read_obj, rotation, rotation_vector
 from leo_core.training.humans.commands import add_commands, warp
+from leo_core.training.humans.motion import CONTROLS, JOINTS, REACH
 from leo_core.training.humans.render import background
 
 
@@ -72,6 +73,21 @@ def test_flow_reproduces_every_frame_where_it_is_visible(library, identity, moti
         assert psnr(warp(clip, t)[seen], clip.frames[t][seen]) > 30
         # What moves is reproduced, too, and far better than by standing still.
         assert psnr(warp(clip, t)[moving], clip.frames[t][moving]) > psnr(clip.frames[0][moving], clip.frames[t][moving]) + 6
+
+
+def test_joints_of_bodies_are_where_the_flow_says_they_came_from(library):
+    clip = render_clip(library, 3, 6, "body", size=64, frames=5, fps=2)
+    places = clip.controls.reshape(5, -1, 2) * REACH + np.array(CONTROLS["body"].rest).reshape(-1, 2)
+    assert np.abs(places).max() < 1.1
+    moved = 0
+    for joint in ("left knee", "right knee"):  # the skin before a knee moves nearly as the knee does
+        place = places[:, list(JOINTS).index(joint)]
+        for t in range(1, 5):
+            column, row = ((place[t] + 1) / 2 * 64).astype(int)
+            if clip.visible[t, row, column]:
+                assert np.abs(place[t] + clip.backward_flow[t, row, column] - place[0]).max() < 0.05
+                moved += np.abs(place[t] - place[0]).max() > 0.06
+    assert moved > 2
 
 
 def test_the_same_seeds_give_the_same_bytes(library):

@@ -13,11 +13,49 @@ FRAMINGS = ("head", "upper", "body")
 
 # How a head turn is shared by the neck bones and the head, from the bottom up. Our choice.
 _NECK = (("neck01", 0.12), ("neck02", 0.14), ("neck03", 0.14), ("head", 0.60))
-# What a motion does, in words and numbers of about -1..1, for supervising motion codes. Our choice.
-CONTROLS = ("turn", "nod", "tilt", "open mouth", "close eyes", "look sideways", "look up", "raise brows", "pucker", "widen mouth")
-# The same controls seen in a mirror.
-MIRRORED = (-1, 1, -1, 1, 1, -1, 1, 1, 1, 1)
+
+
+@dataclass(frozen=True)
+class Controls:
+    """What renders of one framing tell of the motion, frame by frame, in numbers of about -1..1: for supervising motion codes. Our choice.
+
+    In a mirror, control i is control `mirror[i]` times `sign[i]`. Controls with a `rest` are places in the picture (-1..1), less the rest, over REACH.
+    """
+
+    names: tuple[str, ...]
+    mirror: tuple[int, ...]
+    sign: tuple[int, ...]
+    rest: tuple[float, ...] = ()
+
+
+REACH = 0.3
+# Joints of the body: their bone (which begins there), and about where a standing person has them in a picture. Left is the person's left.
+JOINTS = {
+    "hip": ("root", 0.0, 0.0), "head": ("head", 0.0, -0.6),
+    "left shoulder": ("upperarm01.L", 0.12, -0.48), "right shoulder": ("upperarm01.R", -0.12, -0.48),
+    "left elbow": ("lowerarm01.L", 0.22, -0.24), "right elbow": ("lowerarm01.R", -0.22, -0.24),
+    "left hand": ("wrist.L", 0.27, -0.03), "right hand": ("wrist.R", -0.27, -0.03),
+    "left knee": ("lowerleg01.L", 0.1, 0.36), "right knee": ("lowerleg01.R", -0.1, 0.36),
+    "left foot": ("foot.L", 0.11, 0.7), "right foot": ("foot.R", -0.11, 0.7),
+}
+
+
+def _joint_controls() -> Controls:
+    names = list(JOINTS)
+    swapped = {"left": "right", "right": "left"}
+    partner = [names.index(" ".join(swapped.get(word, word) for word in name.split())) for name in names]
+    return Controls(
+        tuple(f"{name} {axis}" for name in names for axis in ("across", "down")),
+        tuple(2 * other + axis for other in partner for axis in (0, 1)), (-1, 1) * len(names),
+        tuple(place for _, *at in JOINTS.values() for place in at))
+
+
+_HEAD_CONTROLS = Controls(
+    ("turn", "nod", "tilt", "open mouth", "close eyes", "look sideways", "look up", "raise brows", "pucker", "widen mouth"),
+    tuple(range(10)), (-1, 1, -1, 1, 1, -1, 1, 1, 1, 1))
+CONTROLS = {"head": _HEAD_CONTROLS, "upper": _HEAD_CONTROLS, "body": _joint_controls()}
 _HEAD_LIMITS = np.radians([20.0, 35.0, 12.0])
+_LEGS = 3.6  # head heights from sole to hip
 _STANDING = ("standing01", "standing02", "standing03")
 
 
@@ -26,7 +64,7 @@ class Motion:
     """T frames of motion: local rotations [T, B, 3, 3] of the rig's bones and the root's path [T, 3] in head heights.
 
     `neutral` [B, 3, 3] is the posture around which the person moves, eyes open and face at rest; framing and light are set up on it.
-    `controls` [T, len(CONTROLS)] says what head and face do.
+    `controls` [T, 10] says what head and face do (CONTROLS["head"]).
     """
 
     rotations: np.ndarray
@@ -80,7 +118,7 @@ def sample_motion(library: HumanLibrary, seed: int, framing: str, frames: int, f
 
 
 def _controls(turn: np.ndarray, face: dict[str, np.ndarray], envelope: np.ndarray) -> np.ndarray:
-    """CONTROLS [T, 10] of head turns [T, 3] in radians and weights of face units."""
+    """CONTROLS["head"] [T, 10] of head turns [T, 3] in radians and weights of face units."""
     def unit(name: str) -> np.ndarray:
         return face.get(name, np.zeros(len(envelope))) * envelope
 
@@ -163,6 +201,16 @@ def _body_path(rng, time, library, posture, envelope, root):
             path[:, rig.index(bone)] += envelope[:, None] * limit * moves
     for bone in ("spine04", "spine02", "root"):
         path[:, rig.index(bone)] += envelope[:, None] * np.radians([4.0, 9.0, 4.0]) * np.stack([_moves(rng, time, 1.0, 1.5) for _ in range(3)], -1)
+    # Two in three people also turn round, step wide and sink into their knees, as in tai chi.
+    if rng.random() < 2 / 3:
+        path[:, rig.index("root"), 1] += envelope * np.radians(65.0) * _moves(rng, time, 1.4, 0.8)
+        wide = envelope * np.radians(24.0) * (0.5 + 0.5 * _moves(rng, time, 1.4, 1.2))
+        sunk = envelope * np.radians(38.0) * (0.5 + 0.5 * _moves(rng, time, 1.4, 1.2))
+        for side, mirror in (("L", 1.0), ("R", -1.0)):
+            path[:, rig.index(f"upperleg01.{side}"), 2] += mirror * wide
+            path[:, rig.index(f"upperleg01.{side}"), 0] -= sunk
+            path[:, rig.index(f"lowerleg01.{side}"), 0] += 2.0 * sunk
+        root = root - np.outer(_LEGS * (1.0 - np.cos(sunk) * np.cos(wide)), [0.0, 2.0, 0.0])
     return path, root * np.array([2.0, 0.5, 1.5])
 
 

@@ -62,14 +62,15 @@ class Part:
 class Figure:
     """A person's mesh at rest: V split corners, F triangles, and what is needed to pose them.
 
-    `rest` and `normals` [V, 3], `uv` [V, 2], `weights` [V, B], `joints` and `parents` of the B bones, `triangles` [F, 3], `parts` in drawing
-    order; `chin`, `crown` and `ground` are the heights of the bald head's lowest and highest point and of the soles. Decimetres.
+    `rest` and `normals` [V, 3], `uv` [V, 2], `weights` [V, B], names, beginnings and parents of the B bones (`bones`, `joints`, `parents`),
+    `triangles` [F, 3], `parts` in drawing order; `chin`, `crown` and `ground` are the heights of the bald head's lowest and highest point and of the soles. Decimetres.
     """
 
     rest: np.ndarray
     normals: np.ndarray
     uv: np.ndarray
     weights: np.ndarray
+    bones: tuple[str, ...]
     joints: np.ndarray
     parents: np.ndarray
     triangles: np.ndarray
@@ -83,6 +84,16 @@ class Figure:
 
         Returns positions and unit normals [V, 3], float32.
         """
+        turn, place = self.place_bones(rotations, translation)
+        shift = place - np.einsum("bij,bj->bi", turn, self.joints)
+        blended = self.weights @ np.concatenate([turn, shift[..., None]], -1).reshape(-1, 12).astype(np.float32)
+        blended = blended.reshape(-1, 3, 4)
+        positions = np.einsum("vij,vj->vi", blended[..., :3], self.rest) + blended[..., 3]
+        normals = np.einsum("vij,vj->vi", blended[..., :3], self.normals)
+        return positions, normals / np.maximum(np.linalg.norm(normals, axis=-1, keepdims=True), 1e-9)
+
+    def place_bones(self, rotations: np.ndarray, translation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Rotations [B, 3, 3] of the posed bones in the world, and where they begin [B, 3]."""
         turn = np.empty((len(self.joints), 3, 3))
         place = np.empty((len(self.joints), 3))
         for bone, parent in enumerate(self.parents):
@@ -91,12 +102,7 @@ class Figure:
             else:
                 turn[bone] = turn[parent] @ rotations[bone]
                 place[bone] = place[parent] + turn[parent] @ (self.joints[bone] - self.joints[parent])
-        shift = place - np.einsum("bij,bj->bi", turn, self.joints)
-        blended = self.weights @ np.concatenate([turn, shift[..., None]], -1).reshape(-1, 12).astype(np.float32)
-        blended = blended.reshape(-1, 3, 4)
-        positions = np.einsum("vij,vj->vi", blended[..., :3], self.rest) + blended[..., 3]
-        normals = np.einsum("vij,vj->vi", blended[..., :3], self.normals)
-        return positions, normals / np.maximum(np.linalg.norm(normals, axis=-1, keepdims=True), 1e-9)
+        return turn, place
 
 
 class HumanLibrary:
@@ -281,6 +287,7 @@ class HumanLibrary:
             normals=np.concatenate(normals).astype(np.float32),
             uv=np.concatenate(uv).astype(np.float32),
             weights=np.concatenate(weights).astype(np.float32),
+            bones=tuple(self.rig.names),
             joints=joints.astype(np.float64),
             parents=self.rig.parents,
             triangles=np.concatenate(triangles).astype(np.int32),

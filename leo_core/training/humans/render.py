@@ -12,7 +12,7 @@ from functools import lru_cache
 import numpy as np
 
 from .assets import rotation
-from .motion import Motion, sample_motion
+from .motion import CONTROLS, JOINTS, REACH, Motion, sample_motion
 from .people import Figure, HumanLibrary
 
 _VERTEX = """
@@ -137,7 +137,7 @@ class Clip:
 
     `frames` uint8 [T, H, W, 3]. `backward_flow` float16 [T, H, W, 2]: added to the identity grid (pixel centres, align_corners=False) it says
     where each pixel of frame t was in frame 0, x then y, image width and height being 2. `visible` bool [T, H, W]: frame 0 shows that point.
-    `controls` float32 [T, 10] says what the person does (`motion.CONTROLS`).
+    `controls` float32 [T, K] says what the person does (`motion.CONTROLS` of the framing).
     """
 
     frames: np.ndarray
@@ -356,7 +356,17 @@ def render(renderer: Renderer, figure: Figure, motion: Motion, framing: str, siz
         frames[t] = np.frombuffer(small.read(components=3), dtype=np.uint8).reshape(size, size, 3)
         vector = np.frombuffer(small.read(components=4, attachment=1, dtype="f4"), dtype=np.float32).reshape(size, size, 4)
         flows[t], visible[t] = vector[..., :2], vector[..., 2] > 0.5
-    return Clip(frames, flows, visible, motion.controls, fps)
+    controls = _joint_controls(figure, motion, camera, head) if framing == "body" else motion.controls
+    return Clip(frames, flows, visible, controls, fps)
+
+
+def _joint_controls(figure: Figure, motion: Motion, camera: np.ndarray, head: float) -> np.ndarray:
+    """CONTROLS["body"] [T, 24]: where the joints are seen."""
+    bones = [figure.bones.index(bone) for bone, *_ in JOINTS.values()]
+    places = np.stack([figure.place_bones(rotations, root * head)[1][bones] for rotations, root in zip(motion.rotations, motion.root, strict=True)])
+    seen = np.concatenate([places, np.ones_like(places[..., :1])], -1) @ camera.T
+    controls = (seen[..., :2] / seen[..., 3:]).reshape(len(places), -1) - np.array(CONTROLS["body"].rest)
+    return (controls / REACH).astype(np.float32)
 
 
 def _camera(figure: Figure, framing: str, head: float, offset: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, float]:
