@@ -37,7 +37,6 @@ from leo_core.training.data import Clip
 from leo_core.training.humans.motion import CONTROLS, REACH
 from leo_core.training.losses import Discriminator, discriminator_loss, generator_adversarial, open_backbone, perceptual_l1
 
-
 ROOT = Path(__file__).resolve().parents[2]
 HEAD, BODY = CONTROLS["head"], CONTROLS["body"]
 

@@ -19,7 +19,8 @@ _NECK = (("neck01", 0.12), ("neck02", 0.14), ("neck03", 0.14), ("head", 0.60))
 class Controls:
     """What renders of one framing tell of the motion, frame by frame, in numbers of about -1..1: for supervising motion codes. Our choice.
 
-    In a mirror, control i is control `mirror[i]` times `sign[i]`. Controls with a `rest` are places in the picture (-1..1), less the rest, over REACH.
+    In a mirror, control i is control `mirror[i]` times `sign[i]`. Controls with a `rest` are places in the picture (-1..1), less the rest,
+    over REACH.
     """
 
     names: tuple[str, ...]

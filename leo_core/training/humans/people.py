@@ -62,8 +62,9 @@ class Part:
 class Figure:
     """A person's mesh at rest: V split corners, F triangles, and what is needed to pose them.
 
-    `rest` and `normals` [V, 3], `uv` [V, 2], `weights` [V, B], names, beginnings and parents of the B bones (`bones`, `joints`, `parents`),
-    `triangles` [F, 3], `parts` in drawing order; `chin`, `crown` and `ground` are the heights of the bald head's lowest and highest point and of the soles. Decimetres.
+    `rest` and `normals` [V, 3], `uv` [V, 2], `weights` [V, B]; names, beginnings and parents of the B bones (`bones`, `joints`, `parents`);
+    `triangles` [F, 3]; `parts` in drawing order; `chin`, `crown` and `ground` are the heights of the bald head's lowest and highest point and
+    of the soles. Decimetres.
     """
 
     rest: np.ndarray
