@@ -2,7 +2,7 @@
 import json
 import resource
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -212,6 +212,17 @@ def seams(prior: MotionPrior, motions: list[MotionSequence], sampling: Sampling,
     return report
 
 
+class NoNetwork(nn.Module):
+    """Stands in for the denoiser and leaves the linear guess as it is."""
+
+    def __init__(self, directions: int):
+        super().__init__()
+        self.directions = directions
+
+    def forward(self, x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        return x.new_zeros(len(x), self.directions, x.shape[-1])
+
+
 def evaluate(args) -> None:
     """Run ``evaluate-prior``."""
     from ..training.prior import Windows, collect
@@ -237,10 +248,12 @@ def evaluate(args) -> None:
         },
         "sampling": asdict(sampling),
     }
-    for what, model in (("prior", prior), ("ablation", load_prior(args.ablation) if args.ablation else None)):
-        if model:
-            sampled = sample_windows(model, real[:, 0], sampling, length)
-            report[what] = asdict(compare(sampled, people, real, people, neighbours, scale))
+    models = {"prior": prior, "linear guess without a network": replace(prior, unet=NoNetwork(prior.config.directions))}
+    if args.ablation:
+        models["ablation"] = load_prior(args.ablation)
+    for what, model in models.items():
+        sampled = sample_windows(model, real[:, 0], sampling, length)
+        report[what] = asdict(compare(sampled, people, real, people, neighbours, scale))
     unconditional = prior.start_poses.draw(args.count, private_generator(args.seed, "starts"))
     sampled = sample_windows(prior, unconditional, sampling, length)
     shuffled = torch.arange(args.count) % (people.max() + 1)

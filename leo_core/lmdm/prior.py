@@ -24,6 +24,7 @@ from ..checkpoints import write_atomically
 from ..identity import AnimatorId
 from .condition import CodeScale, denoiser_input, linear_motion_condition, to_residual
 from .drift import DriftControl
+from .joints import ease_joints
 from .linear import LinearMotion, Temperament
 from .samplers import SAMPLERS
 from .schedule import cosine_alpha_bar, sampling_times
@@ -204,11 +205,12 @@ class MotionPrior:
         control = DriftControl(history, float(self.fps))
         shared, done = history[-config.context :], 0
         for index in range(len(windows)):
-            window = self._window(shared, config.length - len(shared), shared[:0])
+            known, is_known = self._window(shared, config.length - len(shared), shared[:0])
             codes = self.sample_window(
-                *window, temperament, sampling, private_generator(sampling.seed, index), device, _on_step(progress, index, steps, len(windows))
+                known, is_known, temperament, sampling, private_generator(sampling.seed, index), device,
+                _on_step(progress, index, steps, len(windows)),
             )[0]
-            codes = control.correct(codes, len(shared))
+            codes = control.correct(ease_joints(codes, is_known), len(shared))
             fresh = codes[len(shared) :][: frames - done]
             result[done : done + len(fresh)] = fresh
             done += len(fresh)
@@ -240,10 +242,12 @@ class MotionPrior:
         begin, end = self.temperament(before, sampling.seed), self.temperament(after, sampling.seed)
         path = torch.linspace(0, 1, len(shared) + frames - free + len(ahead)).unsqueeze(1)
         temperament = Temperament(torch.lerp(begin.home, end.home, path)[None], (begin.liveliness + end.liveliness) / 2)
+        known, is_known = self._window(shared, frames - free, ahead)
         codes = self.sample_window(
-            *self._window(shared, frames - free, ahead), temperament, sampling, private_generator(sampling.seed, "transition"), device,
+            known, is_known, temperament, sampling, private_generator(sampling.seed, "transition"), device,
             _on_step(progress, len(led_in), steps, total),
         )[0]
+        codes = ease_joints(codes, is_known)
         return torch.cat([led, codes[len(shared) : len(shared) + frames - free]])
 
     def vary(
@@ -340,7 +344,8 @@ def load_prior(path: str | os.PathLike, operations=nn, device: torch.device | st
             kind = metadata.get("leo.kind", "something of unknown kind")
             if kind != "motion_prior":
                 raise ValueError(f"{path.name} holds {kind}, not a motion prior. Choose a file that LEO Train Motion Prior or train-prior wrote.")
-            tensors = {key: file.get_tensor(key).float() for key in file.keys()}
+            # copied: views into the file lie at odd addresses, where some processors round differently than for the prior that was saved
+            tensors = {key: file.get_tensor(key).to(torch.float32, copy=True) for key in file.keys()}
     except SafetensorError as error:
         raise ValueError(f"{path.name} is not a readable safetensors file ({error}). Copy it again, or train the prior again.") from None
     try:

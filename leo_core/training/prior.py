@@ -417,6 +417,8 @@ def train(args) -> None:
         people = len({identity for identity, _ in held_out})
         print(f"{len(trainer.data.motions)} motions, {trainer.data.frames} frames to train on; {len(held_out)} motions of {people} identities held out")
 
+    if main and trainer.watched and not trainer.watched_losses:
+        trainer.watch()  # before the first step: what the linear guess leaves
     with tqdm(total=options.steps, initial=trainer.step, mininterval=5, disable=not main) as bar:
         while trainer.step < options.steps:
             bar.set_postfix(loss=f"{trainer.train_step():.4f}", refresh=False)
@@ -433,6 +435,8 @@ def train(args) -> None:
         prior = replace(prior, notes={**prior.notes, **dict(note.split("=", 1) for note in args.note)})
         save_prior(args.run_folder / "prior.safetensors", prior, getattr(torch, args.dtype))
         print(f"{args.run_folder / 'prior.safetensors'}: loss {sum(trainer.losses[-100:]) / len(trainer.losses[-100:]):.4f}")
+        if trainer.watched_losses:
+            print("held out: " + ", ".join(f"{loss:.4f} after {step} steps" for step, loss in trainer.watched_losses))
 
 
 def draw(trainer: PriorTrainer, folder: Path) -> None:

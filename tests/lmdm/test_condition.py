@@ -3,6 +3,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from leo_core.checkpoints import load_animator
 from leo_core.lmdm.condition import CodeScale, denoiser_input, linear_motion_condition, to_residual
 
 shapes = st.tuples(st.integers(1, 3), st.integers(2, 20), st.integers(1, 8), st.integers(0, 2**31))
@@ -28,6 +29,22 @@ def test_no_residual_is_a_still(shape):
     first, residual = to_residual(codes_of(shape))
     still = linear_motion_condition(torch.zeros_like(residual), first)
     assert torch.equal(still, first.unsqueeze(1).expand_as(still))
+
+
+def test_no_residual_renders_a_still_video(animator_file):
+    animator, _ = load_animator(animator_file)
+    picture = 2 * torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0)) - 1
+    with torch.inference_mode():
+        look, features = animator.encoder(picture)
+        pose = animator.motion_head(look)
+
+        def render(codes):
+            return torch.cat([animator.decoder(features, *animator.flow_generator(features, look + animator.dictionary(code))) for code in codes.split(1)])
+
+        still = render(linear_motion_condition(torch.zeros(6, 4), pose[0]))
+        moving = render(linear_motion_condition(torch.linspace(0, 1, 6).unsqueeze(1).expand(6, 4), pose[0]))
+    assert torch.equal(still, still[:1].expand_as(still)) and torch.equal(still[0], moving[0])
+    assert (moving[-1] - moving[0]).abs().max() > 0.01
 
 
 @given(shapes)
