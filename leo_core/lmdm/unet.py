@@ -125,7 +125,8 @@ class UNet(nn.Module):
         return self.head(F.silu(self.norm(x)))[..., :length]
 
     def initialise(self, generator: torch.Generator) -> "UNet":
-        """Fresh weights from a private generator: Kaiming fans, the last layer of each block and the head at zero, so that every block starts as identity."""
+        """Fresh weights from a private generator: Kaiming fans, the last layer of each block and the head at zero, so that every
+        block starts as identity."""
         for name, module in self.named_modules():
             if not hasattr(module, "weight"):
                 continue

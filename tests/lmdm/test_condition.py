@@ -39,7 +39,8 @@ def test_no_residual_renders_a_still_video(animator_file):
         pose = animator.motion_head(look)
 
         def render(codes):
-            return torch.cat([animator.decoder(features, *animator.flow_generator(features, look + animator.dictionary(code))) for code in codes.split(1)])
+            latents = (look + animator.dictionary(code) for code in codes.split(1))
+            return torch.cat([animator.decoder(features, *animator.flow_generator(features, latent)) for latent in latents])
 
         still = render(linear_motion_condition(torch.zeros(6, 4), pose[0]))
         moving = render(linear_motion_condition(torch.linspace(0, 1, 6).unsqueeze(1).expand(6, 4), pose[0]))

@@ -17,7 +17,8 @@ def fresh(in_channels=7, out_channels=6, channels=(16, 32, 48), seed=0):
 @pytest.mark.parametrize("length", [1, 2, 7, 24, 64, 129])
 @pytest.mark.parametrize("directions", [1, 20, 40])
 def test_any_length_and_any_number_of_directions(length, directions):
-    out = fresh(directions + 1, directions)(torch.randn(2, directions + 1, length, generator=torch.Generator().manual_seed(2)), torch.tensor([1, 900]))
+    x = torch.randn(2, directions + 1, length, generator=torch.Generator().manual_seed(2))
+    out = fresh(directions + 1, directions)(x, torch.tensor([1, 900]))
     assert out.shape == (2, directions, length)
     assert torch.isfinite(out).all()
 
