@@ -24,9 +24,11 @@ from safetensors.torch import save_file
 
 from .animator import LIAX_DIRECTIONS, Animator, AnimatorConfig, Direction, lia, orthonormal_basis
 from .identity import AnimatorId, fingerprint, tensor_digest
+from .untrusted import TensorNote, check_safetensors_header, describe_torch_file, mapped, quoted
 
 # The parts whose weights decide what a motion code means.
 CODE_PARTS = ("encoder.", "motion_head.", "dictionary.weight")
+WEIGHT_TYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 # Published keys that inference never reads: fixed blur kernels, noise gains, LIA's unused 4x4 RGB head.
 UNUSED = re.compile(r".*\.kernel|.*\.noise\.weight|dec\.to_rgb1\..*")
 
@@ -47,56 +49,82 @@ class AnimatorInfo:
 class StateReader:
     """The tensors of a model file, read one at a time so that no second copy of the whole is ever held.
 
-    :param mapped: leave the weights of a .pt file on disk: enough to recognise it, and quick with any size.
+    Opening reads names and shapes alone, quickly at any size; weights are read when the first is taken.
+
+    :raises ValueError: not a model file, damaged, or one that promises more than it holds.
     """
 
-    def __init__(self, path: Path, mapped: bool = False):
+    def __init__(self, path: Path):
         self.path = path
         self.metadata: dict[str, str] = {}
-        if path.suffix in (".safetensors", ".sft"):
-            try:
-                with safe_open(path, "pt") as file:
-                    self.metadata = file.metadata() or {}
-                    self.shapes = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}
-            except (SafetensorError, OSError) as error:
-                raise ValueError(f"{path.name} is not a readable safetensors file ({error}). Fetch it again.") from None
-            self._state = None
-        else:
-            self._state = read_pickled_state(path, mapped)
-            self.shapes = {key: tuple(value.shape) for key, value in self._state.items()}
+        self._state: dict[str, torch.Tensor] | None = None
+        self._pickled = path.suffix not in (".safetensors", ".sft")
+        if self._pickled:
+            self.shapes = pickled_shapes(path)
+            return
+        check_safetensors_header(path)
+        try:
+            with safe_open(path, "pt") as file:
+                self.metadata = file.metadata() or {}
+                self.shapes = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}
+        except (SafetensorError, OSError) as error:
+            raise ValueError(f"{path.name} is not a readable safetensors file ({quoted(error)}). Fetch it again.") from None
 
     def take(self, key: str) -> torch.Tensor:
         """A tensor that the caller owns. Each key can be taken once."""
-        if self._state is not None:
+        if self._pickled:
+            if self._state is None:
+                self._state = read_pickled_state(self.path)
             return self._state.pop(key)
         # Opened per tensor: the pages of a mapped file stay resident until it is closed.
         with safe_open(self.path, "pt") as file:
             return file.get_tensor(key).clone()
 
 
-def read_pickled_state(path: Path, mapped: bool = False) -> dict[str, torch.Tensor]:
-    """The state dict in a .pt or .pth file: the file's own dict, or the one under ``gen`` of a LIA training checkpoint.
+def no_safe_file(path: Path, reason: object) -> ValueError:
+    return ValueError(f"{path.name} is no model file that can be read safely ({quoted(reason)}). Expected LIA or LIA-X weights "
+                      f"(.pt, .pth, .safetensors) or a LEO animator (.safetensors).")
 
-    Only tensors and the argparse.Namespace that LIA's training wrote are unpickled; anything else is refused.
 
-    :raises ValueError: not a PyTorch file, objects that are refused, or no dict of tensors.
+def state_within(path: Path, content: object, kind: type) -> dict:
+    """The state dict in a file's content: the content itself, or what a LIA training checkpoint has under ``gen``.
+
+    :param kind: what its values are.
     """
-    try:
-        with torch.serialization.safe_globals([argparse.Namespace]):
-            content = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
-    except Exception as error:  # torch.load raises whatever a damaged file makes its readers raise
-        reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
-        raise ValueError(
-            f"{path.name} is no model file that can be read safely ({reason}). Expected LIA or LIA-X weights "
-            f"(.pt, .pth, .safetensors) or a LEO animator (.safetensors)."
-        ) from None
     if isinstance(content, dict) and isinstance(content.get("gen"), dict):
         content = content["gen"]
-    if not isinstance(content, dict) or not all(
-            isinstance(key, str) and isinstance(value, torch.Tensor) for key, value in content.items()):
+    if not isinstance(content, dict) or not all(isinstance(key, str) and isinstance(value, kind) for key, value in content.items()):
         raise ValueError(f"{path.name} holds {type(content).__name__} data, not named weights. Expected LIA or LIA-X "
                          f"weights, or a training checkpoint with the weights under 'gen'.")
     return dict(content)
+
+
+def pickled_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of the state dict in a .pt or .pth file.
+
+    :raises ValueError: anything but tensors, their containers and argparse.Namespace, or more of them than the file holds.
+    """
+    try:
+        content = describe_torch_file(path)
+    except Exception as error:  # whatever a damaged file makes its readers raise
+        raise no_safe_file(path, error if str(error) else type(error).__name__) from None
+    state = state_within(path, content, TensorNote)
+    # Tensors may share memory in the file, but become separate ones here.
+    if sum(note.size for note in state.values()) > path.stat().st_size:
+        raise no_safe_file(path, "its tensors are larger than the file")
+    return {key: note.shape for key, note in state.items()}
+
+
+def read_pickled_state(path: Path) -> dict[str, torch.Tensor]:
+    """The state dict in a .pt or .pth file of which `pickled_shapes` found no fault."""
+    with path.open("rb") as file:
+        in_zip = file.read(2) == b"PK"
+    try:
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            content = torch.load(path if in_zip else mapped(path), map_location="cpu", weights_only=True)
+    except Exception as error:  # as above
+        raise no_safe_file(path, error if str(error) else type(error).__name__) from None
+    return state_within(path, content, torch.Tensor)
 
 
 def styled_names(target: str, source: str) -> dict[str, str]:
@@ -214,11 +242,11 @@ def recognise(reader: StateReader) -> tuple[AnimatorConfig, dict[str, str]]:
             return recognise_liax(shapes)
     except (KeyError, IndexError, TypeError, AttributeError, ValueError, RecursionError) as error:
         raise ValueError(f"{reader.path.name} begins like an animator, but is incomplete or damaged "
-                         f"({type(error).__name__}: {error}). Fetch it again.") from None
+                         f"({type(error).__name__}: {quoted(error)}). Fetch it again.") from None
     if kind:
-        held = f"a LEO {kind.replace('_', ' ')}"
+        held = f"a LEO {quoted(kind.replace('_', ' '))}"
     else:
-        held = f"{len(shapes)} tensors, such as {', '.join(sorted(shapes)[:3])}" if shapes else "nothing"
+        held = f"{len(shapes)} tensors, such as {quoted(', '.join(sorted(shapes)[:3]))}" if shapes else "nothing"
     raise ValueError(f"{reader.path.name} is no animator: it holds {held}. Expected a LEO animator "
                      f"(.safetensors), or released LIA or LIA-X weights (.pt, .pth, .safetensors).")
 
@@ -251,15 +279,15 @@ def check_layout(reader: StateReader, names: dict[str, str], layout: dict[str, t
     missing = sorted(key for key in expected if key not in reader.shapes)
     surplus = sorted(key for key in reader.shapes if key not in expected and not UNUSED.fullmatch(key))
     if missing or surplus:
-        found = [f"misses {len(missing)} tensors ({missing[0]})"] if missing else []
-        found += [f"holds {len(surplus)} that do not belong ({surplus[0]})"] if surplus else []
+        found = [f"misses {len(missing)} tensors ({quoted(missing[0])})"] if missing else []
+        found += [f"holds {len(surplus)} that do not belong ({quoted(surplus[0])})"] if surplus else []
         raise ValueError(f"{reader.path.name} looks like an animator but {' and '.join(found)}. Fetch it again, or "
                          f"use a file of a supported family.")
     for key, name in expected.items():
         # published vectors carry axes of length 1 that ours do not
         found = [n for n in reader.shapes[key] if n != 1]
         if found != [n for n in layout[name] if n != 1]:
-            raise ValueError(f"{reader.path.name}: {key} has shape {list(reader.shapes[key])}, but this animator "
+            raise ValueError(f"{reader.path.name}: {key} has shape {quoted(list(reader.shapes[key]))}, but this animator "
                              f"needs {list(layout[name])}. The file is damaged or of another family.")
 
 
@@ -268,7 +296,10 @@ def read_raw(reader: StateReader, names: dict[str, str], layout: dict[str, tuple
     """Every stored tensor under its canonical name and shape, as training left it, one at a time."""
     for name, key in names.items():
         value = reader.take(key).reshape(layout[name])
-        if not value.is_floating_point() or not torch.isfinite(value).all():
+        if value.dtype not in WEIGHT_TYPES:
+            raise ValueError(f"{reader.path.name}: {key} is stored as {value.dtype}, but weights are read in float16, bfloat16, float32 or "
+                             f"float64. Convert the file to one of these.")
+        if not torch.isfinite(value).all():
             raise ValueError(f"{reader.path.name}: {key} holds values that are not finite numbers. The file is "
                              f"damaged, or its training diverged.")
         yield name, value
@@ -282,9 +313,9 @@ def told(reader: StateReader, config: AnimatorConfig) -> tuple[dict[int, Directi
     try:
         stored = json.loads(reader.metadata.get("leo.directions", "{}"))
         directions = {int(i): Direction(str(d["name"]), float(d["low"]), float(d["high"])) for i, d in stored.items()}
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise ValueError(f"{reader.path.name} names its motion directions in a form that cannot be read "
-                         f"({type(error).__name__}: {error}). Fetch it again.") from None
+                         f"({type(error).__name__}: {quoted(error)}). Fetch it again.") from None
     prefix = "leo.note."
     return directions, {key.removeprefix(prefix): text for key, text in reader.metadata.items() if key.startswith(prefix)}
 
@@ -294,7 +325,7 @@ def read_directions(path: str | os.PathLike) -> tuple[int, dict[int, Direction]]
 
     :raises ValueError: the file is no animator.
     """
-    reader = StateReader(Path(path), mapped=True)
+    reader = StateReader(Path(path))
     config, _ = recognise(reader)
     return config.directions, told(reader, config)[0]
 

@@ -25,10 +25,12 @@ from scipy.interpolate import CubicSpline
 
 from .checkpoints import write_atomically
 from .identity import AnimatorId, require_same_animator
+from .untrusted import quoted
 
 MAX_FILE_BYTES = 2**30
 MAX_HEADER_BYTES = 2**16
 MAX_DESCRIPTION = 2000
+FPS = re.compile(r"[1-9]\d{0,11}(/[1-9]\d{0,11})?", re.ASCII)
 MAX_PERIOD = 2000  # frames; the smoother's equations lose their digits beyond
 PIECE = 2**16  # numbers that resampling works on at once
 SPLINE_MEMORY = 32  # frames: a spline forgets by 0.27 a frame, and this is beyond double precision
@@ -319,21 +321,21 @@ def load_motion(path: str | os.PathLike) -> tuple[MotionSequence, str]:
             metadata, keys = file.metadata() or {}, list(file.keys())
             if metadata.get("leo.kind") != "motion" or keys != ["codes"]:
                 kind = metadata.get("leo.kind", "unknown contents")
-                raise ValueError(f"{path.name} holds {kind}, not a motion. Choose a file that LEO Save Motion wrote.")
+                raise ValueError(f"{path.name} holds {quoted(kind)}, not a motion. Choose a file that LEO Save Motion wrote.")
             entry = file.get_slice("codes")
             if entry.get_dtype() != "F32" or len(entry.get_shape()) != 2:
                 raise ValueError(
-                    f"{path.name} holds codes of type {entry.get_dtype()} and shape {entry.get_shape()}; a motion has float32 "
+                    f"{path.name} holds codes of type {entry.get_dtype()} and shape {quoted(entry.get_shape())}; a motion has float32 "
                     f"[frames, directions]. Save it again with LEO Save Motion."
                 )
             # cloned: the mapped file may be replaced while the motion is in use
             codes = file.get_tensor("codes").clone()
     except SafetensorError as error:
-        raise ValueError(f"{path.name} is not a readable safetensors file ({error}). Copy or save it again.") from None
+        raise ValueError(f"{path.name} is not a readable safetensors file ({quoted(error)}). Copy or save it again.") from None
     fps, identity, name = (metadata.get(f"leo.{key}", "") for key in ("fps", "fingerprint", "animator"))
-    if not re.fullmatch(r"[1-9]\d{0,11}(/[1-9]\d{0,11})?", fps) or not re.fullmatch(r"[0-9a-f]{64}", identity) or not 0 < len(name) <= 200:
+    if not FPS.fullmatch(fps) or not re.fullmatch(r"[0-9a-f]{64}", identity) or not 0 < len(name) <= 200:
         raise ValueError(
-            f"{path.name} does not say whose motion it is: frame rate '{fps[:30]}', animator '{name[:200]}', fingerprint '{identity[:64]}'. "
+            f"{path.name} does not say whose motion it is: frame rate '{quoted(fps)}', animator '{quoted(name)}', fingerprint '{quoted(identity)}'. "
             f"Save it again with LEO Save Motion."
         )
     return MotionSequence(codes, Fraction(fps), AnimatorId(name, identity)), metadata.get("leo.description", "")[:MAX_DESCRIPTION]

@@ -33,6 +33,14 @@ _LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1"}
 _SOUND_SLACK = 0.01
 
 
+# Files that hold a video themselves. Left out are playlists and descriptions (HLS, DASH, concat, SDP), which make FFmpeg open other
+# files and addresses.
+_FORMATS = ",".join((
+    "mov", "mp4", "m4a", "3gp", "3g2", "mj2", "matroska", "webm", "avi", "flv", "mpegts", "mpeg", "mpegvideo", "m4v", "h264", "hevc", "ivf", "obu",
+    "asf", "ogg", "rm", "mxf", "nut", "dv", "wtv", "gif", "apng", "png_pipe", "jpeg_pipe", "jpegxl_pipe", "jpegxl_anim", "webp_pipe", "webp_anim",
+    "webp", "bmp_pipe", "tiff_pipe", "image2", "mjpeg", "yuv4mpegpipe", "swf", "vob", "dnxhd", "vc1", "av1"))
+
+
 @dataclass
 class ReadReport:
     """What reading had to do to keep the timeline; counts up as the frames are iterated.
@@ -206,12 +214,16 @@ def _nothing_decodes(frame_count: int) -> ValueError:
 def _open(source: VideoSource) -> av.container.InputContainer:
     if isinstance(source, io.BytesIO):
         source.seek(0)
-    return av.open(source)
+    name = "the video" if isinstance(source, io.BytesIO) else os.path.basename(source)
+    try:
+        return av.open(source, options={"format_whitelist": _FORMATS})
+    except av.error.FFmpegError as error:
+        raise ValueError(f"{name} is no video that can be read ({error.strerror}). Choose a video file, or convert it to MP4.") from None
 
 
 def _video_stream(container: av.container.InputContainer) -> av.VideoStream:
     if not container.streams.video:
-        raise ValueError(f"Found no video stream in '{container.name}'. Choose a file that holds a video.")
+        raise ValueError(f"Found no video stream in '{os.path.basename(container.name)}'. Choose a file that holds a video.")
     return container.streams.video[0]
 
 

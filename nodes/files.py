@@ -10,10 +10,10 @@ from pathlib import Path
 
 import folder_paths
 
+from ..leo_core.untrusted import LARGEST_HEADER
+
 FOLDER_KEY = "leo"
 PACK_MODELS = Path(__file__).parent.parent / "models"
-# A safetensors header of more than this is not one of ours.
-LARGEST_HEADER = 16 * 2**20
 # Released weights say nothing of themselves: what is not ours counts as an animator, and its loader looks closer.
 KIND_OF_FOREIGN_FILES = "animator"
 

@@ -14,12 +14,14 @@ from ..leo_core.identity import require_same_animator
 from ..leo_core.lmdm.prior import MotionPrior, Sampling, load_prior, require_frames, save_prior
 from ..leo_core.motion import MotionSequence, change_rate, concatenate, plot, trim
 from ..leo_core.training.prior import PriorTrainer, PriorTraining, fit_config
+from ..leo_core.untrusted import quoted
 from . import files
 from .runtime import Progress
 from .types import LeoLMDM, LeoMotion
 
 SAMPLERS = ["dpmpp_2m", "ddim", "ddpm"]
 LONGEST = 1_000_000
+DEVICES = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|com\d|lpt\d)\s*(\.|$)", re.IGNORECASE)
 
 
 class MotionPriorHandle:
@@ -288,8 +290,9 @@ def free_path(name: str) -> Path:
 
     :raises ValueError: not a plain file name.
     """
-    if not re.fullmatch(r"\w[\w .()-]{0,99}", name):
-        raise ValueError(f"'{name}' is no file name. Use letters, digits, spaces, dots, brackets, '-' and '_', at most 100, and begin with a letter or digit.")
+    if not re.fullmatch(r"\w[\w .()-]{0,99}", name) or DEVICES.match(name):
+        raise ValueError(f"'{quoted(name)}' is no file name. Use letters, digits, spaces, dots, brackets, '-' and '_', at most 100, and begin with "
+                         f"a letter or digit. Windows keeps names like CON and COM1 to itself.")
     folder = Path(files.output_folder())
     path, number = folder / f"{name}.safetensors", 2
     while path.exists():

@@ -13,10 +13,13 @@ CLIPS = {".mp4"}
 STILL_FPS = Fraction(25)
 
 
+def names() -> list[str]:
+    return sorted(path.name for path in SAMPLES.glob("*") if path.suffix in STILLS | CLIPS)
+
+
 class LEOLoadSample(io.ComfyNode):
     @classmethod
     def define_schema(cls):
-        names = sorted(path.name for path in SAMPLES.glob("*") if path.suffix in STILLS | CLIPS)
         return io.Schema(
             node_id="LEOLoadSample",
             display_name="LEO Load Sample",
@@ -24,7 +27,7 @@ class LEOLoadSample(io.ComfyNode):
             description="Loads a picture or a clip that comes with the pack, to try a workflow without files of your own.",
             search_aliases=["example", "demo", "bundled", "load image", "load video"],
             inputs=[
-                io.Combo.Input("sample", options=names, tooltip="Bundled picture or clip to load."),
+                io.Combo.Input("sample", options=names(), tooltip="Bundled picture or clip to load."),
             ],
             outputs=[
                 io.Image.Output("image", tooltip="The picture, or the first frame of the clip."),
@@ -34,6 +37,8 @@ class LEOLoadSample(io.ComfyNode):
 
     @classmethod
     def execute(cls, sample: str) -> io.NodeOutput:
+        if sample not in names():
+            raise ValueError(f"There is no sample '{sample}'. Choose one of: {', '.join(names())}.")
         path = SAMPLES / sample
         first = next(iter(read_video(str(path))))
         image = torch.from_numpy(first).float().div(255)[None]

@@ -5,7 +5,7 @@ import os
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from leo_core.animator import Direction, lia, orthonormal_basis
 from leo_core.checkpoints import convert, file_layout, load_animator, read_directions, save_animator

@@ -11,8 +11,7 @@ import torch
 
 from ..identity import AnimatorId
 from .config import AnimatorConfig
-from .layers import (DownBlock, FlowHead, ResidualBlock, RGBHead, StyledConv, StyledResidualBlock, activate,
-                     fir_upsample, warp)
+from .layers import DownBlock, FlowHead, ResidualBlock, RGBHead, StyledConv, StyledResidualBlock, activate, fir_upsample, warp
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import hashlib
 import json
 import math
 import os
+import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from fractions import Fraction
@@ -22,6 +23,7 @@ from torch import nn
 
 from ..checkpoints import write_atomically
 from ..identity import AnimatorId
+from ..untrusted import check_safetensors_header, quoted
 from .condition import CodeScale, denoiser_input, linear_motion_condition, to_residual
 from .drift import DriftControl
 from .joints import ease_joints
@@ -30,6 +32,8 @@ from .samplers import SAMPLERS
 from .schedule import cosine_alpha_bar, sampling_times
 from .start import StartPoses
 from .unet import UNet
+
+FPS = re.compile(r"[1-9]\d{0,11}(/[1-9]\d{0,11})?", re.ASCII)
 
 SamplerName = Literal["dpmpp_2m", "ddim", "ddpm"]
 Progress = Callable[[int, int, Callable[[], torch.Tensor]], None]
@@ -60,6 +64,21 @@ class PriorConfig:
     head_width: int = 32
     lmc: bool = True
     noise_steps: int = 1000
+
+    def __post_init__(self):
+        limits = {"directions": (1, 8192), "length": (2, 8192), "context": (1, 8192), "head_width": (1, 8192), "noise_steps": (1, 1_000_000)}
+        for field, (low, high) in limits.items():
+            value = getattr(self, field)
+            if type(value) is not int or not low <= value <= high:
+                raise ValueError(f"A motion prior's {field} is a whole number in {low}..{high}, got {quoted(value)}.")
+        if self.context >= self.length:
+            raise ValueError(f"A motion prior's context is shorter than its window of {self.length} frames, got {self.context}.")
+        if not isinstance(self.fps, str) or not FPS.fullmatch(self.fps):
+            raise ValueError(f"A motion prior's frame rate is a text like '25' or '30000/1001', got '{quoted(self.fps)}'.")
+        if not 1 <= len(self.channels) <= 8 or not all(type(c) is int and 8 <= c <= 8192 and c % 8 == 0 for c in self.channels):
+            raise ValueError(f"A motion prior has 1 to 8 levels, each a multiple of 8 wide, 8192 at most; got {quoted(self.channels)}.")
+        if type(self.lmc) is not bool:
+            raise ValueError(f"A motion prior's lmc is true or false, got {quoted(self.lmc)}.")
 
     def build(self, operations=nn, device: torch.device | str = "cpu") -> UNet:
         """The denoiser without weights of its own, float32."""
@@ -338,16 +357,21 @@ def load_prior(path: str | os.PathLike, operations=nn, device: torch.device | st
     :raises ValueError: not a motion prior, damaged or cut short.
     """
     path = Path(path)
+    check_safetensors_header(path)
     try:
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
             kind = metadata.get("leo.kind", "something of unknown kind")
             if kind != "motion_prior":
-                raise ValueError(f"{path.name} holds {kind}, not a motion prior. Choose a file that LEO Train Motion Prior or train-prior wrote.")
+                raise ValueError(f"{path.name} holds {quoted(kind)}, not a motion prior. Choose a file that LEO Train Motion Prior or "
+                                 f"train-prior wrote.")
+            if any(file.get_slice(key).get_dtype() not in ("F16", "BF16", "F32", "F64") for key in file.keys()):
+                raise ValueError(f"{path.name} holds values that are no floating-point numbers. Train or fetch the prior again.")
             # copied: views into the file lie at odd addresses, where some processors round differently than for the prior that was saved
             tensors = {key: file.get_tensor(key).to(torch.float32, copy=True) for key in file.keys()}
     except SafetensorError as error:
-        raise ValueError(f"{path.name} is not a readable safetensors file ({error}). Copy it again, or train the prior again.") from None
+        raise ValueError(f"{path.name} is not a readable safetensors file ({quoted(error)}). Copy it again, or train the prior "
+                         f"again.") from None
     try:
         stored = json.loads(metadata["leo.config"])
         config = PriorConfig(**{**stored, "channels": tuple(stored["channels"])})
@@ -359,9 +383,31 @@ def load_prior(path: str | os.PathLike, operations=nn, device: torch.device | st
             for prefix, kind in (("code.", CodeScale), ("linear.", LinearMotion), ("start.", StartPoses))
         )
         animator = AnimatorId(metadata["leo.animator"], metadata["leo.fingerprint"])
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        if not 0 < len(animator.name) <= 200 or not re.fullmatch(r"[0-9a-f]{64}", animator.fingerprint):
+            raise ValueError("it does not say whose codes it speaks")
+        require_sound(config, weights, scale, linear, start_poses)
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:  # RecursionError is a RuntimeError
         raise ValueError(
-            f"{path.name} calls itself a motion prior, but is incomplete or damaged ({type(error).__name__}: {error}). Train or fetch it again."
+            f"{path.name} calls itself a motion prior, but is incomplete or damaged ({type(error).__name__}: {quoted(error)}). "
+            f"Train or fetch it again."
         ) from None
     notes = {key.removeprefix("leo.note."): text for key, text in metadata.items() if key.startswith("leo.note.")}
     return MotionPrior(config, unet.eval().requires_grad_(False), scale, linear, start_poses, animator, notes)
+
+
+def require_sound(config: PriorConfig, weights: dict[str, torch.Tensor], scale: CodeScale, linear: LinearMotion, start_poses: StartPoses) -> None:
+    """Raise ValueError unless everything in a prior is finite and of the shape that its configuration needs."""
+    d, m = config.directions, len(start_poses.weights)
+    shapes = {"code.mean": (scale.mean, (d,)), "code.scale": (scale.scale, (d,)), "linear.basis": (linear.basis, (d, d)),
+              "linear.covariance": (linear.covariance, (d, config.length, config.length)),
+              "linear.livelinesses": (linear.livelinesses, (len(linear.livelinesses),)), "start.weights": (start_poses.weights, (m,)),
+              "start.means": (start_poses.means, (m, d)), "start.factors": (start_poses.factors, (m, d, d))}
+    for name, (value, shape) in shapes.items():
+        if tuple(value.shape) != shape or 0 in shape:
+            raise ValueError(f"{name} has shape {list(value.shape)}, needed is {list(shape)}")
+        if not torch.isfinite(value).all():
+            raise ValueError(f"{name} holds values that are not finite numbers")
+    if (scale.scale <= 0).any() or (start_poses.weights < 0).any() or start_poses.weights.sum() <= 0 or (linear.livelinesses <= 0).any():
+        raise ValueError("its scales, livelinesses or shares are not positive")
+    if not all(torch.isfinite(value).all() for value in weights.values()):
+        raise ValueError("its weights hold values that are not finite numbers")

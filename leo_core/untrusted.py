@@ -1,0 +1,220 @@
+"""Files from strangers: what they promise is held against what they are before anything is allocated or unpickled.
+
+torch.load with weights_only runs no code of a file, but it believes its figures: a few bytes can make it allocate terabytes,
+inflate a compressed record, or read a storage beyond the end of its record. So the pickle is first read with everything in it
+put down as a note, then compared with the file. All limits are our choice, several times what released weights have.
+"""
+import io
+import math
+import mmap
+import pickle
+import pickletools
+import zipfile
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+LARGEST_HEADER = 2**21  # bytes of a safetensors header
+LARGEST_PICKLE = 2**21  # bytes
+MOST_OPCODES = 2**18
+LONGEST_QUOTE = 120
+
+ITEM_SIZES = {"Bool": 1, "Byte": 1, "Char": 1, "Short": 2, "Half": 2, "BFloat16": 2, "Int": 4, "Float": 4, "Long": 8, "Double": 8}
+# What torch.save writes, and torch.load with weights_only reads.
+OPCODES = frozenset("""PROTO STOP MARK NONE NEWTRUE NEWFALSE BININT BININT1 BININT2 LONG1 BINFLOAT BINUNICODE SHORT_BINSTRING EMPTY_TUPLE TUPLE
+    TUPLE1 TUPLE2 TUPLE3 EMPTY_LIST APPEND APPENDS EMPTY_DICT SETITEM SETITEMS BINPUT LONG_BINPUT BINGET LONG_BINGET GLOBAL REDUCE NEWOBJ BUILD
+    BINPERSID""".split())
+
+
+def quoted(text: object) -> str:
+    """Text out of a file as a part of one readable line: clipped, with everything that does not print escaped."""
+    text = str(text)
+    clipped = text if len(text) <= LONGEST_QUOTE else text[:LONGEST_QUOTE] + ".."
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in clipped)
+
+
+def check_safetensors_header(path: Path) -> None:
+    """Refuse a header that takes far more memory to parse than any of ours is long; safetensors itself checks all else.
+
+    :raises ValueError: says how long it is.
+    """
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+    if length > LARGEST_HEADER:
+        raise ValueError(f"{path.name} is not a readable safetensors file (its header is {length} bytes long, at most {LARGEST_HEADER} are read). "
+                         f"Fetch it again.")
+
+
+@dataclass(frozen=True)
+class Storage:
+    """A tensor's memory as the pickle declares it."""
+
+    kind: str
+    key: str
+    numel: int
+
+    @property
+    def item_size(self) -> int:
+        return ITEM_SIZES[self.kind.removesuffix("Storage")]
+
+    @property
+    def size(self) -> int:
+        return self.numel * self.item_size
+
+
+@dataclass(frozen=True)
+class TensorNote:
+    """A tensor that the pickle declares, inside its storage."""
+
+    shape: tuple[int, ...]
+    size: int
+
+
+def describe_torch_file(path: Path) -> object:
+    """What torch.load would make of a .pt or .pth file, with a TensorNote for each tensor and nothing read of their values.
+
+    :raises ValueError: objects other than weights, their containers and argparse.Namespace; compressed records; figures that
+        the file does not bear out. The message says which; anything else may be raised for a damaged file.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        if file.read(4) == b"PK\x03\x04":
+            return _describe_zip(file, size)
+    with mapped(path) as file:
+        return _describe_legacy(file, size)
+
+
+def mapped(path: Path) -> mmap.mmap:
+    """A file that is asked for more than it has gives what it has, without making room for more."""
+    with path.open("rb") as file:
+        if not path.stat().st_size:
+            raise ValueError("it is empty")
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+
+def _describe_zip(file: BinaryIO, size: int) -> object:
+    with zipfile.ZipFile(file) as archive:
+        entries = archive.infolist()
+        names = {entry.filename for entry in entries}
+        if len(names) != len(entries) or sum(entry.file_size for entry in entries) > size:
+            raise ValueError("its records overlap or are compressed")
+        # torch reads offsets as they stand, zipfile relative to what may have been put before the archive
+        if min(entry.header_offset for entry in entries) != 0:
+            raise ValueError("something precedes its records")
+        if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+            raise ValueError("its records are compressed, which torch.save never does")
+        pickled = [entry for entry in entries if entry.filename.endswith("data.pkl")]
+        if len(pickled) != 1 or pickled[0].file_size > LARGEST_PICKLE:
+            raise ValueError(f"it holds {len(pickled)} pickles where one of at most {LARGEST_PICKLE} bytes is expected")
+        folder = pickled[0].filename.removesuffix("data.pkl")
+        records = {entry.filename.removeprefix(folder): entry.file_size for entry in entries}
+        stream = io.BytesIO(archive.read(pickled[0]))
+
+    def check(storage: Storage) -> None:
+        there = records.get(f"data/{storage.key}")
+        if there is None or there < storage.size:
+            raise ValueError(f"storage {quoted(storage.key)} shall have {storage.size} bytes and has {there or 0}")
+
+    return Notes(stream, check).read()
+
+
+def _describe_legacy(file: mmap.mmap, size: int) -> object:
+    """The format before torch 1.6: magic number, protocol, system, content, storage keys, then the storages."""
+    total = 0
+
+    def check(storage: Storage) -> None:
+        nonlocal total
+        total += storage.size
+        if total > size:
+            raise ValueError(f"its tensors shall have {total} bytes, but the file has {size}")
+
+    if Notes(file, check).read() != 0x1950A86A20F9469CFC6C:
+        raise ValueError("it is no file of torch.save")
+    Notes(file, check).read()
+    Notes(file, check).read()
+    content = Notes(file, check).read()
+    Notes(file, check).read()
+    return content
+
+
+class Notes(pickle._Unpickler):
+    """Unpickles containers and texts; every tensor becomes a TensorNote, every object of another class None.
+
+    The pure Python unpickler, whose memory follows the pickle's length; nothing that a pickle can name here runs or can be changed.
+
+    :param stream: positioned at a pickle; afterwards at what follows it.
+    :param check: called once with every storage; raises ValueError where the file does not bear it out.
+    """
+
+    dispatch = dict(pickle._Unpickler.dispatch)
+
+    def __init__(self, stream: BinaryIO, check: Callable[[Storage], None]):
+        super().__init__(stream)
+        self._stream = stream
+        self._check = check
+        self._storages: dict[str, Storage] = {}
+        self._globals = {
+            ("collections", "OrderedDict"): OrderedDict,
+            ("torch._utils", "_rebuild_tensor_v2"): note_tensor,
+            ("torch._utils", "_rebuild_parameter"): lambda data, requires_grad, hooks: data,
+            ("argparse", "Namespace"): nothing,
+            **{("torch", f"{kind}Storage"): f"{kind}Storage" for kind in ITEM_SIZES},
+        }
+
+    def read(self) -> object:
+        """The next pickle of the stream."""
+        start = self._stream.tell()
+        for number, (opcode, _, _) in enumerate(pickletools.genops(self._stream)):
+            if opcode.name not in OPCODES:
+                raise ValueError(f"its pickle uses {opcode.name}, which torch.save never writes")
+            if number == MOST_OPCODES or self._stream.tell() - start > LARGEST_PICKLE:
+                raise ValueError("its pickle is far longer than that of any model")
+        self._stream.seek(start)
+        return self.load()
+
+    def find_class(self, module: str, name: str) -> object:
+        found = self._globals.get((module, name))
+        if found is None:
+            raise ValueError(f"it holds {quoted(f'{module}.{name}')}, which is neither weights nor numbers")
+        return found
+
+    def persistent_load(self, pid: object) -> Storage:
+        match pid:
+            case ("storage", str(kind), str(key), str(), int(numel)) | ("storage", str(kind), str(key), str(), int(numel), None) if numel >= 0:
+                storage = Storage(kind, key, numel)
+            case _:
+                raise ValueError("it refers to something that is no storage")
+        if storage.kind.removesuffix("Storage") not in ITEM_SIZES or self._storages.get(key, storage) != storage:
+            raise ValueError(f"it declares storage {quoted(key)} in two ways")
+        if key not in self._storages:
+            self._check(storage)
+            self._storages[key] = storage
+        return storage
+
+    def _new_object(self) -> None:
+        arguments = self.stack.pop()
+        self.stack.append(self.stack.pop()(*arguments))
+
+    def _drop_state(self) -> None:
+        self.stack.pop()
+
+    dispatch[pickle.NEWOBJ[0]] = _new_object
+    dispatch[pickle.BUILD[0]] = _drop_state
+
+
+def nothing(*_: object) -> None:
+    """What an object that nobody asks about is read as."""
+
+
+def note_tensor(storage: object, offset: object, shape: object, stride: object, *_: object) -> TensorNote:
+    """torch._utils._rebuild_tensor_v2 without a tensor."""
+    if not isinstance(storage, Storage) or not isinstance(shape, tuple) or not isinstance(stride, tuple) or len(shape) != len(stride):
+        raise ValueError("it declares a tensor without storage, shape or strides")
+    if any(type(n) is not int or n < 0 for n in (offset, *shape, *stride)):
+        raise ValueError("it declares a tensor of negative shape")
+    reach = offset + sum((n - 1) * step for n, step in zip(shape, stride, strict=True)) + 1 if 0 not in shape else 0
+    if reach > storage.numel:
+        raise ValueError(f"a tensor of shape {quoted(list(shape))} reaches beyond its storage")
+    return TensorNote(shape, math.prod(shape) * storage.item_size)

@@ -1,0 +1,130 @@
+"""Run a reader on files, each in a process of its own that may not allocate, execute, write, connect or take long.
+
+python limited.py READER GOOD < paths (one per line): prints one JSON object per file, in order. The parent imports what readers
+need and reads a good file once; each file gets a fork of it.
+"""
+import json
+import os
+import re
+import resource
+import signal
+import sys
+import traceback
+from pathlib import Path
+
+import torch
+
+ROOT = Path(__file__).resolve().parents[2]
+SLACK = 64 * 2**20
+SECONDS = 30
+LONGEST_MESSAGE = 1000  # one readable line
+FORBIDDEN = ("os.system", "os.exec", "os.posix_spawn", "os.fork", "os.forkpty", "subprocess.Popen", "socket.connect", "socket.bind", "ctypes.dlopen",
+             "os.remove", "os.rename", "os.mkdir", "os.rmdir", "os.chmod", "os.link", "os.symlink", "os.truncate", "shutil.",
+             "webbrowser.open", "urllib.Request")
+
+
+def status(field: str) -> int:
+    """A figure of /proc/self/status in bytes."""
+    return int(re.search(rf"^{field}:\s+(\d+) kB", Path("/proc/self/status").read_text(), re.M)[1]) * 1024
+
+
+def watch(seen: list[str]) -> None:
+    def hook(event: str, arguments: tuple) -> None:
+        if event.startswith(FORBIDDEN):
+            seen.append(event)
+        elif event == "open" and isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
+            seen.append(f"open {arguments[0]} to write")
+
+    sys.addaudithook(hook)
+
+
+def judge(read, path: str) -> dict:
+    """What reading the file came to: loaded, refused, or a fault, and why."""
+    allowed = 2 * os.path.getsize(path) + SLACK
+    Path("/proc/self/clear_refs").write_text("5")  # the high-water mark starts anew
+    seen: list[str] = []
+    watch(seen)
+    before = status("VmRSS")
+    resource.setrlimit(resource.RLIMIT_DATA, (status("VmData") + allowed, resource.RLIM_INFINITY))
+    signal.alarm(SECONDS)
+    try:
+        read(path)
+        result = {"outcome": "loaded", "message": ""}
+    except ValueError as error:
+        message = str(error)
+        result = {"outcome": "refused", "message": message}
+        if "\n" in message or len(message) > LONGEST_MESSAGE or not message.isprintable():
+            result = {"outcome": "fault", "message": f"not one readable line: {message[:300]!r}"}
+        elif re.search(r"(?i)memory|alloc", message):
+            result = {"outcome": "fault", "message": f"more memory than {allowed} bytes: {message}"}
+    except BaseException as error:
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        result = {"outcome": "fault", "message": f"{type(error).__name__}: {str(error)[:300]!r} at {where.filename}:{where.lineno}"}
+    resource.setrlimit(resource.RLIMIT_DATA, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    result["peak"] = status("VmHWM") - before
+    if seen:
+        result |= {"outcome": "fault", "message": f"did {seen[:3]} ({result['message'][:200]})"}
+    elif result["peak"] > allowed:
+        result |= {"outcome": "fault", "message": f"took {result['peak']} bytes, {allowed} are allowed ({result['message'][:200]})"}
+    return result
+
+
+def in_a_fork(read, path: str) -> dict:
+    incoming, outgoing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(incoming)
+        os.write(outgoing, json.dumps(judge(read, path)).encode())
+        os._exit(0)
+    os.close(outgoing)
+    with os.fdopen(incoming, "rb") as pipe:
+        told = pipe.read()
+    _, code = os.waitpid(child, 0)
+    if told:
+        return json.loads(told)
+    ended = signal.Signals(code & 0x7F).name if code & 0x7F else f"status {code}"
+    return {"outcome": "fault", "message": f"the process ended with {ended}", "peak": 0}
+
+
+def model(path: str):
+    from leo_core.checkpoints import load_animator
+    load_animator(path)
+
+
+def directions(path: str):
+    from leo_core.checkpoints import read_directions
+    from leo_core.directions import describe
+    describe(*read_directions(path))
+
+
+def motion(path: str):
+    from leo_core.motion import change_rate, load_motion
+    loaded, description = load_motion(path)
+    assert description is not None and len(change_rate(loaded, loaded.fps)) == len(loaded)
+
+
+def prior(path: str):
+    from leo_core.lmdm.prior import Sampling, load_prior
+    loaded = load_prior(path)
+    assert loaded.sample(2, Sampling(steps=1)).isfinite().all()
+
+
+def video(path: str):
+    from leo_core.video import read_video
+    for _ in zip(range(3), read_video(path), strict=False):
+        pass
+
+
+READERS = {reader.__name__: reader for reader in (model, directions, motion, prior, video)}
+
+
+def main(reader: str, good: str) -> None:
+    torch.set_num_threads(1)
+    READERS[reader](good)
+    for path in sys.stdin.read().splitlines():
+        print(json.dumps(in_a_fork(READERS[reader], path)), flush=True)
+
+
+if __name__ == "__main__":
+    sys.path.append(str(ROOT))
+    main(*sys.argv[1:])
