@@ -50,5 +50,12 @@ def to_animator(image: torch.Tensor, size: int) -> torch.Tensor:
 
 
 def to_image(pictures: torch.Tensor) -> torch.Tensor:
-    """Animator pictures -> IMAGE values: [N, 3, H, W] about -1..1 -> [N, H, W, 3] in 0..1."""
-    return (pictures.float() * 0.5 + 0.5).clamp(0, 1).movedim(1, -1)
+    """Animator pictures -> IMAGE values: [N, 3, H, W] about -1..1 -> [N, H, W, 3] in 0..1.
+
+    :raises ValueError: pixels that are not finite, as damaged weights paint them.
+    """
+    pictures = pictures.float()
+    if not torch.isfinite(pictures).all():
+        raise ValueError("The animator painted pixels that are not numbers (NaN or infinite). Its file is damaged, or its training diverged: "
+                         "fetch it again.")
+    return (pictures * 0.5 + 0.5).clamp(0, 1).movedim(1, -1)

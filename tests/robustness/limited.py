@@ -105,8 +105,9 @@ def motion(path: str):
 
 def prior(path: str):
     from leo_core.lmdm.prior import Sampling, load_prior
+    from leo_core.motion import MotionSequence
     loaded = load_prior(path)
-    assert loaded.sample(2, Sampling(steps=1)).isfinite().all()
+    MotionSequence(loaded.sample(2, Sampling(steps=1)), loaded.fps, loaded.animator)  # refuses codes that are not finite
 
 
 def video(path: str):
