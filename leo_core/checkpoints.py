@@ -359,7 +359,9 @@ def load_animator(path: str | os.PathLike, operations=torch.nn, dtype: torch.dty
             value = value.to(torch.float32).mul_(learning_rate_scale(name, layout[name]))
             if is_transposed(name):
                 value = value.transpose(0, 1)
-            state[name] = value.to(device, dtype).contiguous()
+            # the layout in which convolutions on CPUs and CUDA take them without reordering
+            memory_format = torch.channels_last if value.ndim == 4 else torch.contiguous_format
+            state[name] = value.to(device, dtype).contiguous(memory_format=memory_format)
     animator.load_state_dict(state, assign=True)
     animator.requires_grad_(False)
 

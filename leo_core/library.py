@@ -82,7 +82,7 @@ def draw_gesture(gesture: Gesture, directions: dict[int, Direction], rest: torch
 @torch.inference_mode()
 def encode(animator: Animator, pictures: torch.Tensor) -> torch.Tensor:
     """Pictures [N, 3, S, S] in -1..1 -> their codes [N, D]."""
-    return torch.cat([animator.motion_head(animator.encoder(part)[0]) for part in pictures.split(BATCH)])
+    return torch.cat([animator.motion_head(animator.encoder.codes(part)) for part in pictures.split(BATCH)])
 
 
 def write_library(animator: Animator, info: AnimatorInfo, folder: Path, rest: torch.Tensor, clips: Sequence[Path] = (),

@@ -78,7 +78,7 @@ def encode_motion(handle: AnimatorHandle, frames: Iterator[torch.Tensor], progre
         pictures = torch.cat(block)
 
         def run(start: int, stop: int) -> torch.Tensor:
-            code, _ = handle.encoder.model(handle.to_device(pictures[start:stop]))
+            code = handle.encoder.model.codes(handle.to_device(pictures[start:stop]))
             return handle.motion_head.model(code).to("cpu", torch.float32)
 
         for start, stop, part in in_chunks(len(pictures), chunk, run):

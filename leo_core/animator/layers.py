@@ -11,32 +11,51 @@ import torch
 import torch.nn.functional as F
 from kornia.geometry.transform import remap
 
-FIR_TAPS = (1.0, 3.0, 3.0, 1.0)
+# A batch whose maps are larger than this runs frame by frame on a CPU: they would leave its cache, and memory of that
+# size comes from the system page by page (our choice).
+_CACHE_BYTES = 16 << 20
 
 
 def activate(x: torch.Tensor) -> torch.Tensor:
-    """Leaky ReLU 0.2, times sqrt(2) to keep the variance."""
-    return F.leaky_relu(x, 0.2) * math.sqrt(2)
+    """Leaky ReLU 0.2, times sqrt(2) to keep the variance. Overwrites x, of which no layer's gradient needs the value."""
+    h = F.leaky_relu(x, 0.2, inplace=True)
+    return h * math.sqrt(2) if h.requires_grad else h.mul_(math.sqrt(2))
 
 
-def fir_blur(x: torch.Tensor, padding: tuple[int, int], gain: float = 1.0) -> torch.Tensor:
-    """Blur [N, C, H, W] with outer([1, 3, 3, 1]) / 64 * gain, after zero padding (before, after) on both axes.
+def _fir_kernel(x: torch.Tensor, total: float) -> torch.Tensor:
+    """outer([1, 3, 3, 1]) that sums to ``total``, one for each channel of x: [C, 1, 4, 4]. Made on the device, because a
+    copy to it would wait for all its work."""
+    place = torch.arange(4, device=x.device, dtype=x.dtype)
+    taps = (1 + place * (3 - place)) * (math.sqrt(total) / 8)
+    return torch.outer(taps, taps).expand(x.shape[1], 1, 4, 4)
 
-    Separable: two passes of four taps cost half of one pass of sixteen.
+
+def fir_blur(x: torch.Tensor, padding: int, gain: float = 1.0, stride: int = 1, bias: torch.Tensor | None = None) -> torch.Tensor:
+    """Blur [N, C, H, W] with outer([1, 3, 3, 1]) / 64 * gain after zero padding, keep every ``stride``-th pixel, add a bias.
+
+    One pass of sixteen taps: two of four make half the operations but go through memory twice, which costs more.
     """
-    channels = x.shape[1]
-    taps = x.new_tensor(FIR_TAPS) * (math.sqrt(gain) / sum(FIR_TAPS))
-    x = F.pad(x, padding * 2)
-    x = F.conv2d(x, taps.view(1, 1, 1, 4).expand(channels, 1, 1, 4), groups=channels)
-    return F.conv2d(x, taps.view(1, 1, 4, 1).expand(channels, 1, 4, 1), groups=channels)
+    return F.conv2d(x, _fir_kernel(x, gain), bias, stride=stride, padding=padding, groups=x.shape[1])
 
 
 def fir_upsample(x: torch.Tensor) -> torch.Tensor:
     """Double [N, C, H, W] by zero insertion and FIR blur (times 4), written as one transposed convolution."""
-    channels = x.shape[1]
-    taps = x.new_tensor(FIR_TAPS) * (2 / sum(FIR_TAPS))
-    kernel = torch.outer(taps, taps).expand(channels, 1, 4, 4)
-    return F.conv_transpose2d(x, kernel, stride=2, padding=1, groups=channels)
+    return F.conv_transpose2d(x, _fir_kernel(x, 4.0), stride=2, padding=1, groups=x.shape[1])
+
+
+def outgrows_cache(x: torch.Tensor, channels: int, side: int) -> bool:
+    """Whether a batch like x runs better frame by frame where it has maps [N, channels, side, side]."""
+    return x.is_cpu and len(x) > 1 and len(x) * channels * side**2 * x.itemsize > _CACHE_BYTES
+
+
+def channels_last(x: torch.Tensor) -> torch.Tensor:
+    """x [N, C, H, W] in the layout in which convolutions run fastest; all that is made of it keeps to it."""
+    return x.contiguous(memory_format=torch.channels_last) if x.device.type in ("cpu", "cuda") else x
+
+
+def pointwise(kernels: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    """1x1 convolution to few channels by kernels of each sample: [1 or N, out, C] and [N, C, H, W] -> [N, out, H, W]."""
+    return (kernels @ x.flatten(2)).unflatten(2, x.shape[2:])
 
 
 def warp(source: torch.Tensor, displacement: torch.Tensor, align_corners: bool) -> torch.Tensor:
@@ -63,12 +82,14 @@ class DownBlock(torch.nn.Module):
         middle = out_channels if widen_first else in_channels
         self.conv1 = operations.Conv2d(in_channels, middle, 3, padding=1, **kw)
         self.conv2 = operations.Conv2d(middle, out_channels, 3, stride=2, **kw)
-        self.skip = operations.Conv2d(in_channels, out_channels, 1, stride=2, bias=False, **kw)
+        self.skip = operations.Conv2d(in_channels, out_channels, 1, bias=False, **kw)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        h = activate(self.conv1(x))
-        h = activate(self.conv2(fir_blur(h, (2, 2))))
-        return (h + self.skip(fir_blur(x, (1, 1)))) / math.sqrt(2)
+        # The factors sqrt(2) of the activations and 1 / sqrt(2) of the sum are the blurs' gains; the skip's convolution
+        # sees one pixel in four, so only those are blurred.
+        h = F.leaky_relu(self.conv1(x), 0.2, inplace=True)
+        h = F.leaky_relu(self.conv2(fir_blur(h, 2, gain=math.sqrt(2))), 0.2, inplace=True)
+        return self.skip(fir_blur(x, 1, gain=math.sqrt(0.5), stride=2)) + h
 
 
 class ResidualBlock(torch.nn.Module):
@@ -83,47 +104,53 @@ class ResidualBlock(torch.nn.Module):
         return (activate(self.conv2(activate(self.conv1(x)))) + x) / math.sqrt(2)
 
 
-class ModulatedConv(torch.nn.Module):
-    """Convolution whose input channels are scaled per sample by a latent (StyleGAN2), then demodulated.
+class StyledConv(torch.nn.Module):
+    """3x3 convolution whose input channels are scaled per sample by a latent (StyleGAN2), demodulated; bias, activation.
 
-    Scaling the input and rescaling the output is the same function as building one kernel per sample, and lets the
-    whole batch run as one ordinary convolution. ``up`` doubles the size: transposed convolution, then FIR blur.
+    ``up`` doubles the size: transposed convolution, then FIR blur. One function, computed in two ways: a batch scales its
+    input and its output and runs as one ordinary convolution; one sample whose map is larger than the kernel scales the
+    kernel.
     """
 
-    def __init__(self, in_channels, out_channels, kernel, style_dim, operations, *, up=False, demodulate=True,
-                 dtype=None, device=None):
+    def __init__(self, in_channels, out_channels, style_dim, operations, *, up=False, dtype=None, device=None):
         super().__init__()
         kw = {"dtype": dtype, "device": device}
-        self.up, self.demodulate = up, demodulate
+        self.up = up
         self.modulation = operations.Linear(style_dim, in_channels, **kw)
         if up:
-            self.conv = operations.ConvTranspose2d(in_channels, out_channels, kernel, stride=2, bias=False, **kw)
+            self.conv = operations.ConvTranspose2d(in_channels, out_channels, 3, stride=2, bias=False, **kw)
         else:
-            self.conv = operations.Conv2d(in_channels, out_channels, kernel, padding=kernel // 2, bias=False, **kw)
+            self.conv = operations.Conv2d(in_channels, out_channels, 3, padding=1, bias=False, **kw)
+        self.bias = torch.nn.Parameter(torch.zeros(out_channels, **kw))
 
     def forward(self, x: torch.Tensor, latent: torch.Tensor) -> torch.Tensor:
         style = self.modulation(latent)
-        if not self.demodulate:
-            return self.conv(x * style[:, :, None, None])
+        bias = self.bias.to(x) * math.sqrt(2)
+        # Off the CPU the weights may lie elsewhere, and their module knows how to fetch them.
+        one = x.shape[0] == 1 and x.is_cpu and x.numel() > self.conv.weight.numel()
+        h = self._with_scaled_kernel(x, style[0], bias) if one else self._with_scaled_maps(x, style, bias)
+        return F.leaky_relu(h, 0.2, inplace=True)
+
+    def _with_scaled_kernel(self, x: torch.Tensor, style: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+        inputs, outputs = ((-1, 1, 1, 1), (1, -1, 1, 1)) if self.up else ((1, -1, 1, 1), (-1, 1, 1, 1))
+        kernel = self.conv.weight.float() * style.float().view(inputs)
+        energy = kernel.square().sum((0 if self.up else 1, 2, 3))
+        kernel = (kernel * (math.sqrt(2) * torch.rsqrt(energy + 1e-8)).view(outputs)).to(x.dtype)
+        if self.up:
+            return fir_blur(F.conv_transpose2d(x, kernel, stride=2), 1, gain=4.0, bias=bias)
+        return F.conv2d(x, kernel, bias, padding=1)
+
+    def _with_scaled_maps(self, x: torch.Tensor, style: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
         # Demodulation cancels the size of the style. Dividing by its peak first keeps half precision in range, and
         # float32 keeps the squares of the weights from underflowing.
         peak = style.abs().amax(1, keepdim=True).clamp_min(1e-4)
         h = self.conv(x * (style / peak)[:, :, None, None])
+        if self.up:
+            h = fir_blur(h, 1)
         energy = self.conv.weight.to(x.device, torch.float32).square().sum((2, 3))
         energy = style.float().square() @ (energy if self.up else energy.T)
-        h = h * (torch.rsqrt(energy + 1e-8) * peak.float()).to(h.dtype)[:, :, None, None]
-        return fir_blur(h, (1, 1), gain=4.0) if self.up else h
-
-
-class StyledConv(ModulatedConv):
-    """Modulated 3x3 convolution, bias, activation."""
-
-    def __init__(self, in_channels, out_channels, style_dim, operations, *, up=False, dtype=None, device=None):
-        super().__init__(in_channels, out_channels, 3, style_dim, operations, up=up, dtype=dtype, device=device)
-        self.bias = torch.nn.Parameter(torch.zeros(out_channels, dtype=dtype, device=device))
-
-    def forward(self, x: torch.Tensor, latent: torch.Tensor) -> torch.Tensor:
-        return activate(super().forward(x, latent) + self.bias.to(x)[:, None, None])
+        scale = torch.rsqrt(energy + 1e-8) * peak.float() * (math.sqrt(2) * (4 if self.up else 1))
+        return torch.addcmul(bias[:, None, None], h, scale.to(h.dtype)[:, :, None, None])
 
 
 class StyledResidualBlock(torch.nn.Module):
@@ -142,15 +169,20 @@ class StyledResidualBlock(torch.nn.Module):
         return h + self.gamma.to(x)[:, None, None] * self.conv2(self.norm(h), latent)
 
 
-class FlowHead(ModulatedConv):
-    """Modulated 1x1 convolution to raw (x, y, mask), added to the upsampled raw output of the coarser scale."""
+class FlowHead(torch.nn.Module):
+    """Modulated 1x1 convolution to raw (x, y, mask) in float32, added to the upsampled raw output of the coarser scale."""
 
     def __init__(self, in_channels, style_dim, operations, dtype=None, device=None):
-        super().__init__(in_channels, 3, 1, style_dim, operations, demodulate=False, dtype=dtype, device=device)
-        self.bias = torch.nn.Parameter(torch.zeros(3, dtype=dtype, device=device))
+        super().__init__()
+        kw = {"dtype": dtype, "device": device}
+        self.modulation = operations.Linear(style_dim, in_channels, **kw)
+        self.conv = operations.Conv2d(in_channels, 3, 1, bias=False, **kw)
+        self.bias = torch.nn.Parameter(torch.zeros(3, **kw))
 
     def forward(self, x: torch.Tensor, latent: torch.Tensor, coarser: torch.Tensor | None) -> torch.Tensor:
-        raw = super().forward(x, latent) + self.bias.to(x)[:, None, None]
+        # Three outputs per sample: a kernel for each is small, scaled maps are not.
+        kernels = self.conv.weight.to(x).flatten(1) * self.modulation(latent)[:, None]
+        raw = pointwise(kernels, x).float() + self.bias.to(x.device, torch.float32)[:, None, None]
         return raw if coarser is None else raw + fir_upsample(coarser)
 
 
@@ -162,6 +194,11 @@ class RGBHead(torch.nn.Module):
         self.conv = operations.Conv2d(in_channels, 3, 1, dtype=dtype, device=device)
         self.bias = torch.nn.Parameter(torch.zeros(3, dtype=dtype, device=device))
 
-    def forward(self, x: torch.Tensor, coarser: torch.Tensor | None) -> torch.Tensor:
-        rgb = activate(self.conv(x)) + self.bias.to(x)[:, None, None]
+    def colours(self, x: torch.Tensor) -> torch.Tensor:
+        """The convolution without its bias, [N, C, r, r] -> [N, 3, r, r] float32: it may change places with warp and mask."""
+        return pointwise(self.conv.weight.to(x).flatten(1)[None], x).float()
+
+    def forward(self, colours: torch.Tensor, coarser: torch.Tensor | None) -> torch.Tensor:
+        bias, second = (b.to(colours)[:, None, None] for b in (self.conv.bias, self.bias))
+        rgb = activate(colours + bias) + second
         return rgb if coarser is None else rgb + fir_upsample(coarser)

@@ -6,12 +6,25 @@ scale, `InpaintingDecoder` warps the source's features by them and paints the pi
 tensors. Pictures are [N, 3, S, S] in -1..1; z is [N, style_dim]; codes are [N, D].
 """
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 
 from ..identity import AnimatorId
 from .config import AnimatorConfig
-from .layers import DownBlock, FlowHead, ResidualBlock, RGBHead, StyledConv, StyledResidualBlock, activate, fir_upsample, warp
+from .layers import (
+    DownBlock,
+    FlowHead,
+    ResidualBlock,
+    RGBHead,
+    StyledConv,
+    StyledResidualBlock,
+    activate,
+    channels_last,
+    fir_upsample,
+    outgrows_cache,
+    warp,
+)
 
 
 @dataclass(frozen=True)
@@ -38,20 +51,38 @@ class Encoder(torch.nn.Module):
         kw = {"dtype": dtype, "device": device}
         fine_to_coarse = sorted(config.channels, reverse=True)
         widths = [config.channels[r] for r in fine_to_coarse]
-        self.scales = config.scales
+        self.scales, self.widths = fine_to_coarse[:-1], widths
         self.stem = operations.Conv2d(3, widths[0], 1, **kw)
         self.blocks = torch.nn.ModuleList(
-            DownBlock(a, b, config.widen_first, operations, **kw) for a, b in zip(widths, widths[1:]))
+            DownBlock(a, b, config.widen_first, operations, **kw) for a, b in pairwise(widths))
         self.code = operations.Conv2d(widths[-1], config.style_dim, 4, bias=False, **kw)
 
     def forward(self, pictures: torch.Tensor) -> tuple[torch.Tensor, dict[int, torch.Tensor]]:
         """:return: z [N, style_dim] and features {r: [N, C, r, r]} for r = 8 .. size."""
-        h = activate(self.stem(pictures))
-        features = {}
-        for scale, block in zip(reversed(self.scales), self.blocks):
-            features[scale] = h
+        *features, h = self._maps(pictures, keep=True)
+        return self.code(h).flatten(1), dict(zip(self.scales, features, strict=True))
+
+    def codes(self, pictures: torch.Tensor) -> torch.Tensor:
+        """z alone, for many pictures: their features are dropped on the way."""
+        h, = self._maps(pictures, keep=False)
+        return self.code(h).flatten(1)
+
+    def _maps(self, pictures: torch.Tensor, keep: bool) -> list[torch.Tensor]:
+        """[N, C, r, r] for r = size .. 4, or only the last. The fine ones are made frame by frame where that is faster."""
+        pictures = channels_last(pictures)
+        fine = sum(outgrows_cache(pictures, width, scale) for scale, width in zip(self.scales, self.widths[:-1], strict=True))
+        each = [self._down(activate(self.stem(part)), self.blocks[:fine], keep) for part in (pictures.split(1) if fine else [pictures])]
+        *done, h = (torch.cat(parts) if fine else parts[0] for parts in zip(*each, strict=True))
+        return done + self._down(h, self.blocks[fine:], keep)
+
+    @staticmethod
+    def _down(h: torch.Tensor, blocks: torch.nn.ModuleList, keep: bool) -> list[torch.Tensor]:
+        """h and what each block makes of it, or only the last."""
+        maps = [h]
+        for block in blocks:
             h = block(h)
-        return self.code(h).flatten(1), features
+            maps = [*maps, h] if keep else [h]
+        return maps
 
 
 class MotionHead(torch.nn.Module):
@@ -61,7 +92,7 @@ class MotionHead(torch.nn.Module):
         super().__init__()
         widths = [config.style_dim] * config.head_depth + [config.directions]
         self.layers = torch.nn.ModuleList(
-            operations.Linear(a, b, dtype=dtype, device=device) for a, b in zip(widths, widths[1:]))
+            operations.Linear(a, b, dtype=dtype, device=device) for a, b in pairwise(widths))
 
     def forward(self, code: torch.Tensor) -> torch.Tensor:
         for layer in self.layers:
@@ -114,11 +145,11 @@ class FlowGenerator(torch.nn.Module):
         super().__init__()
         kw = {"dtype": dtype, "device": device}
         widths = [config.channels[r] for r in sorted(config.channels)]
-        self.scales, self.align_corners = config.scales, config.align_corners
+        self.scales, self.widths, self.align_corners = config.scales, widths[1:], config.align_corners
         self.constant = torch.nn.Parameter(torch.empty(1, widths[0], 4, 4, **kw))
         self.stem = StyledConv(widths[0], widths[0], config.style_dim, operations, **kw)
         self.levels = torch.nn.ModuleList(
-            FlowLevel(a, b, config, operations, **kw) for a, b in zip(widths, widths[1:]))
+            FlowLevel(a, b, config, operations, **kw) for a, b in pairwise(widths))
 
     def forward(self, features: dict[int, torch.Tensor], latent: torch.Tensor
                 ) -> tuple[dict[int, torch.Tensor], dict[int, torch.Tensor]]:
@@ -128,38 +159,52 @@ class FlowGenerator(torch.nn.Module):
         :return: displacement {r: [N, 2, r, r]} in -1..1 (x, y; 2 is the whole width) and mask {r: [N, 1, r, r]} in
             0..1 (1 keeps the warped source), both float32.
         """
-        h = self.stem(self.constant.to(latent).expand(latent.shape[0], -1, -1, -1), latent)
-        displacement, mask, raw = {}, {}, None
-        for scale, level in zip(self.scales, self.levels):
-            h, raw = level(h, latent, raw)
-            displacement[scale] = torch.tanh(raw[:, :2].float())
-            mask[scale] = torch.sigmoid(raw[:, 2:].float())
+        h = channels_last(self.constant.to(latent).expand(latent.shape[0], -1, -1, -1))
+        return self._up(0, self.stem(h, latent), None, features, latent)
+
+    def _up(self, first: int, h, raw, features, latent) -> tuple[dict[int, torch.Tensor], dict[int, torch.Tensor]]:
+        """The levels from ``first`` on, the fine ones frame by frame where that is faster."""
+        displacement, mask = {}, {}
+        for place in range(first, len(self.levels)):
+            scale = self.scales[place]
+            if outgrows_cache(h, self.widths[place], scale):
+                frames = []
+                for i in range(len(h)):
+                    own = {r: maps if len(maps) == 1 else maps[i:i + 1] for r, maps in features.items()}
+                    frames.append(self._up(place, h[i:i + 1], None if raw is None else raw[i:i + 1], own, latent[i:i + 1]))
+                for r in self.scales[place:]:
+                    displacement[r], mask[r] = (torch.cat([frame[part][r] for frame in frames]) for part in range(2))
+                break
+            h, raw = self.levels[place](h, latent, raw)
+            displacement[scale], mask[scale] = torch.tanh(raw[:, :2]), torch.sigmoid(raw[:, 2:])
             if scale != self.scales[-1]:
-                visible = mask[scale].to(h.dtype)
-                h = warp(features[scale], displacement[scale], self.align_corners) * visible + h * (1 - visible)
+                warped = warp(features[scale], displacement[scale], self.align_corners).to(h.dtype)
+                h = torch.lerp(h, warped, mask[scale].to(h.dtype))
         return displacement, mask
 
 
 class PictureLevel(torch.nn.Module):
     """One scale of the decoder: what the warped features add to the picture.
 
-    LIA reads RGB straight from them; LIA-X first mixes in the coarser scale's features and refines.
+    LIA reads RGB straight from them (``bare``); LIA-X first mixes in the coarser scale's features and refines.
     """
 
     def __init__(self, in_channels, out_channels, config: AnimatorConfig, operations, dtype=None, device=None):
         super().__init__()
         kw = {"dtype": dtype, "device": device}
+        self.bare = not config.rgb_blocks
         self.up = operations.Conv2d(in_channels, out_channels, 3, padding=1, **kw) if in_channels else None
         self.residuals = torch.nn.ModuleList(
             ResidualBlock(out_channels, operations, **kw) for _ in range(config.rgb_blocks))
         self.rgb = RGBHead(out_channels, operations, **kw)
 
-    def forward(self, warped, coarser_features, coarser_rgb):
+    def forward(self, warped, coarser_features):
+        """:return: refined features, of which RGB is read."""
         if self.up is not None:
             warped = warped + activate(self.up(fir_upsample(coarser_features)))
         for block in self.residuals:
             warped = block(warped)
-        return warped, self.rgb(warped, coarser_rgb)
+        return warped
 
 
 class InpaintingDecoder(torch.nn.Module):
@@ -172,15 +217,21 @@ class InpaintingDecoder(torch.nn.Module):
         widths = [config.channels[r] for r in config.scales]
         coarser = [0, *widths[:-1]] if config.rgb_blocks else [0] * len(widths)
         self.levels = torch.nn.ModuleList(
-            PictureLevel(a, b, config, operations, dtype=dtype, device=device) for a, b in zip(coarser, widths))
+            PictureLevel(a, b, config, operations, dtype=dtype, device=device) for a, b in zip(coarser, widths, strict=True))
 
     def forward(self, features: dict[int, torch.Tensor], displacement: dict[int, torch.Tensor],
                 mask: dict[int, torch.Tensor]) -> torch.Tensor:
-        """:return: pictures [N, 3, S, S], unbounded around -1..1: clamp before showing."""
+        """:return: pictures [N, 3, S, S] float32, unbounded around -1..1: clamp before showing."""
         warped = rgb = None
-        for scale, level in zip(self.scales, self.levels):
-            visible = warp(features[scale], displacement[scale], self.align_corners)
-            warped, rgb = level(visible * mask[scale].to(visible.dtype), warped, rgb)
+        for scale, level in zip(self.scales, self.levels, strict=True):
+            # LIA's RGB is linear in the warped features up to here, so its three channels are warped in their place.
+            maps = level.rgb.colours(features[scale]) if level.bare else features[scale]
+            visible = warp(maps, displacement[scale], self.align_corners)
+            visible = visible * mask[scale].to(visible.dtype)
+            if not level.bare:
+                warped = level(visible, warped)
+                visible = level.rgb.colours(warped)
+            rgb = level.rgb(visible, rgb)
         return rgb
 
 

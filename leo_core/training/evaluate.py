@@ -171,7 +171,7 @@ def cross_sheet(animator: Animator, pictures: list[Path], clip: Clip, columns: i
     driving = torch.from_numpy(clip.frames[times]).permute(0, 3, 1, 2) / 127.5 - 1
     rows = [driving]
     with torch.no_grad():
-        alpha = animator.motion_head(animator.encoder(driving)[0])
+        alpha = animator.motion_head(animator.encoder.codes(driving))
         for source in read_pictures(pictures, size).split(1):
             code, features = animator.encoder(source)
             latent = code + animator.dictionary(animator.motion_head(code) + alpha - alpha[:1])

@@ -340,7 +340,7 @@ def encode_source(source: str, animator_path: Path | None, cache: Path, fps: Fra
         for number, clip in enumerate(read_source(source, animator.config.size)):
             frames = torch.from_numpy(clip.frames).movedim(-1, 1)
             with torch.inference_mode():
-                codes = [animator.motion_head(animator.encoder(part.float() / 127.5 - 1)[0]) for part in frames.split(batch)]
+                codes = [animator.motion_head(animator.encoder.codes(part.float() / 127.5 - 1)) for part in frames.split(batch)]
             save_motion(unfinished / f"{number:05d}.safetensors", MotionSequence(torch.cat(codes).clone(), rate, info.id), clip.identity)
         unfinished.rename(kept)
     loaded = [load_motion(path) for path in sorted(kept.iterdir())]

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from leo_core.animator import Animator, AnimatorConfig, lia, liax, orthonormal_basis
-from leo_core.animator.layers import fir_upsample, warp
+from leo_core.animator import Animator, AnimatorConfig, layers, lia, liax, orthonormal_basis
+from leo_core.animator.layers import StyledConv, fir_upsample, warp
 from leo_core.identity import AnimatorId
 from leo_core.motion import MotionSequence, transfer
 
@@ -149,3 +149,35 @@ def test_the_direct_formulation_is_the_same_function(pictures):
         torch.testing.assert_close(motion[i:i + 1], own_motion, rtol=1e-4, atol=1e-5)
         frame = animator.render(features, code + animator.dictionary(motion[i:i + 1]))
         torch.testing.assert_close(frame, direct.generate(own_features, direct.latent(own_code, own_motion)), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("up", [False, True])
+def test_scaling_kernel_or_maps_is_one_function(up):
+    """A sample by itself, whose map is larger than the kernel, takes the one way, two of them the other: values and gradients."""
+    torch.manual_seed(5)
+    conv = StyledConv(4, 6, 8, torch.nn, up=up)
+    maps, latent = torch.randn(1, 4, 12, 12), torch.randn(1, 8)
+
+    def run(count: int) -> list[torch.Tensor]:
+        x, style = (value.expand(count, *value.shape[1:]).clone().requires_grad_() for value in (maps, latent))
+        made = conv(x, style)
+        gradients = torch.autograd.grad(made.square().sum() / count, [x, style, *conv.parameters()])
+        return [made[:1], *(gradient[:1] * count for gradient in gradients[:2]), *gradients[2:]]
+
+    for one, two in zip(run(1), run(2), strict=True):
+        torch.testing.assert_close(one, two, rtol=1e-4, atol=1e-5)
+
+
+def test_frame_by_frame_is_one_function(animator, pictures, monkeypatch):
+    """What outgrows the cache is computed frame by frame, with the same values, and the same gradients for training."""
+    animator.requires_grad_(True)
+
+    def run() -> list[torch.Tensor]:
+        code, features = animator.encoder(pictures)
+        frames = animator.render(features, code + animator.dictionary(animator.motion_head(animator.encoder.codes(pictures))))
+        return [frames, *torch.autograd.grad(frames.square().mean(), list(animator.parameters()))]
+
+    together = run()
+    monkeypatch.setattr(layers, "_CACHE_BYTES", 0)
+    for one, other in zip(together, run(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-5)

@@ -68,7 +68,7 @@ def random_animator(config: AnimatorConfig) -> Animator:
         if name.endswith("modulation.bias"):
             parameter.add_(1)
     animator.dictionary.basis.copy_(orthonormal_basis(animator.dictionary.basis))
-    return animator
+    return animator.to(memory_format=torch.channels_last)  # as `load_animator` does
 
 
 def compare(what: str, found: torch.Tensor, expected: torch.Tensor) -> None:
@@ -97,7 +97,7 @@ def measure_lia(batch: int, rounds: int) -> None:
     source = pictures[:1]
 
     def drive(moving: torch.Tensor) -> torch.Tensor:
-        return animator.motion_head(animator.encoder(moving)[0])
+        return animator.motion_head(animator.encoder.codes(moving))
 
     code, features = animator.encoder(source)
     codes = drive(pictures)
