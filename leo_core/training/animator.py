@@ -70,6 +70,7 @@ class TrainedAnimator(torch.nn.Module):
         self.dictionary = torch.nn.Parameter(torch.randn(config.style_dim, config.directions, generator=generator))
         for name, parameter in self.animator.named_parameters():
             parameter.data = initial_value(name, parameter, generator)
+        start_as_copy(self.animator)
 
     def forward(self, batch: "Batch", weights: "Weights", *judges) -> tuple[dict[str, torch.Tensor], torch.Tensor, torch.Tensor]:
         """`losses`, as the call that launchers for several devices wrap."""
@@ -100,7 +101,22 @@ def initial_value(name: str, parameter: torch.Tensor, generator: torch.Generator
     if name.endswith(".bias") or name.endswith("gamma"):
         return torch.zeros_like(parameter)
     value = torch.randn(parameter.shape, generator=generator) * learning_rate_scale(name, stored_shape(name, parameter))
-    return value * 0.1 if name.endswith("head.conv.weight") else value
+    return value * 0.01 if name.endswith("head.conv.weight") else value
+
+
+@torch.no_grad()
+def start_as_copy(animator: Animator) -> None:
+    """Let the finest scale hand the warped picture through and the coarser ones add little, so that the untrained network
+    repeats its source and every step goes into motion (our choice). Six channels of the stem carry +-RGB."""
+    stem, finest = animator.encoder.stem, animator.decoder.levels[-1].rgb
+    for level in animator.decoder.levels:
+        level.rgb.conv.weight *= 0.02
+    stem.weight[:6] = torch.eye(3).repeat_interleave(2, 0)[:, :, None, None] * torch.tensor([1.0, -1.0]).repeat(3)[:, None, None, None]
+    # activate(c) - activate(-c) = 1.2 sqrt(2) c, and the head's own activation is linear above 0: there 2 is added and taken away
+    finest.conv.weight.zero_()
+    finest.conv.weight[:, :6] = torch.eye(3).repeat_interleave(2, 1)[..., None, None] * torch.tensor([1.0, -1.0]).repeat(3)[None, :, None, None] / 2.4
+    finest.conv.bias.fill_(math.sqrt(2))
+    finest.bias.fill_(-2.0)
 
 
 def parameter_groups(model: TrainedAnimator, rate: float) -> list[dict]:

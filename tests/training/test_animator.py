@@ -20,6 +20,7 @@ from leo_core.animator import lia
 from leo_core.checkpoints import load_animator
 from leo_core.training.animator import (
     PAIRS,
+    SMALL_CHANNELS,
     TrainedAnimator,
     Trainer,
     Weights,
@@ -33,7 +34,7 @@ from leo_core.training.animator import (
     sample_batch,
     sample_clip,
 )
-from leo_core.training.data import Clip
+from leo_core.training.data import Clip, read_clip
 from leo_core.training.humans.motion import CONTROLS, REACH
 from leo_core.training.losses import Discriminator, discriminator_loss, generator_adversarial, open_backbone, perceptual_l1
 
@@ -148,6 +149,29 @@ def test_without_augmentation_clips_are_shown_as_they_are():
     views, *_ = sample_clip(clip, np.random.default_rng(0), 0.0, 0.0, HEAD)
     shown = ((views + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
     assert all(any((view == frame).all() for frame in clip.frames) for view in shown)
+
+
+def small(size: int):
+    """What ``train-animator --size`` makes."""
+    return lia(size, {r: c for r, c in SMALL_CHANNELS.items() if r <= size}, style_dim=128, directions=20, head_depth=1, align_corners=True)
+
+
+def test_an_untrained_animator_repeats_its_source():
+    """Copying is not learned: every step goes into motion."""
+    animator, _ = Trainer(Path(), small(64), Weights(), 0.01, 0).averaged()
+    score = held_out_score(animator, [read_clip(ROOT / "samples" / "woman_talking.mp4", 64)])
+    assert score["ratio"] < 1.2
+
+
+def test_one_clip_is_overfitted(request, tmp_path):
+    """The learning path as a whole, on a bundled clip: frames rebuilt from the first one, L1 in 0..1. With --full at 64 px."""
+    size, steps = (64, 700) if request.config.getoption("--full") else (32, 400)
+    clip = read_clip(ROOT / "samples" / "woman_talking.mp4", size)
+    trainer = Trainer(tmp_path, small(size), Weights(), 0.02, 0)
+    for _ in range(steps):
+        trainer.train_step([clip], 1, steps, augment=0.0)
+    score = held_out_score(trainer.averaged()[0], [clip], frames=16)
+    assert score["l1"] < 0.02 and score["ratio"] < 0.5
 
 
 def test_forty_steps_on_one_clip_lower_the_losses(tmp_path):
