@@ -471,7 +471,7 @@ def draw(trainer: PriorTrainer, folder: Path) -> None:
 
 def add_commands(subparsers) -> None:
     """``train-prior``."""
-    defaults, config = PriorTraining(), PriorConfig(directions=0)
+    defaults, config = PriorTraining(), PriorConfig(directions=1)  # of which only the defaults of the other fields are used
     parser = subparsers.add_parser("train-prior", help="train a motion prior on clips or saved motions; resumes by itself")
     parser.add_argument("run_folder", type=Path, help="folder of the run: cached codes, checkpoint, plots, prior.safetensors")
     parser.add_argument("--data", nargs="+", required=True, help="sources: [NAME=]FOLDER of videos or saved motions, or [NAME=]GRID.mp4@CELL")
