@@ -382,6 +382,19 @@ def plot(motion: MotionSequence, behind: MotionSequence | None = None, width: in
     return torch.from_numpy(np.asarray(picture, dtype=np.float32) / 255)[None]
 
 
+def outline(motion: MotionSequence, columns: int = 120) -> list[list[float]]:
+    """Each direction as a line for a screen: its deviation from its mean, all directions at one scale of -1 to 1.
+
+    Of at most 2 * columns frames one value each; of more the lowest and the highest of every column, in turn, so that nothing
+    short is lost. The values are evenly spaced in time, rounded to three decimals.
+    """
+    values = motion.codes.numpy()
+    if len(motion) > 2 * columns:
+        values = np.stack(_envelope(values, Fraction(columns)), 1).reshape(2 * columns, motion.directions)
+    values = values - motion.codes.mean(0, dtype=torch.float64).numpy()
+    return np.round(values / max(np.abs(values).max(), 1e-9), 3).T.tolist()
+
+
 def _envelope(values: np.ndarray, columns: Fraction) -> tuple[np.ndarray, np.ndarray]:
     """Lowest and highest value [columns, D] of values [T, D] under each pixel column, with no gaps between columns."""
     count = max(1, round(columns))

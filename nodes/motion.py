@@ -45,6 +45,11 @@ def over_time(timing: str, curve, strength: float, frames: int) -> torch.Tensor:
     return strength * sample_curve(curve, frames)
 
 
+def timeline(motion: MotionSequence) -> dict:
+    """What web/leo_timeline.js draws on the node."""
+    return {"leo_motion": [{"frames": len(motion), "fps": float(motion.fps), "curves": ops.outline(motion)}]}
+
+
 def timing_inputs(what: str) -> list[io.Input]:
     return [
         io.Combo.Input("timing", options=["constant", "curve"], default="constant",
@@ -154,7 +159,7 @@ class LEOEditDirections(io.ComfyNode):
         amounts = read_amounts(edits, motion.directions, known) * deviations(motion.directions, known)
         weights = over_time(timing, curve, strength, len(motion))
         edited = ops.edit_directions(motion, amounts, weights)
-        shown = {"leo_directions": describe(motion.directions, known)}
+        shown = {"leo_directions": describe(motion.directions, known), **timeline(edited)}
         if animator is not None and appearance is not None:
             shown |= cls.preview(animator, appearance, ops.trim(edited, int(weights.abs().argmax()), 1))
         return io.NodeOutput(edited, ui=shown)
@@ -175,6 +180,7 @@ class LEOBlendMotion(io.ComfyNode):
             category=CATEGORY,
             description="Mixes two motions, held or along a curve; a pose mixes with every frame of the other.",
             search_aliases=["mix motion", "crossfade", "interpolate poses", "lerp"],
+            has_intermediate_output=True,
             inputs=[
                 LeoMotion.Input("first", tooltip="The motion at weight 0."),
                 LeoMotion.Input("second", tooltip="The motion at weight 1."),
@@ -200,7 +206,8 @@ class LEOBlendMotion(io.ComfyNode):
             shorter = min(len(first), len(second))
             first, second = ops.trim(first, 0, shorter), ops.trim(second, 0, shorter)
         weights = over_time(timing, curve, weight, max(len(first), len(second)))
-        return io.NodeOutput(ops.blend(first, second, weights))
+        mixed = ops.blend(first, second, weights)
+        return io.NodeOutput(mixed, ui=timeline(mixed))
 
 
 class LEORetimeMotion(io.ComfyNode):
@@ -263,7 +270,8 @@ class LEOTrimMotion(io.ComfyNode):
             display_name="LEO Trim Motion",
             category=CATEGORY,
             description="Cuts a part out of a motion; one frame is a pose.",
-            search_aliases=["cut motion", "crop in time", "pick pose", "frame from motion"],
+            search_aliases=["cut motion", "crop in time", "pick pose", "frame from motion", "timeline"],
+            has_intermediate_output=True,
             inputs=[
                 LeoMotion.Input("motion", tooltip="The motion to cut."),
                 io.Int.Input("start", default=0, min=0, max=10_000_000, tooltip="First frame to keep, counted from 0."),
@@ -274,7 +282,7 @@ class LEOTrimMotion(io.ComfyNode):
 
     @classmethod
     def execute(cls, motion, start, frames) -> io.NodeOutput:
-        return io.NodeOutput(ops.trim(motion, start, frames or None))
+        return io.NodeOutput(ops.trim(motion, start, frames or None), ui=timeline(motion))
 
 
 class LEOSmoothMotion(io.ComfyNode):
@@ -424,7 +432,8 @@ class LEOPlotMotion(io.ComfyNode):
             display_name="LEO Plot Motion",
             category=CATEGORY,
             description="Draws each direction of a motion over time, all at one scale.",
-            search_aliases=["motion curves", "graph", "chart", "visualize motion", "inspect motion"],
+            search_aliases=["motion curves", "graph", "chart", "visualize motion", "inspect motion", "timeline"],
+            is_output_node=True,
             inputs=[
                 LeoMotion.Input("motion", tooltip="The motion to draw."),
                 io.Int.Input("width", default=960, min=200, max=4096, tooltip="Width of the picture in pixels."),
@@ -436,7 +445,7 @@ class LEOPlotMotion(io.ComfyNode):
 
     @classmethod
     def execute(cls, motion, width, strip, behind=None) -> io.NodeOutput:
-        return io.NodeOutput(ops.plot(motion, behind, width, strip))
+        return io.NodeOutput(ops.plot(motion, behind, width, strip), ui=timeline(motion))
 
 
 def summary(motion: MotionSequence) -> str:

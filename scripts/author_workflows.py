@@ -13,8 +13,9 @@ A description is a Python file that builds `Workflow` objects, as those in scrip
     flow.group("Input", photo, small, color="#3f789e")
 
 The frontend creates, connects, sizes and serialises the nodes, so a file is what a user would have saved, and it is
-loaded again and checked before it is kept. Nodes stand in columns, in the order of the description; `row` starts a new
-band below the others. Every path in a description is relative to the repository.
+loaded again and checked before it is kept. Nodes stand in columns, in the order of the description: in the one asked for, or
+further right where needed to be right of all they read from; notes stand left of all. `row` starts a new band below the
+others. Every path in a description is relative to the repository.
 """
 import json
 import runpy
@@ -164,6 +165,14 @@ class Workflow:
         self.groups.append({"title": title, "color": color, "members": [node.index for node in members]})
 
 
+def flow_to_the_right(flow: Workflow) -> None:
+    """Give every node a column right of those it reads from, at least the one it asks for, and notes the one left of all."""
+    for node in flow.nodes:
+        wanted = node.description
+        behind = [flow.nodes[source].description["column"] + 1 for _, source, _ in wanted["links"]]
+        wanted["column"] = -1 if wanted["type"] == "MarkdownNote" else max([wanted["column"], *behind])
+
+
 def build(flow: Workflow, frontend: Frontend) -> dict:
     """The graph of one workflow, as the page saves it."""
     graph = json.loads(frontend.page.evaluate(BUILD, {"nodes": [node.description for node in flow.nodes], "groups": flow.groups}))
@@ -176,6 +185,7 @@ def author(flow: Workflow, frontend: Frontend, folder: Path) -> Path:
 
     :raises ValueError: the frontend finds something wrong with the result.
     """
+    flow_to_the_right(flow)
     graph = build(flow, frontend)
     problems = frontend.problems(graph)
     if problems:

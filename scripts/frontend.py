@@ -76,9 +76,12 @@ class Frontend:
         self.page.wait_for_timeout(1200)  # missing nodes and models are looked up after the graph is drawn
         return self.page.evaluate(STATE)
 
-    def problems(self, workflow: Path | dict) -> list[str]:
-        """Load a UI workflow and say everything that a user would see go wrong, and any value the page changed."""
-        state = self.load(workflow)
+    def problems(self, workflow: Path | dict, state: dict | None = None) -> list[str]:
+        """Everything that a user of a UI workflow would see go wrong, and any value the page changed.
+
+        :param state: of the page after it was opened; it is loaded here otherwise.
+        """
+        state = state or self.load(workflow)
         if not isinstance(workflow, dict):
             workflow = json.loads(Path(workflow).read_text(encoding="utf-8"))
         found = [f"toast: {text}" for text in state["toasts"]]

@@ -66,6 +66,7 @@ if COMFYUI.exists():
 def pytest_addoption(parser):
     parser.addoption("--media", type=Path, help="folder with clips/ and stills/ of real people; tests on them run only when it is given")
     parser.addoption("--humans", type=Path, help="folder of MakeHuman's CC0 assets; tests that render people run only when it is given")
+    parser.addoption("--screenshots", type=Path, help="folder to put a picture of every workflow into, after its run in the page")
     parser.addoption("--full", action="store_true", help="full counts in tests that otherwise take a sample")
 
 

@@ -412,3 +412,17 @@ class TestPlot:
         codes[31_234] = 1
         picture = ops.plot(MotionSequence(codes, Fraction(25), ANIMATOR), width=300, strip=48)
         assert self.coloured(picture[0, :48]) > 15
+
+
+@pytest.mark.parametrize("frames", [1, 50, 5000])
+def test_the_outline_keeps_every_peak_at_one_scale(frames):
+    codes = torch.zeros(frames, 3)
+    codes[:, 1] = 7
+    codes[frames // 2, 0] = 4 * (frames > 1)
+    codes[frames // 3, 2] -= 1 * (frames > 1)
+    lines = ops.outline(replace(make(frames, 3), codes=codes), columns=100)
+    assert {len(line) for line in lines} == {min(frames, 200)}
+    assert set(lines[1]) == {0}  # a held direction lies in the middle, wherever it is held
+    if frames > 1:
+        assert max(lines[0]) == 1
+        assert min(lines[2]) == pytest.approx(-0.25, abs=0.01)

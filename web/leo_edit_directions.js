@@ -4,6 +4,7 @@
 // Without this script the text alone does everything. Names come from the connected model file, or from the node's last run.
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
+import "./leo_timeline.js"; // whose timeline stands above the rows
 
 const NODE = "LEOEditDirections";
 const LOADER = "LEOLoadAnimator";

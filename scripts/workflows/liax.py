@@ -13,7 +13,7 @@ SLIDERS_NOTE = (
 flow = Workflow("LEO - LIA-X - Edit a picture", thumbnail="samples/woman.png")
 photo = flow.node("LEOLoadSample", column=0, title="Photo", inputs={"sample": "woman.png"})
 flow.note("## Edit a picture with named sliders\n\nPress **Run**: the head turns and smiles.\n\n" + SLIDERS_NOTE
-          + " Every run shows the edited face on the node." + LIAX_NOTE, column=0, size=(380, 420))
+          + " Every run shows the edited face on the node." + LIAX_NOTE, column=0, size=(380, 270))
 animator = flow.node("LEOLoadAnimator", column=1, inputs={"model": "lia-x.pt"}, models=LIAX)
 look = flow.node("LEOEncoder", column=1, inputs={"animator": animator["animator"], "image": photo["image"]})
 edited = flow.node("LEOEditDirections", column=2, size=(340, 480), inputs={
@@ -31,7 +31,7 @@ flow = Workflow("LEO - LIA-X - Edit a video", thumbnail="samples/man.png")
 clip = flow.node("LEOLoadSample", column=0, title="Video", inputs={"sample": "man_talking.mp4"})
 flow.note("## Edit a video with named sliders\n\nPress **Run**: the man says the same with another face.\n\n" + SLIDERS_NOTE
           + " Set *timing* to *curve* to let the edit come and go. The first frame gives the looks of the whole clip, and its "
-          "motion is read frame by frame." + LIAX_NOTE, column=0, size=(380, 440))
+          "motion is read frame by frame." + LIAX_NOTE, column=0, size=(380, 280))
 animator = flow.node("LEOLoadAnimator", column=1, inputs={"model": "lia-x.pt"}, models=LIAX)
 look = flow.node("LEOEncoder", column=1, inputs={"animator": animator["animator"], "image": clip["image"]})
 driving = flow.node("LEOMotionEncoder", column=1, inputs={"animator": animator["animator"], "video": clip["video"]})
@@ -51,7 +51,7 @@ clip = flow.node("LEOLoadSample", column=0, title="Driving video", inputs={"samp
 flow.note("## Animate a portrait\n\nPress **Run**: the woman of the photo makes the motion of the man in the clip.\n\n"
           "LIA-X is made for *relative* transfer: the driver's change of pose is added to the photo's own. Start from the frame of "
           "the driver that looks like the photo (*best match*). A driver that moves too much is tamed by *gain*." + LIAX_NOTE,
-          column=0, size=(380, 420))
+          column=0, size=(380, 270))
 animator = flow.node("LEOLoadAnimator", column=1, inputs={"model": "lia-x.pt"}, models=LIAX)
 look = flow.node("LEOEncoder", column=1, inputs={"animator": animator["animator"], "image": photo["image"]})
 driving = flow.node("LEOMotionEncoder", column=1, inputs={"animator": animator["animator"], "video": clip["video"]})

@@ -11,11 +11,11 @@ flow.note("## Mix two motions\n\nPress **Run**: the man talks as in one motion a
           "each, and **LEO Amplify Motion** doubles the result, so both are there at full size: raise *gain* to exaggerate. "
           "**LEO Trim Motion** cuts the part to render.\n\n"
           "**Your own photo or motion**: put **Load Image** in place of the sample, and **LEO Motion Encoder** with a clip in place of "
-          "**LEO Load Motion**. A motion fits only the animator that it was made with.", column=0, size=(400, 420))
+          "**LEO Load Motion**. A motion fits only the animator that it was made with.", column=0, size=(400, 230))
 animator = flow.node("LEOLoadAnimator", column=1, inputs={"model": MODEL})
 look = flow.node("LEOEncoder", column=1, inputs={"animator": animator["animator"], "image": photo["image"]})
-around = flow.node("LEOLoadMotion", column=1, title="The turns of this", inputs={"file": f"{LIBRARY}/look around.safetensors"}, size=(360, 160))
-talk = flow.node("LEOLoadMotion", column=1, title="The rest of this", inputs={"file": f"{LIBRARY}/man talking.safetensors"}, size=(360, 160))
+around = flow.node("LEOLoadMotion", column=2, title="The turns of this", inputs={"file": f"{LIBRARY}/look around.safetensors"}, size=(360, 160))
+talk = flow.node("LEOLoadMotion", column=2, title="The rest of this", inputs={"file": f"{LIBRARY}/man talking.safetensors"}, size=(360, 160))
 turns = flow.node("LEOSelectDirections", column=2, title="Only the turns", size=(300, 220), inputs={
     "motion": around["motion"], "directions": "turn", "action": "keep", "animator": animator["animator"]})
 rest = flow.node("LEOSelectDirections", column=2, title="All but the turns", size=(300, 220), inputs={

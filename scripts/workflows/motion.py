@@ -20,7 +20,7 @@ class Scene:
 
     def motion_of_library(self, name: str):
         """A ready-made motion on the person of the photo."""
-        ready = self.flow.node("LEOLoadMotion", column=1, inputs={"file": f"{LIBRARY}/{name}.safetensors"}, size=(330, 170))
+        ready = self.flow.node("LEOLoadMotion", column=2, inputs={"file": f"{LIBRARY}/{name}.safetensors"}, size=(330, 170))
         return ready, self.flow.node("LEOTransferMotion", column=2, inputs={"source_pose": self.look["pose"], "driving": ready["motion"]})
 
     def maps(self, motion, title: str, column: int):
@@ -36,21 +36,21 @@ class Scene:
 scene = Scene("LEO - Shape a motion with sliders and curves",
               "## Shape a motion with sliders and curves\n\nPress **Run**: a ready-made motion is put on the person of the photo, played "
               "faster, calmed, and bent with sliders along a curve. The plot shows it in colour, and in grey what it was.\n\n"
-              "**LEO Edit Directions**: add a row, choose what moves, drag; on the curve, 0 to 1 is the clip from its first to its last "
-              "frame (ComfyUI draws it with *Nodes 2.0* switched on in its menu). Every run shows the strongest frame on the node. "
+              "**LEO Edit Directions**: add a row, choose what moves, drag; drag the keyframes on its timeline, where the "
+              "edit comes and goes (a double click adds one or removes one). Every run shows the strongest frame on the node. "
               "Nothing is rendered before the end, so try what you like: shaping takes no time.\n\n"
               "**LEO Load Motion** has more motions" + OTHER_ANIMATORS + ", and **LEO Save Motion** keeps yours in a few kB."
-              + YOURS, sample="woman.png", height=560)
+              + YOURS, sample="woman.png", height=350)
 ready, moved = scene.motion_of_library("look around")
 faster = scene.flow.node("LEORetimeMotion", column=2, inputs={"motion": moved["motion"], "timing": "speed", "timing.speed": 2.0})
 calm = scene.flow.node("LEOSmoothMotion", column=2, inputs={"motion": faster["motion"], "seconds": 0.5})
-bent = scene.flow.node("LEOEditDirections", column=3, size=(360, 700), inputs={
+bent = scene.flow.node("LEOEditDirections", column=3, size=(400, 800), inputs={
     "motion": calm["motion"], "edits": "tilt: 2\nnod: 0.6", "timing": "curve",
     "curve": {"points": [[0, 0], [0.35, 1], [0.65, 1], [1, 0]], "interpolation": "monotone_cubic"},
     "animator": scene.animator["animator"], "appearance": scene.look["appearance"]})
-plot = scene.flow.node("LEOPlotMotion", column=4, inputs={"motion": bent["motion"], "behind": faster["motion"], "width": 640, "strip": 32})
-shown = scene.flow.node("PreviewImage", column=4, title="The motion, and before in grey", inputs={"images": plot["image"]}, size=(420, 400))
-kept = scene.flow.node("LEOSaveMotion", column=4, inputs={"motion": bent["motion"], "filename_prefix": "leo/shaped",
+plot = scene.flow.node("LEOPlotMotion", column=4, row=1, size=(420, 280), inputs={"motion": bent["motion"], "behind": faster["motion"], "width": 640, "strip": 32})
+shown = scene.flow.node("PreviewImage", column=4, row=1, title="The motion, and before in grey", inputs={"images": plot["image"]}, size=(420, 400))
+kept = scene.flow.node("LEOSaveMotion", column=4, row=1, inputs={"motion": bent["motion"], "filename_prefix": "leo/shaped",
                                                           "description": "Looks around, the head tilted."})
 video = scene.flow.node("LEORenderVideo", column=5, inputs={
     "animator": scene.animator["animator"], "appearance": scene.look["appearance"], "motion": bent["motion"],
@@ -68,16 +68,16 @@ scene = Scene("LEO - Edit the flow with a mask",
               "goes, and what is left to inpainting. **LEO Edit Flow** weakens it, mixes two, pushes it with a picture of your own, or "
               "freezes a region: hands, a logo, the background. *still* says how the frozen region looks at rest.\n\nHere the mask is a soft "
               "rectangle. To paint your own, load the photo with **Load Image**, open its mask editor, and connect *MASK* to *freeze*."
-              + YOURS, sample="man.png", height=560)
+              + YOURS, sample="man.png", height=350)
 ready, moved = scene.motion_of_library("look around")
 short = scene.flow.node("LEORetimeMotion", column=2, inputs={"motion": moved["motion"], "timing": "speed", "timing.speed": 2.5})
-empty = scene.flow.node("SolidMask", column=2, row=1, title="Nothing", inputs={"value": 0.0, "width": 256, "height": 256})
+empty = scene.flow.node("SolidMask", column=3, row=1, title="Nothing", inputs={"value": 0.0, "width": 256, "height": 256})
 block = scene.flow.node("SolidMask", column=2, row=1, title="The lower part", inputs={"value": 1.0, "width": 256, "height": 70})
 soft = scene.flow.node("FeatherMask", column=3, row=1, inputs={"mask": block["MASK"], "top": 16})
 region = scene.flow.node("MaskComposite", column=3, row=1, inputs={
     "destination": empty["MASK"], "source": soft["MASK"], "x": 0, "y": 186, "operation": "add"})
-maps = scene.maps(short["motion"], "Flow of the motion", 3)
-rest = scene.maps(scene.look["pose"], "Flow at rest", 3)
+maps = scene.maps(short["motion"], "Flow of the motion", 5)
+rest = scene.maps(scene.look["pose"], "Flow at rest", 5)
 held = scene.flow.node("LEOEditFlow", column=4, inputs={"flow": maps["flow"], "freeze": region["MASK"], "still": rest["flow"]}, size=(330, 560))
 frames = scene.decoded(held["flow"], 5)
 arrows = scene.flow.node("LEOVisualizeFlow", column=5, inputs={
@@ -95,13 +95,13 @@ scene = Scene("LEO - Pose a still picture",
               "## Pose a still picture\n\nPress **Run**: the person of the photo turns and lowers the head, the background stays.\n\n"
               "**LEO Edit Directions** has the names of what the model can move: add a "
               "row, choose, drag, run again. Amounts are in standard deviations of what the model has seen; 2 is far. "
-              "*strength* scales all rows together." + YOURS, sample="woman.png", height=420)
+              "*strength* scales all rows together." + YOURS, sample="woman.png", height=260)
 posed = scene.flow.node("LEOEditDirections", column=2, size=(360, 620), inputs={
     "motion": scene.look["pose"], "edits": "turn: 2\nnod: 0.7", "animator": scene.animator["animator"], "appearance": scene.look["appearance"]})
 maps = scene.maps(posed["motion"], "Flow", 3)
 frames = scene.decoded(maps["flow"], 3)
-pair = scene.flow.node("ImageStitch", column=4, inputs={"image1": scene.photo["image"], "image2": frames["images"], "direction": "right"})
-shown = scene.flow.node("PreviewImage", column=4, title="Photo and new pose", inputs={"images": pair[0]}, size=(400, 280))
+pair = scene.flow.node("ImageStitch", column=4, row=1, inputs={"image1": scene.photo["image"], "image2": frames["images"], "direction": "right"})
+shown = scene.flow.node("PreviewImage", column=4, row=1, title="Photo and new pose", inputs={"images": pair[0]}, size=(400, 280))
 scene.flow.node("SaveImage", column=5, inputs={"images": frames["images"], "filename_prefix": "leo/posed"}, size=(400, 440))
 scene.flow.group("Read", scene.animator, scene.look, color=MODELS)
 scene.flow.group("Pose", posed, color=INPUTS)

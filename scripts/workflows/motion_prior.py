@@ -48,18 +48,17 @@ scene = Scene("LEO - Animate a person from one image",
               "## Animate a person from one image\n\nPress **Run**: the person of the photo turns, nods, tilts and looks around for five "
               "seconds. There is no driving video: the motion comes out of a diffusion model of motion, and every run draws another "
               "*seed*; set *control after generate* to *fixed* to keep one.\n\n*frames* may be any number, 25 make a second."
-              + YOURS, height=440)
+              + YOURS, height=270)
 motion = scene.sampler(125, 7)
-shown = scene.flow.node("LEOPlotMotion", column=2, inputs={"motion": motion["motion"]})
-scene.flow.node("PreviewImage", column=4, title="The motion", inputs={"images": shown[0]}, size=(400, 240))
-scene.flow.group("Motion out of nothing", motion, shown, color=MOTION)
-scene.render(motion["motion"], "animated", column=3)
+scene.render(motion["motion"], "animated", column=4)
+shown = scene.flow.node("LEOPlotMotion", column=5, row=1, title="The motion, under the video's playhead", size=(400, 270), inputs={"motion": motion["motion"]})
+scene.flow.group("Motion out of nothing", motion, color=MOTION)
 
 scene = Scene("LEO - Endless video from one image",
               "## Endless video from one image\n\nPress **Run**: half a minute from one photo. Set *frames* to what you like, 90,000 are an "
               "hour: motion is made window by window, each starting where the last one ended, and kept around where it began; "
               "**LEO Render Video** writes frames to disk as they come. Memory does not grow with the length of the video." + YOURS,
-              sample="man.png", height=400)
+              sample="man.png", height=250)
 motion = scene.sampler(750, 3)
 scene.flow.group("Motion out of nothing", motion, color=MOTION)
 scene.render(motion["motion"], "endless", column=3)
@@ -67,7 +66,7 @@ scene.render(motion["motion"], "endless", column=3)
 scene = Scene("LEO - Seamless loop",
               "## Seamless loop\n\nPress **Run**: a clip whose last frame leads back to its first. **LEO Loop Motion** makes the way back "
               "with the motion prior, which is given both ends; *transition frames* is how long it takes.\n\nAny motion can be closed "
-              "this way, also that of a driving video (**LEO Motion Encoder**)." + YOURS, height=400)
+              "this way, also that of a driving video (**LEO Motion Encoder**)." + YOURS, height=250)
 motion = scene.sampler(100, 11)
 loop = scene.flow.node("LEOLoopMotion", column=3, inputs={
     "prior": scene.prior["prior"], "motion": motion["motion"], "transition_frames": 25, "steps": 25})
@@ -77,7 +76,7 @@ scene.render(loop["motion"], "loop", column=4)
 scene = Scene("LEO - Join two motions",
               "## Join two motions\n\nPress **Run**: the person of the photo first moves as in one clip, then as in the other. "
               "**LEO Join Motion** makes the second between them with the motion prior, which sees where one motion ends and the other "
-              "begins, so that no cut shows. More motions can be joined: every connected input opens another." + YOURS, height=400)
+              "begins, so that no cut shows. More motions can be joined: every connected input opens another." + YOURS, height=250)
 clips = [scene.flow.node("LEOLoadSample", column=0, row=0, title=f"{which} motion", inputs={"sample": name})
          for which, name in (("First", "man_talking.mp4"), ("Second", "woman_talking.mp4"))]
 driven = [scene.driven(clip, column=2) for clip in clips]
@@ -92,7 +91,7 @@ scene = Scene("LEO - Train a motion prior on your clips",
               "## Train a motion prior on your clips\n\nPress **Run**: the motion of two clips is learnt in about a minute, saved to "
               "`output/leo`, and new motion like it is put on the photo. **LEO Load Motion Prior** lists what was saved (press *R*).\n\n"
               "**For your own clips** connect as many **LEO Motion Encoder** as you have, some of ten seconds or more, and raise *steps* "
-              "to 1500. A prior fits the animator that read the clips: LEO's, LIA's or LIA-X's.", height=350, prior=False)
+              "to 1500. A prior fits the animator that read the clips: LEO's, LIA's or LIA-X's.", height=220, prior=False)
 clips = [scene.flow.node("LEOLoadSample", column=0, title=title, inputs={"sample": name})
          for title, name in (("First clip", "man_talking.mp4"), ("Second clip", "woman_talking.mp4"))]
 encoders = [scene.flow.node("LEOMotionEncoder", column=1, inputs={"animator": scene.animator["animator"], "video": clip["video"]})

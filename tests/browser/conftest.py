@@ -1,7 +1,11 @@
 """The real frontend in a headless Chromium, on the server that all tests share (fixture `frontend`: a fresh page each)."""
+import importlib.util
 from pathlib import Path
 
 import pytest
+
+DATA = Path(__file__).resolve().parents[1] / "data"
+NARROW = {256: 64, 128: 32, 64: 32}
 
 
 def pytest_collection_modifyitems(items):
@@ -22,3 +26,28 @@ def chromium_page(server):
 def frontend(chromium_page):
     chromium_page.open()
     return chromium_page
+
+
+@pytest.fixture(scope="session")
+def narrow_liax(tmp_path_factory) -> Path:
+    """A file of LIA-X's structure and 40 directions, narrow and with one residual block per scale, with random weights."""
+    import torch
+
+    spec = importlib.util.spec_from_file_location("recipe", DATA / "recipe.py")
+    recipe = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(recipe)
+    layout = recipe.load_layout(DATA / "liax_half_layout.json")
+    kept = {key: shape for key, shape in layout.items() if not any(f"{block}.{i}." in key for block in ("_2", "_rgb") for i in (1, 2, 3))}
+    path = tmp_path_factory.mktemp("liax") / "lia-x.pt"
+    torch.save(recipe.weights({key: [NARROW.get(n, n) for n in shape] for key, shape in kept.items()}), path)
+    return path
+
+
+@pytest.fixture
+def liax(server, narrow_liax):
+    """`narrow_liax` in the place of the weights that the workflows offer to download: models/leo/lia-x.pt."""
+    place = server.base / "models" / "leo" / narrow_liax.name
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_bytes(narrow_liax.read_bytes())
+    yield
+    place.unlink()

@@ -1,12 +1,58 @@
-"""Every shipped workflow, as a user meets it: found in the template browser, opened by a click, nothing wrong with it."""
+"""Every shipped workflow, as a user meets it: found in the template browser, opened by a click, run, its output on the page."""
 import json
 from pathlib import Path
 
 import av
+import numpy as np
 import pytest
+from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[2]
 WORKFLOWS = sorted((ROOT / "workflows").glob("*.json"))
+FIRST = "LEO - Animate a person from a driving video"
+
+# Without --full all but the first run with fewer frames and steps, as a user would set them who is in a hurry.
+REDUCED = {
+    "LEOLMDMSampler": {"frames": 12, "steps": 4},
+    "LEOLoopMotion": {"transition_frames": 8, "steps": 4},
+    "LEOJoinMotion": {"transition_frames": 8, "steps": 4},
+    "LEORetimeMotion": {"timing.speed": 10},
+    "LEOTrimMotion": {"frames": 10},
+    "LEOTrainMotionPrior": {"steps": 3, "window": 16},
+}
+CLIP_SECONDS = 0.8
+REDUCE = """([values, seconds]) => {
+  const set = (node, name, value) => {
+    const widget = node.widgets.find(w => w.name === name);
+    widget.value = value;
+    widget.callback?.(value);
+  };
+  for (const node of [...app.graph.nodes]) {
+    for (const [name, value] of Object.entries(values[node.type] ?? {})) set(node, name, value);
+    if (node.type !== 'LEOLoadSample' || !node.widgets[0].value.endsWith('.mp4') || !node.outputs[1].links?.length) continue;
+    const part = LiteGraph.createNode('Video Slice');
+    part.pos = [node.pos[0], -500];
+    app.graph.add(part);
+    set(part, 'start_time', 1);
+    set(part, 'duration', seconds);
+    for (const id of [...node.outputs[1].links]) {
+      const link = app.graph.getLink(id);
+      part.connect(0, app.graph.getNodeById(link.target_id), link.target_slot);
+    }
+    node.connect(1, part, 0);
+  }
+}"""
+# Pairs of nodes of which one covers some of the other.
+OVERLAPS = """() => {
+  const boxes = app.graph.nodes.map(n => [n.title, n.getBounding()]);
+  return boxes.flatMap(([title, [x, y, w, h]], i) => boxes.slice(i + 1)
+    .filter(([, [x2, y2, w2, h2]]) => x < x2 + w2 && x2 < x + w && y < y2 + h2 && y2 < y + h).map(([other]) => `${title} and ${other}`));
+}"""
+# What the nodes that save show: [title, width and height of their picture or video].
+SHOWN = """() => app.graph.nodes.filter(n => ['SaveVideo', 'SaveImage'].includes(n.type) && n.mode === 0).map(n => {
+  const video = n.videoContainer?.querySelector('video');
+  return [n.title, video?.videoWidth || n.imgs?.[0]?.naturalWidth || 0];
+})"""
 
 
 def pytest_generate_tests(metafunc):
@@ -15,18 +61,57 @@ def pytest_generate_tests(metafunc):
 
 
 @pytest.fixture
-def downloads(server, path):
-    """Empty files in place of the models that a user downloads: with them missing, the page shows their nodes in red."""
-    for node in json.loads(path.read_text())["nodes"]:
-        for model in node["properties"].get("models", []):
-            (server.base / "models" / model["directory"]).mkdir(parents=True, exist_ok=True)
-            (server.base / "models" / model["directory"] / model["name"]).touch()
+def empty_input(server):
+    for left_by_other_tests in (server.base / "input").glob("*.*"):
+        left_by_other_tests.unlink()
 
 
-def test_it_opens_from_the_template_browser(downloads, frontend, path):
+def pictures(path: Path) -> np.ndarray:
+    """Frames [T, H, W, 3] of a picture or video file."""
+    if path.suffix == ".png":
+        return np.asarray(Image.open(path).convert("RGB"))[None].astype(int)
+    with av.open(str(path)) as container:
+        return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]).astype(int)
+
+
+def saved(server, prompt: dict, history: dict) -> list[Path]:
+    """Files written by the nodes that save pictures and videos, in their place and by their name."""
+    written = []
+    for key, node in prompt.items():
+        if node["class_type"] in ("SaveImage", "SaveVideo"):
+            files = server.files({"outputs": {key: history["outputs"][key]}})
+            assert {path.name.split("_")[0] for path in files} == {Path(node["inputs"]["filename_prefix"]).name}
+            written += files
+    return written
+
+
+def test_it_opens_runs_and_shows_its_output(server, liax, empty_input, frontend, path, full, pytestconfig):
+    """By clicks on the template and on Run, with nothing in input/."""
     state = frontend.open_template(path.stem)
     assert (state["toasts"], state["unknown"], state["red"]) == ([], [], [])
-    assert frontend.problems(path) == []
+    assert frontend.problems(path, state) == []
+    assert frontend.page.evaluate(OVERLAPS) == []
+    if not full and path.stem != FIRST:
+        frontend.page.evaluate(REDUCE, [REDUCED, CLIP_SECONDS])
+    prompt = frontend.prompt()
+    files = saved(server, prompt, frontend.run(3600))
+    assert files
+    for written in files:
+        frames = pictures(written)
+        assert frames.std() > 1 and (len(frames) > 5 or written.suffix == ".png")
+    frontend.page.wait_for_function(f"() => ({SHOWN})().every(([, width]) => width > 0)")
+    assert frontend.state()["red"] == []
+    assert frontend.page.evaluate(OVERLAPS) == []
+    if pytestconfig.getoption("--screenshots"):
+        frontend.screenshot(pytestconfig.getoption("--screenshots") / f"{path.stem}.png")
+    if path.stem == FIRST:
+        with av.open(str(files[0])) as result, av.open(str(ROOT / "samples" / "man_talking.mp4")) as clip:
+            assert describe(result) == describe(clip)
+
+
+def describe(container: av.container.InputContainer) -> tuple:
+    stream = container.streams.video[0]
+    return sum(1 for _ in container.decode(video=0)), stream.average_rate, stream.width, stream.height
 
 
 def test_its_file_names_the_packs_of_its_nodes_and_has_a_thumbnail(path):
@@ -35,16 +120,15 @@ def test_its_file_names_the_packs_of_its_nodes_and_has_a_thumbnail(path):
     assert path.with_suffix(".jpg").is_file()
 
 
-def test_the_first_workflow_runs_from_the_page(server, frontend):
-    """What a new user does: open the template, press Run, with nothing in input/. A finished video appears."""
-    for left_by_other_tests in (server.base / "input").glob("*.*"):
-        left_by_other_tests.unlink()
-    frontend.open_template("LEO - Animate a person from a driving video")
-    video, = server.files(frontend.run())
-    with av.open(str(video)) as result, av.open(str(ROOT / "samples" / "man_talking.mp4")) as clip:
-        assert describe(result) == describe(clip)
+def test_data_flows_from_left_to_right(path):
+    graph = json.loads(path.read_text())
+    left = {node["id"]: node["pos"][0] for node in graph["nodes"]}
+    assert not [link for link in graph["links"] if left[link[1]] > left[link[3]]]
 
 
-def describe(container: av.container.InputContainer) -> tuple:
-    stream = container.streams.video[0]
-    return sum(1 for _ in container.decode(video=0)), stream.average_rate, stream.width, stream.height
+def test_another_animator_chosen_in_the_first_workflow_runs_too(server, liax, frontend):
+    frontend.open_template(FIRST)
+    frontend.page.evaluate("() => { app.graph.nodes.find(n => n.type === 'LEOLoadAnimator').widgets[0].value = 'lia-x.pt' }")
+    frontend.page.evaluate(REDUCE, [{}, 0.1])
+    video, = saved(server, frontend.prompt(), frontend.run())
+    assert pictures(video).shape[1:] == (256, 256, 3)
