@@ -1,4 +1,4 @@
-"""Write workflows/<title>.json and .jpg from a Python description, with ComfyUI's real frontend.
+"""Write workflows/<title>.json from a Python description, with ComfyUI's real frontend.
 
 A description is a Python file that builds `Workflow` objects, as those in scripts/workflows/; run
 `python3 scripts/dev.py author FILE ...`:
@@ -34,6 +34,8 @@ THUMBNAIL_SIZE = 512
 NOTE_WIDTH = 380
 # Narrower, widgets with longer names show an ellipsis.
 LEAST_NODE_WIDTH = 290
+# Width and height of nodes that show a picture while they run: without the room they grow over others.
+PREVIEWED = {"LEOMotionEncoder": (290, 440), "LEOFlowGenerator": (290, 300), "LEOInpaintingDecoder": (290, 340), "LEORenderVideo": (290, 600)}
 
 # What the pack's own workflows share: the animator it ships, and the colours of groups.
 MODEL = "leo-face-64.safetensors"
@@ -130,7 +132,7 @@ class Workflow:
 
     def __init__(self, title: str, thumbnail: str | None = None, prompt: str | None = None):
         """
-        :param thumbnail: the picture to make the .jpg of.
+        :param thumbnail: the picture to make the .jpg of; without one the .jpg stays as it is (see thumbnails.py).
         :param prompt: where to write the same graph in API format too, for use without a browser.
         """
         self.title = title
@@ -165,10 +167,14 @@ class Workflow:
         self.groups.append({"title": title, "color": color, "members": [node.index for node in members]})
 
 
-def flow_to_the_right(flow: Workflow) -> None:
-    """Give every node a column right of those it reads from, at least the one it asks for, and notes the one left of all."""
+def lay_out(flow: Workflow) -> None:
+    """Give every node a column right of those it reads from, at least the one it asks for, and notes the one left of all.
+
+    Nodes that show a picture while they run get room for it, unless they ask for a size.
+    """
     for node in flow.nodes:
         wanted = node.description
+        wanted["size"] = wanted["size"] or PREVIEWED.get(wanted["type"])
         behind = [flow.nodes[source].description["column"] + 1 for _, source, _ in wanted["links"]]
         wanted["column"] = -1 if wanted["type"] == "MarkdownNote" else max([wanted["column"], *behind])
 
@@ -185,7 +191,7 @@ def author(flow: Workflow, frontend: Frontend, folder: Path) -> Path:
 
     :raises ValueError: the frontend finds something wrong with the result.
     """
-    flow_to_the_right(flow)
+    lay_out(flow)
     graph = build(flow, frontend)
     problems = frontend.problems(graph)
     if problems:

@@ -1,7 +1,7 @@
 """Run workflows from the real page, and make their thumbnails of what they write: four frames of a video, two of a wide one, or
 the photo beside the picture that it became.
 
-.dev/venv/bin/python scripts/thumbnails.py scripts/workflows/motion.py     (after `dev.py author`; then author again)
+.dev/venv/bin/python scripts/thumbnails.py scripts/workflows/motion.py     (after `dev.py author`)
 """
 import sys
 import tempfile
@@ -49,8 +49,9 @@ def main(descriptions: list[str]) -> None:
         for flow in flows:
             frontend.load(ROOT / "workflows" / f"{flow.title}.json")
             picture = result(frontend, frontend.prompt(), frontend.run(3600))
-            picture.save(ROOT / flow.thumbnail, quality=88)
-            print(flow.thumbnail)
+            path = ROOT / "workflows" / f"{flow.title}.jpg"
+            picture.save(path, quality=88)
+            print(path.relative_to(ROOT))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,7 @@
 """The first graph."""
 from author_workflows import INPUTS, MODEL, MODELS, RENDERING, Workflow
 
-flow = Workflow("LEO - Animate a person from a driving video", thumbnail="docs/figures/demo_thumbnail.jpg",
-                prompt="scripts/demo_prompt.json")
+flow = Workflow("LEO - Animate a person from a driving video", prompt="scripts/demo_prompt.json")
 photo = flow.node("LEOLoadSample", column=0, title="Photo", inputs={"sample": "woman.png"})
 clip = flow.node("LEOLoadSample", column=0, title="Driving video", inputs={"sample": "man_talking.mp4"})
 flow.note("## Animate a person from a driving video\n\n"

@@ -11,7 +11,7 @@ YOURS = ("\n\nThe small model that comes with the pack turns, nods and tilts hea
 
 
 def start(title: str, note: str, height: float, prompt: str) -> Workflow:
-    flow = Workflow(title, thumbnail=f"docs/figures/{title}.jpg", prompt=f"tests/data/{prompt}_prompt.json")
+    flow = Workflow(title, prompt=f"tests/data/{prompt}_prompt.json")
     flow.note(f"## {title.removeprefix('LEO - ')}\n\n" + note + YOURS, column=0, size=(400, height))
     return flow
 

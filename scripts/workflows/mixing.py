@@ -2,9 +2,8 @@
 from author_workflows import INPUTS, MODEL, MODELS, RENDERING, Workflow
 
 MOTION = "#6b3f8e"
-TITLE = "LEO - Mix two motions"
 LIBRARY = MODEL.removesuffix(".safetensors")
-flow = Workflow(TITLE, thumbnail=f"docs/figures/{TITLE}.jpg")
+flow = Workflow("LEO - Mix two motions")
 photo = flow.node("LEOLoadSample", column=0, title="Photo", inputs={"sample": "man.png"})
 flow.note("## Mix two motions\n\nPress **Run**: the man talks as in one motion and turns his head as in another.\n\n"
           "**LEO Select Directions** takes the turns out of the one and leaves them out of the other. **LEO Blend Motion** takes half of "

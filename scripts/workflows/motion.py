@@ -12,7 +12,7 @@ class Scene:
     """What all of these graphs start with: a photo and the animator that reads it."""
 
     def __init__(self, title: str, note: str, *, sample: str, height: float):
-        self.flow = Workflow(title, thumbnail=f"docs/figures/{title}.jpg")
+        self.flow = Workflow(title)
         self.photo = self.flow.node("LEOLoadSample", column=0, title="Photo", inputs={"sample": sample})
         self.flow.note(note, column=0, size=(400, height))
         self.animator = self.flow.node("LEOLoadAnimator", column=1, inputs={"model": MODEL})
@@ -48,7 +48,8 @@ bent = scene.flow.node("LEOEditDirections", column=3, size=(400, 800), inputs={
     "motion": calm["motion"], "edits": "tilt: 2\nnod: 0.6", "timing": "curve",
     "curve": {"points": [[0, 0], [0.35, 1], [0.65, 1], [1, 0]], "interpolation": "monotone_cubic"},
     "animator": scene.animator["animator"], "appearance": scene.look["appearance"]})
-plot = scene.flow.node("LEOPlotMotion", column=4, row=1, size=(420, 280), inputs={"motion": bent["motion"], "behind": faster["motion"], "width": 640, "strip": 32})
+plot = scene.flow.node("LEOPlotMotion", column=4, row=1, size=(420, 280), inputs={
+    "motion": bent["motion"], "behind": faster["motion"], "width": 640, "strip": 32})
 shown = scene.flow.node("PreviewImage", column=4, row=1, title="The motion, and before in grey", inputs={"images": plot["image"]}, size=(420, 400))
 kept = scene.flow.node("LEOSaveMotion", column=4, row=1, inputs={"motion": bent["motion"], "filename_prefix": "leo/shaped",
                                                           "description": "Looks around, the head tilted."})

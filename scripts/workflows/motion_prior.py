@@ -12,7 +12,7 @@ class Scene:
     """What all of these graphs have: a photo, the animator, its motion prior, and a rendered video."""
 
     def __init__(self, title: str, note: str, *, sample: str = "woman.png", height: float = 330, prior: bool = True):
-        self.flow = Workflow(title, thumbnail=f"docs/figures/{title}.jpg")
+        self.flow = Workflow(title)
         self.photo = self.flow.node("LEOLoadSample", column=0, title="Photo", inputs={"sample": sample})
         self.flow.note(note, column=0, size=(400, height))
         self.animator = self.flow.node("LEOLoadAnimator", column=1, inputs={"model": MODEL})
@@ -51,7 +51,8 @@ scene = Scene("LEO - Animate a person from one image",
               + YOURS, height=270)
 motion = scene.sampler(125, 7)
 scene.render(motion["motion"], "animated", column=4)
-shown = scene.flow.node("LEOPlotMotion", column=5, row=1, title="The motion, under the video's playhead", size=(400, 270), inputs={"motion": motion["motion"]})
+shown = scene.flow.node("LEOPlotMotion", column=5, row=1, title="The motion, under the video's playhead", size=(400, 270),
+                            inputs={"motion": motion["motion"]})
 scene.flow.group("Motion out of nothing", motion, color=MOTION)
 
 scene = Scene("LEO - Endless video from one image",

@@ -52,7 +52,8 @@ class Timeline:
 
     def __init__(self, page, node_type: str):
         self.page, self.node_type = page, node_type
-        at = page.evaluate(f"type => {{ {FIND} return [...document.querySelectorAll('.leo-timeline')].indexOf(find(type).leoTimeline.canvas) }}", node_type)
+        all_of_them = "[...document.querySelectorAll('.leo-timeline')]"
+        at = page.evaluate(f"type => {{ {FIND} return {all_of_them}.indexOf(find(type).leoTimeline.canvas) }}", node_type)
         self.element = page.locator(".leo-timeline").nth(at)
         self.element.wait_for()
         page.wait_for_timeout(500)  # the page may still be placing it
@@ -107,7 +108,8 @@ def test_a_part_is_dragged_out_of_a_motion_and_its_video_carries_the_playhead(pa
     assert frame_count(video) == 15
     page.wait_for_function(VIDEO, arg=15 / 25)
     page.evaluate("() => { const v = document.querySelector('video'); v.pause(); v.currentTime = 4.5 / 25 }")
-    page.wait_for_function(f"() => {{ {FIND} return find('LEOTrimMotion').leoTimeline.frame === 59 && find('LEOEditDirections').leoTimeline.frame === 4 }}")
+    at = "find('LEOTrimMotion').leoTimeline.frame === 59 && find('LEOEditDirections').leoTimeline.frame === 4"
+    page.wait_for_function(f"() => {{ {FIND} return {at} }}")
     Timeline(page, "LEOEditDirections").click(9 / 14, RULER)
     page.wait_for_function("() => Math.abs(document.querySelector('video').currentTime - 9.5 / 25) < 0.02")
     page.wait_for_function(f"() => {{ {FIND} return find('LEOTrimMotion').leoTimeline.frame === 64 }}")

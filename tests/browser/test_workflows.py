@@ -20,7 +20,7 @@ REDUCED = {
     "LEOTrimMotion": {"frames": 10},
     "LEOTrainMotionPrior": {"steps": 3, "window": 16},
 }
-CLIP_SECONDS = 0.8
+CLIP_SECONDS = 0.64
 REDUCE = """([values, seconds]) => {
   const set = (node, name, value) => {
     const widget = node.widgets.find(w => w.name === name);

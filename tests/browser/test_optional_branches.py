@@ -1,0 +1,91 @@
+"""The branches of the full chain that want a file of their own: bypassed as shipped, switched on here with files that tests make.
+
+A detector whose weights are nothing but biases finds a face in the left half of every picture, the size of a head; an upscaler
+with random weights makes pictures four times as large.
+"""
+import math
+
+import av
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+TITLE = "LEO - Photo to video with crop, paste back and sound"
+SWITCH = """titles => {
+  for (const node of app.graph.nodes.filter(n => titles.includes(n.title))) node.mode = node.mode === 4 ? 0 : 4;
+}"""
+
+
+def face_detector() -> dict[str, torch.Tensor]:
+    from comfy_extras.mediapipe.face_landmarker import FaceLandmarker
+    from comfy_extras.nodes_mediapipe import _CONTOUR_PARTS
+
+    weights = {key.replace("detector.", f"detector_{variant}."): torch.zeros_like(value)
+               for variant in ("short", "full") for key, value in FaceLandmarker(detector_variant=variant).state_dict().items()}
+    weights["detector_short.cls_16.bias"] += 9  # every anchor of the fine grid is sure
+    weights["detector_short.cls_8.bias"] -= 9
+    middle, size = [25.0, 45.0], [64.0, 64.0]  # of 128, from the first anchor, which is the one that is kept
+    weights["detector_short.reg_16.bias"] = torch.tensor(middle + size + 6 * middle).repeat(2)
+    turn = torch.arange(478) * (2 * math.pi / 478)
+    face = torch.stack([96 + 60 * turn.cos(), 96 + 60 * turn.sin(), 20 * (2 * turn).sin()], 1)
+    weights["mesh.head_landmarks.bias"] = face.reshape(-1)
+    weights["canonical_vertices"] = face[:468] - face.mean(0)
+    weights["procrustes_indices"], weights["procrustes_weights"] = torch.arange(0, 468, 13), torch.ones(36)
+    ring = torch.stack([torch.arange(478), torch.arange(1, 479) % 478], 1).int()
+    return weights | {f"topology.{part}": ring.clone() for part in (*_CONTOUR_PARTS, "irises", "nose", "tesselation")}
+
+
+def upscaler() -> dict[str, torch.Tensor]:
+    from spandrel.architectures.ESRGAN import ESRGAN
+
+    return ESRGAN(num_filters=8, num_blocks=1, scale=4).state_dict()
+
+
+@pytest.fixture
+def files(server):
+    paths = []
+    for folder, name, make in (("detection", "mediapipe_face_fp32.safetensors", face_detector),
+                               ("upscale_models", "RealESRGAN_x4plus.safetensors", upscaler)):
+        paths.append(server.base / "models" / folder / name)
+        paths[-1].parent.mkdir(parents=True, exist_ok=True)
+        save_file({key: value.contiguous() for key, value in make().items()}, paths[-1])
+    yield
+    for path in paths:
+        path.unlink()
+
+
+@pytest.fixture
+def chain(files, frontend):
+    """The workflow in the page, with a driving video of five frames."""
+    frontend.open_template(TITLE)
+    frontend.page.evaluate("""() => {
+      const clip = app.graph.nodes.find(n => n.title === 'Driving video'), part = LiteGraph.createNode('Video Slice');
+      app.graph.add(part);
+      part.widgets.find(w => w.name === 'start_time').value = 1;
+      part.widgets.find(w => w.name === 'duration').value = 0.2;
+      for (const id of [...clip.outputs[1].links]) {
+        const link = app.graph.getLink(id);
+        part.connect(0, app.graph.getNodeById(link.target_id), link.target_slot);
+      }
+      clip.connect(1, part, 0);
+    }""")
+    return frontend
+
+
+def frames(frontend) -> np.ndarray:
+    film, = (path for path in frontend.server.files(frontend.run()) if path.suffix == ".mp4" and "pasted" in path.name)
+    with av.open(str(film)) as container:
+        return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]).astype(int)
+
+
+def test_a_detector_finds_who_moves_in_the_place_of_the_box(chain):
+    chain.page.evaluate(SWITCH, ["Who moves", "Face detector (bypassed)", "Find faces (bypassed)", "Their shape (bypassed)"])
+    moved = np.abs(np.diff(frames(chain), axis=0)).mean((0, 1, 3))
+    assert moved[:256].max() > 1
+    assert moved[300:].max() < 0.5  # the other person, whom the box would have moved
+
+
+def test_an_upscaler_makes_the_video_larger(chain):
+    chain.page.evaluate(SWITCH, ["Upscaler (bypassed)", "Larger (bypassed)"])
+    assert frames(chain).shape[1:] == (1024, 2048, 3)
