@@ -9,6 +9,7 @@ import importlib.machinery
 import importlib.util
 import sys
 import types
+import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -100,6 +101,26 @@ def server(tmp_path_factory):
 
     with ComfyServer(tmp_path_factory.mktemp("comfyui")) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def archive(tmp_path_factory) -> Path:
+    """What users get, as a .zip."""
+    import pack as packaging
+
+    return packaging.pack(tmp_path_factory.mktemp("archive") / "leo.zip")
+
+
+@pytest.fixture(scope="session")
+def installed(archive, tmp_path_factory):
+    """A server whose only pack is the unpacked archive, in a folder whose name has a space and capitals."""
+    from comfy_server import ComfyServer
+
+    base = tmp_path_factory.mktemp("clean comfyui")
+    with zipfile.ZipFile(archive) as content:
+        content.extractall(base / "custom_nodes" / "LEO Pack (Copy)")
+    with ComfyServer(base, linked=False) as server:
+        yield server
 
 
 @pytest.fixture

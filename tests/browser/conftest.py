@@ -7,6 +7,38 @@ import pytest
 DATA = Path(__file__).resolve().parents[1] / "data"
 NARROW = {256: 64, 128: 32, 64: 32}
 
+# Fewer frames and steps, as a user would set them who is in a hurry.
+REDUCED = {
+    "LEOLMDMSampler": {"frames": 12, "steps": 4},
+    "LEOLoopMotion": {"transition_frames": 8, "steps": 4},
+    "LEOJoinMotion": {"transition_frames": 8, "steps": 4},
+    "LEORetimeMotion": {"timing.speed": 10},
+    "LEOTrimMotion": {"frames": 10},
+    "LEOTrainMotionPrior": {"steps": 3, "window": 16},
+}
+CLIP_SECONDS = 0.64
+REDUCE = """([values, seconds]) => {
+  const set = (node, name, value) => {
+    const widget = node.widgets.find(w => w.name === name);
+    widget.value = value;
+    widget.callback?.(value);
+  };
+  for (const node of [...app.graph.nodes]) {
+    for (const [name, value] of Object.entries(values[node.type] ?? {})) set(node, name, value);
+    if (node.type !== 'LEOLoadSample' || !node.widgets[0].value.endsWith('.mp4') || !node.outputs[1].links?.length) continue;
+    const part = LiteGraph.createNode('Video Slice');
+    part.pos = [node.pos[0], -500 - node.pos[1]];
+    app.graph.add(part);
+    set(part, 'start_time', 1);
+    set(part, 'duration', seconds);
+    for (const id of [...node.outputs[1].links]) {
+      const link = app.graph.getLink(id);
+      part.connect(0, app.graph.getNodeById(link.target_id), link.target_slot);
+    }
+    node.connect(1, part, 0);
+  }
+}"""
+
 
 def pytest_collection_modifyitems(items):
     for item in items:
@@ -26,6 +58,12 @@ def chromium_page(server):
 def frontend(chromium_page):
     chromium_page.open()
     return chromium_page
+
+
+@pytest.fixture
+def reduced():
+    """A function that sets fewer frames and steps in the workflow of a page, and cuts its clips: what CI runs."""
+    return lambda page, seconds=CLIP_SECONDS: page.evaluate(REDUCE, [REDUCED, seconds])
 
 
 @pytest.fixture(scope="session")

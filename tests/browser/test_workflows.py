@@ -11,37 +11,6 @@ ROOT = Path(__file__).resolve().parents[2]
 WORKFLOWS = sorted((ROOT / "workflows").glob("*.json"))
 FIRST = "LEO - Animate a person from a driving video"
 
-# Without --full all but the first run with fewer frames and steps, as a user would set them who is in a hurry.
-REDUCED = {
-    "LEOLMDMSampler": {"frames": 12, "steps": 4},
-    "LEOLoopMotion": {"transition_frames": 8, "steps": 4},
-    "LEOJoinMotion": {"transition_frames": 8, "steps": 4},
-    "LEORetimeMotion": {"timing.speed": 10},
-    "LEOTrimMotion": {"frames": 10},
-    "LEOTrainMotionPrior": {"steps": 3, "window": 16},
-}
-CLIP_SECONDS = 0.64
-REDUCE = """([values, seconds]) => {
-  const set = (node, name, value) => {
-    const widget = node.widgets.find(w => w.name === name);
-    widget.value = value;
-    widget.callback?.(value);
-  };
-  for (const node of [...app.graph.nodes]) {
-    for (const [name, value] of Object.entries(values[node.type] ?? {})) set(node, name, value);
-    if (node.type !== 'LEOLoadSample' || !node.widgets[0].value.endsWith('.mp4') || !node.outputs[1].links?.length) continue;
-    const part = LiteGraph.createNode('Video Slice');
-    part.pos = [node.pos[0], -500];
-    app.graph.add(part);
-    set(part, 'start_time', 1);
-    set(part, 'duration', seconds);
-    for (const id of [...node.outputs[1].links]) {
-      const link = app.graph.getLink(id);
-      part.connect(0, app.graph.getNodeById(link.target_id), link.target_slot);
-    }
-    node.connect(1, part, 0);
-  }
-}"""
 # Pairs of nodes of which one covers some of the other.
 OVERLAPS = """() => {
   const boxes = app.graph.nodes.map(n => [n.title, n.getBounding()]);
@@ -85,14 +54,14 @@ def saved(server, prompt: dict, history: dict) -> list[Path]:
     return written
 
 
-def test_it_opens_runs_and_shows_its_output(server, liax, empty_input, frontend, path, full, pytestconfig):
+def test_it_opens_runs_and_shows_its_output(server, liax, empty_input, frontend, reduced, path, full, pytestconfig):
     """By clicks on the template and on Run, with nothing in input/."""
     state = frontend.open_template(path.stem)
     assert (state["toasts"], state["unknown"], state["red"]) == ([], [], [])
     assert frontend.problems(path, state) == []
     assert frontend.page.evaluate(OVERLAPS) == []
     if not full and path.stem != FIRST:
-        frontend.page.evaluate(REDUCE, [REDUCED, CLIP_SECONDS])
+        reduced(frontend.page)
     prompt = frontend.prompt()
     files = saved(server, prompt, frontend.run(3600))
     assert files
@@ -126,9 +95,9 @@ def test_data_flows_from_left_to_right(path):
     assert not [link for link in graph["links"] if left[link[1]] > left[link[3]]]
 
 
-def test_another_animator_chosen_in_the_first_workflow_runs_too(server, liax, frontend):
+def test_another_animator_chosen_in_the_first_workflow_runs_too(server, liax, frontend, reduced):
     frontend.open_template(FIRST)
     frontend.page.evaluate("() => { app.graph.nodes.find(n => n.type === 'LEOLoadAnimator').widgets[0].value = 'lia-x.pt' }")
-    frontend.page.evaluate(REDUCE, [{}, 0.1])
+    reduced(frontend.page, seconds=0.1)
     video, = saved(server, frontend.prompt(), frontend.run())
     assert pictures(video).shape[1:] == (256, 256, 3)

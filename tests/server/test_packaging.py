@@ -5,28 +5,8 @@ import zipfile
 from pathlib import Path
 
 import av
-import pack as packaging
-import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-FOLDER = "LEO Pack (Copy)"
-
-
-@pytest.fixture(scope="module")
-def archive(tmp_path_factory) -> Path:
-    return packaging.pack(tmp_path_factory.mktemp("archive") / "leo.zip")
-
-
-@pytest.fixture(scope="module")
-def installed(archive, tmp_path_factory):
-    """A server whose only pack is the unpacked archive."""
-    from comfy_server import ComfyServer
-
-    base = tmp_path_factory.mktemp("clean comfyui")
-    with zipfile.ZipFile(archive) as content:
-        content.extractall(base / "custom_nodes" / FOLDER)
-    with ComfyServer(base, linked=False) as server:
-        yield server
 
 
 def test_the_archive_leaves_tests_scripts_and_documentation_media_out(archive):
@@ -51,7 +31,8 @@ def test_comfyui_reads_the_configuration_whole():
 
 
 def test_a_clean_comfyui_with_the_archive_runs_a_workflow(installed, pack):
-    served = {name for name, node in installed.object_info().items() if node["python_module"] == f"custom_nodes.{FOLDER}"}
+    folder, = (path.name for path in (installed.base / "custom_nodes").iterdir())
+    served = {name for name, node in installed.object_info().items() if node["python_module"] == f"custom_nodes.{folder}"}
     assert served == set(pack) and "IMPORT FAILED" not in installed.log_text()
     prompt = json.loads((ROOT / "scripts" / "demo_prompt.json").read_text())
     film, = (path for path in installed.files(installed.run(prompt)) if path.suffix == ".mp4")
@@ -61,6 +42,7 @@ def test_a_clean_comfyui_with_the_archive_runs_a_workflow(installed, pack):
 
 def test_texts_workflows_and_the_blueprint_are_offered_under_the_folders_name(installed):
     """Files of web/ are not asked for: ComfyUI serves none from a folder with a space in its name, whosever pack it is."""
-    assert "LEO - Animate a person from a driving video" in installed.get_json("/workflow_templates")[FOLDER]
+    offered, = installed.get_json("/workflow_templates").values()
+    assert "LEO - Animate a person from a driving video" in offered
     assert installed.get_json("/i18n")["zh"]["nodeDefs"]["LEOEncoder"]["display_name"].startswith("LEO")
     assert "LEO - Animate" in [entry["name"] for entry in installed.get_json("/global_subgraphs").values()]
