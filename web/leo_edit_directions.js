@@ -1,7 +1,8 @@
 // Rows of direction and amount on LEO Edit Directions, with the animator's own names.
 //
 // The node's text stays the truth: a row is a line of it, written when a row is moved and read when the text is typed.
-// Without this script the text alone does everything. Names come from the connected model file, or from the node's last run.
+// Without this script the text alone does everything. Names come from the connected model file, as soon as it is chosen, or
+// from the node's last run.
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
 import "./leo_timeline.js"; // whose timeline stands above the rows
@@ -111,10 +112,18 @@ function buildRows(node) {
   node.setSize([Math.max(node.size[0], size[0]), Math.max(node.size[1], size[1])]);
 }
 
-async function readNames(node) {
+function loaderOf(node) {
   const slot = node.inputs?.findIndex((input) => input.name === "animator") ?? -1;
   const loader = slot >= 0 ? node.getInputNode(slot) : null;
-  const model = loader?.comfyClass === LOADER ? loader.widgets?.find((w) => w.name === "model")?.value : null;
+  return loader?.comfyClass === LOADER ? loader : null;
+}
+
+function modelWidget(loader) {
+  return loader?.widgets?.find((widget) => widget.name === "model");
+}
+
+async function readNames(node) {
+  const model = modelWidget(loaderOf(node))?.value;
   if (!model) return;
   const response = await api.fetchApi(`/leo/directions?model=${encodeURIComponent(model)}`);
   if (response.ok) node.leoDirections = await response.json();
@@ -125,10 +134,20 @@ async function refresh(node) {
   buildRows(node);
 }
 
+function tellOfChoices(loader) {
+  const model = modelWidget(loader);
+  const chosen = model.callback;
+  model.callback = function (...args) {
+    chosen?.apply(this, args);
+    for (const node of loader.graph?.nodes ?? []) if (node.comfyClass === NODE && loaderOf(node) === loader) refresh(node);
+  };
+}
+
 app.registerExtension({
   name: "leo.editDirections",
 
   nodeCreated(node) {
+    if (node.comfyClass === LOADER) tellOfChoices(node);
     if (node.comfyClass !== NODE) return;
     const text = textWidget(node);
     const typed = text.callback;

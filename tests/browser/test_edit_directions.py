@@ -58,6 +58,18 @@ def test_rows_carry_the_names_of_the_connected_animator(page):
     assert page.evaluate("() => text.value") == "0: 0\nturn head: 0"
 
 
+def test_names_follow_the_choice_of_another_model(page):
+    connect(page)
+    page.evaluate("() => type('1: 1')")
+    page.evaluate("""() => {
+      const model = app.graph.nodes.find(n => n.type === 'LEOLoadAnimator').widgets[0];
+      model.value = 'leo-face-64.safetensors';
+      model.callback(model.value);
+    }""")
+    page.wait_for_function("() => edit.leoDirections?.length === 20")
+    page.wait_for_function("() => rows()[0].value === '1 nod'")
+
+
 def test_released_weights_give_their_names_before_the_first_run(page, server):
     layout = json.loads((DATA / "liax_half_layout.json").read_text())
     hollow = {key: torch.zeros(1).expand(shape) for key, shape in layout.items()}  # keys and shapes say what it is
