@@ -16,7 +16,7 @@ flow.note("## Edit a picture with named sliders\n\nPress **Run**: the head turns
           + " Every run shows the edited face on the node." + LIAX_NOTE, column=0, size=(380, 270))
 animator = flow.node("LEOLoadAnimator", column=1, inputs={"model": "lia-x.pt"}, models=LIAX)
 look = flow.node("LEOEncoder", column=1, inputs={"animator": animator["animator"], "image": photo["image"]})
-edited = flow.node("LEOEditDirections", column=2, size=(340, 480), inputs={
+edited = flow.node("LEOEditDirections", column=2, size=(340, 720), inputs={
     "motion": look["pose"], "edits": "yaw: -1\nsmile: 1", "animator": animator["animator"], "appearance": look["appearance"]})
 moved = flow.node("LEOFlowGenerator", column=3, inputs={
     "animator": animator["animator"], "appearance": look["appearance"], "motion": edited["motion"]})
@@ -35,7 +35,7 @@ flow.note("## Edit a video with named sliders\n\nPress **Run**: the man says the
 animator = flow.node("LEOLoadAnimator", column=1, inputs={"model": "lia-x.pt"}, models=LIAX)
 look = flow.node("LEOEncoder", column=1, inputs={"animator": animator["animator"], "image": clip["image"]})
 driving = flow.node("LEOMotionEncoder", column=1, inputs={"animator": animator["animator"], "video": clip["video"]})
-edited = flow.node("LEOEditDirections", column=2, size=(340, 480), inputs={
+edited = flow.node("LEOEditDirections", column=2, size=(340, 720), inputs={
     "motion": driving["motion"], "edits": "smile: 1.5\neyebrows: 1", "animator": animator["animator"], "appearance": look["appearance"]})
 video = flow.node("LEORenderVideo", column=3, inputs={
     "animator": animator["animator"], "appearance": look["appearance"], "motion": edited["motion"], "picture": clip["image"],

@@ -97,7 +97,7 @@ scene = Scene("LEO - Pose a still picture",
               "**LEO Edit Directions** has the names of what the model can move: add a "
               "row, choose, drag, run again. Amounts are in standard deviations of what the model has seen; 2 is far. "
               "*strength* scales all rows together." + YOURS, sample="woman.png", height=260)
-posed = scene.flow.node("LEOEditDirections", column=2, size=(360, 620), inputs={
+posed = scene.flow.node("LEOEditDirections", column=2, size=(360, 720), inputs={
     "motion": scene.look["pose"], "edits": "turn: 2\nnod: 0.7", "animator": scene.animator["animator"], "appearance": scene.look["appearance"]})
 maps = scene.maps(posed["motion"], "Flow", 3)
 frames = scene.decoded(maps["flow"], 3)
