@@ -21,7 +21,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from ..animator import Animator, AnimatorConfig, Direction, lia, orthonormal_basis
-from ..animator.layers import warp
+from ..animator.layers import activate, warp
 from ..checkpoints import is_transposed, learning_rate_scale, load_animator, raw_state, read_dictionary_weight, save_animator, write_atomically
 from .data import Clip, read_source, split_by_identity
 from .humans.motion import CONTROLS, REACH, Controls
@@ -116,6 +116,26 @@ def start_as_copy(animator: Animator) -> None:
     finest.conv.weight.zero_()
     finest.conv.weight[:, :6] = torch.eye(3).repeat_interleave(2, 1)[..., None, None] * torch.tensor([1.0, -1.0]).repeat(3)[None, :, None, None] / 2.4
     finest.conv.bias.fill_(math.sqrt(2))
+    finest.bias.fill_(-2.0)
+
+
+@torch.no_grad()
+def restart_as_copy(animator: Animator) -> None:
+    """The same for a trained animator, whatever its stem and masks have become: its flow is kept, its painting begins again
+    (our choice). On softly painted pictures a short training then gets further than going on does."""
+    chance = torch.Generator().manual_seed(0)
+    colours = torch.rand(4096, 3, 1, 1, generator=chance) * 2 - 1
+    features = activate(animator.encoder.stem(colours)).flatten(1)
+    *weight, bias = torch.linalg.lstsq(F.pad(features, (0, 1), value=1.0), colours.flatten(1)).solution
+    pictures = F.interpolate(torch.rand(8, 3, 4, 4, generator=chance) * 2 - 1, animator.config.size, mode="bilinear")
+    code, features = animator.encoder(pictures)
+    _, mask = animator.flow_generator(features, code + animator.dictionary(animator.motion_head(code)))
+    for level in animator.decoder.levels[:-1]:
+        for parameter in level.rgb.parameters():
+            parameter *= 0.02
+    finest = animator.decoder.levels[-1].rgb
+    finest.conv.weight.copy_(torch.stack(weight, 1)[..., None, None] / mask[animator.config.size].mean() / math.sqrt(2))
+    finest.conv.bias.copy_((bias + 2) / math.sqrt(2))
     finest.bias.fill_(-2.0)
 
 
@@ -434,9 +454,10 @@ class Trainer:
         self.step = 0
         self.controls: tuple[str, ...] = ()
 
-    def begin_from(self, source: Path) -> None:
+    def begin_from(self, source: Path, repaint: bool = False) -> None:
         """Begin from another animator of the same size or half of it: its file, or the moving average of its run.
 
+        :param repaint: let its painting begin again as a copy of the warped picture (`restart_as_copy`).
         :raises ValueError: there is none, or it is another one.
         """
         found, state, controls = read_beginning(source)
@@ -449,6 +470,9 @@ class Trainer:
             wanted = replace(self.config, size=half, channels={r: c for r, c in channels.items() if r <= half})
         require_same_config(source, found, wanted, "Begin from one of the same --size or half of it, with the same --directions.")
         self.model.load_state_dict(grown_state(state, self.model.state_dict()) if found.size == half else state)
+        if repaint:
+            self.model.animator.dictionary.basis.copy_(orthonormal_basis(self.model.dictionary))
+            restart_as_copy(self.model.animator)
         self.average = {name: value.clone() for name, value in self.model.state_dict().items()}
         self.controls = controls
 
@@ -589,7 +613,7 @@ def train(args) -> None:
     backbone = open_backbone(args.backbone, accelerator.device) if weights.perceptual else None
     trainer = Trainer(args.run_folder, config, weights, args.rate, args.seed, args.keep_codes, accelerator, backbone)
     if args.begin_from and not (args.run_folder / "last.pt").is_file():
-        trainer.begin_from(args.begin_from)
+        trainer.begin_from(args.begin_from, args.repaint)
     trainer.resume()
 
     clips = [clip for source in args.data for clip in read_source(source, args.size)]
@@ -688,6 +712,8 @@ def add_commands(subparsers) -> None:
     parser.add_argument("--weights", default="{}", help="JSON of loss weights that differ from the defaults")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--begin-from", type=Path, help="animator file or run folder, of the same size or half of it")
+    parser.add_argument("--repaint", action="store_true",
+                        help="with --begin-from: keep its flow, let its painting begin again as a copy of the warped picture")
     parser.add_argument("--keep-codes", action="store_true",
                         help="train flow generator and decoder alone, so that priors and saved motions stay valid")
     parser.add_argument("--backbone", type=Path, help="TorchScript of the perceptual loss: pictures in -1..1 to features")

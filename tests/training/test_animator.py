@@ -163,6 +163,23 @@ def test_an_untrained_animator_repeats_its_source():
     assert score["ratio"] < 1.2
 
 
+@torch.no_grad()
+def test_repainting_keeps_the_flow_and_copies_what_is_seen(tmp_path):
+    file = ROOT / "models" / "leo-face-64.safetensors"
+    shipped, _ = load_animator(file)
+    shipped.decoder.levels[-1].rgb.conv.weight *= 0.8  # a softly painted one, however well the shipped one paints
+    trainer = Trainer(tmp_path, small(64), Weights(), 0.01, 0)
+    trainer.begin_from(file, repaint=True)
+    repainted, _ = trainer.averaged()
+    clip = read_clip(ROOT / "samples" / "man_talking.mp4", 64)
+    copies = [rebuild(animator, clip.frames, np.array([0])) for animator in (shipped, repainted)]
+    before, after = ((made - truth).abs().mean().item() for made, truth in copies)
+    assert after < 0.03 and after < 0.7 * before
+    code, features = shipped.encoder(copies[0][1] * 2 - 1)
+    flows = [animator.flow_generator(features, code)[0][64] for animator in (shipped, repainted)]
+    torch.testing.assert_close(*flows)
+
+
 def test_one_clip_is_overfitted(request, tmp_path):
     """The learning path as a whole, on a bundled clip: frames rebuilt from the first one, L1 in 0..1. With --full at 64 px."""
     size, steps = (64, 700) if request.config.getoption("--full") else (32, 400)
