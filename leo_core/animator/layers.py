@@ -16,6 +16,10 @@ from kornia.geometry.transform import remap
 _CACHE_BYTES = 16 << 20
 
 
+# From this many channels on, sampling all channels of a pixel together wins on a CPU.
+_WIDE = 16
+
+
 def activate(x: torch.Tensor) -> torch.Tensor:
     """Leaky ReLU 0.2, times sqrt(2) to keep the variance. Overwrites x, of which no layer's gradient needs the value."""
     h = F.leaky_relu(x, 0.2, inplace=True)
@@ -69,8 +73,35 @@ def warp(source: torch.Tensor, displacement: torch.Tensor, align_corners: bool) 
     count, _, height, width = displacement.shape
     x = torch.linspace(-1, 1, width, device=displacement.device) + displacement[:, 0].float()
     y = torch.linspace(-1, 1, height, device=displacement.device).unsqueeze(-1) + displacement[:, 1].float()
+    learns = torch.is_grad_enabled() and (source.requires_grad or displacement.requires_grad)
+    if source.is_cpu and source.shape[1] >= _WIDE and not learns:
+        return _sample_wide(source.float(), x, y, align_corners).to(source.dtype)
     pictures = source.float().expand(count, -1, -1, -1)
     return remap(pictures, x, y, "bilinear", "zeros", align_corners, normalized_coordinates=True).to(source.dtype)
+
+
+def _sample_wide(source: torch.Tensor, x: torch.Tensor, y: torch.Tensor, align_corners: bool) -> torch.Tensor:
+    """`remap` on a CPU for maps of many channels: each pixel is a weighted sum of four rows of a table [pixels, channels].
+
+    Half the time of sampling channel by channel, and channels-last like the convolutions around it.
+    """
+    count, channels, height, width = source.shape
+
+    def neighbours(place: torch.Tensor, side: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Of places in -1..1 along a side: both neighbouring pixels [..., 2], and their shares, 0 outside."""
+        place = (place + 1) * (side - 1) / 2 if align_corners else ((place + 1) * side - 1) / 2
+        before = place.nan_to_num(-2).floor()
+        pixels = torch.stack([before, before + 1], -1)
+        shares = (1 - (place.unsqueeze(-1) - pixels).abs()) * ((pixels >= 0) & (pixels < side))
+        return pixels.clamp_(0, side - 1).long(), shares
+
+    (columns, across), (rows, down) = neighbours(x, width), neighbours(y, height)
+    rows = rows * width + (torch.arange(count) * height * width).view(-1, 1, 1, 1)
+    places = (rows.unsqueeze(-1) + columns.unsqueeze(-2)).view(-1, 4)
+    shares = (down.unsqueeze(-1) * across.unsqueeze(-2)).view(-1, 4)
+    table = source.permute(0, 2, 3, 1).reshape(-1, channels)
+    sampled = F.embedding_bag(places, table, mode="sum", per_sample_weights=shares)
+    return sampled.unflatten(0, x.shape).permute(0, 3, 1, 2)
 
 
 class DownBlock(torch.nn.Module):

@@ -181,3 +181,15 @@ def test_frame_by_frame_is_one_function(animator, pictures, monkeypatch):
     monkeypatch.setattr(layers, "_CACHE_BYTES", 0)
     for one, other in zip(together, run(), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("align_corners", [False, True])
+@pytest.mark.parametrize("sources", [1, 3])
+def test_wide_maps_are_sampled_as_narrow_ones(align_corners, sources):
+    """Many channels take another way through the CPU: the same values, inside, across the border and far outside."""
+    generator = torch.Generator().manual_seed(6)
+    maps = torch.randn(sources, layers._WIDE, 7, 9, generator=generator)
+    displacement = torch.randn(3, 2, 5, 6, generator=generator)
+    displacement[:, :, 0, 0] = 50
+    narrow = torch.cat([warp(part, displacement, align_corners) for part in maps.split(1, dim=1)], 1)
+    torch.testing.assert_close(warp(maps, displacement, align_corners), narrow, rtol=1e-4, atol=1e-5)
