@@ -8,16 +8,19 @@ import io
 import math
 import os
 import uuid
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Literal
+from typing import Literal, TypeVar
 
 import av
 import numpy as np
 import torch
 from av.video.reformatter import ColorRange, Colorspace
 
+Item = TypeVar("Item")
 BrokenFrames = Literal["hold", "interpolate", "pass through"]
 VideoSource = str | io.BytesIO
 Continuation = Literal["hold", "loop", "ping-pong"]
@@ -25,6 +28,9 @@ Continuation = Literal["hold", "loop", "ping-pong"]
 # A timestamp further than this from its slot (in slots) is not on a constant timeline (our choice).
 _JITTER = 0.25
 _FASTEST_GRID = Fraction(120)
+
+# Frames that wait between a thread that decodes or encodes and the one that works with them (our choice).
+_AHEAD = 4
 
 _AAC_RATES = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000, 7350)
 _AAC_BIT_RATE = 192_000
@@ -184,6 +190,16 @@ class _Timeline:
                         yield frame, self.stamps[frame.pts]
                     if frame.pts is not None and self.stamps is not None and frame.pts >= self.last_stamp:
                         return
+
+
+def ahead(items: Iterable[Item]) -> Iterator[Item]:
+    """The same items, made by a thread of its own a few before they are asked for."""
+    iterator, end = iter(items), object()
+    with ThreadPoolExecutor(1) as worker:
+        waiting = deque(worker.submit(next, iterator, end) for _ in range(_AHEAD))
+        while (item := waiting.popleft().result()) is not end:
+            waiting.append(worker.submit(next, iterator, end))
+            yield item
 
 
 def read_video(
@@ -404,8 +420,9 @@ def _decoded_sound(source: VideoSource, index: int, rate: int, channels: int, st
 
 
 class VideoWriter:
-    """H.264 (yuv420p) in MP4, written as frames arrive. Use it in a ``with``: the file appears under its name only when
-    everything was written; an exception or an interrupt leaves nothing behind.
+    """H.264 (yuv420p) in MP4, encoded and written by a thread of its own while the next frames are made. Use it in a
+    ``with``: the file appears under its name only when everything was written; an exception or an interrupt leaves nothing
+    behind. What goes wrong in writing a frame is raised by a later `write`, or at the end.
 
     :param path: the file to make; an existing one is replaced at the end.
     :param size: (height, width) of the frames; an odd side gets one more pixel (its edge repeated), see ``padded``.
@@ -425,6 +442,8 @@ class VideoWriter:
         self.size = size
         self.padded = (size[0] % 2, size[1] % 2)
         self.frame_count = 0
+        self._encoder = ThreadPoolExecutor(1)
+        self._waiting: deque[Future] = deque()
         self._container = av.open(self._part, "w", format="mp4", options={"movflags": "use_metadata_tags+faststart"})
         self._video = self._container.add_stream("libx264", rate=self._fps, options={"crf": str(crf)})
         self._video.height, self._video.width = size[0] + self.padded[0], size[1] + self.padded[1]
@@ -451,14 +470,19 @@ class VideoWriter:
             frame = np.pad(frame, ((0, self.padded[0]), (0, self.padded[1]), (0, 0)), mode="edge")
         picture = av.VideoFrame.from_ndarray(frame, format="rgb24")
         picture.pts, picture.time_base = self.frame_count, 1 / self._fps
-        self._container.mux(self._video.encode(picture))
+        while len(self._waiting) >= _AHEAD:
+            self._waiting.popleft().result()
         self.frame_count += 1
-        if self._audio is not None:
-            self._write_sound()
+        self._waiting.append(self._encoder.submit(self._encode, picture, self.frame_count))
 
-    def _write_sound(self) -> None:
+    def _encode(self, picture: av.VideoFrame, frame_count: int) -> None:
+        self._container.mux(self._video.encode(picture))
+        if self._audio is not None:
+            self._write_sound(frame_count)
+
+    def _write_sound(self, frame_count: int) -> None:
         """Keep the sound as far as the frames, so that neither waits in memory for the other."""
-        due = math.ceil(self.frame_count / self._fps * self._sound.sample_rate)
+        due = math.ceil(frame_count / self._fps * self._sound.sample_rate)
         samples = self._sound.take(due - self._heard)
         if not samples.shape[1]:
             return
@@ -474,6 +498,8 @@ class VideoWriter:
             if kind is None:
                 if not self.frame_count:
                     raise ValueError("A video needs at least one frame, and none was written.")
+                while self._waiting:
+                    self._waiting.popleft().result()
                 self._container.mux(self._video.encode(None))
                 if self._audio is not None:
                     for resampled in self._resampler.resample(None):
@@ -482,6 +508,7 @@ class VideoWriter:
                 self._container.close()
                 os.replace(self._part, self._path)
         finally:
+            self._encoder.shutdown(cancel_futures=True)
             self._container.close()
             if os.path.exists(self._part):
                 os.remove(self._part)

@@ -16,7 +16,7 @@ from ..leo_core.crop import Crop, fill_missing
 from ..leo_core.flow import FlowField
 from ..leo_core.identity import AnimatorId, require_same_animator
 from ..leo_core.motion import MotionSequence
-from ..leo_core.video import BrokenFrames
+from ..leo_core.video import BrokenFrames, ahead
 from . import files
 from .fullres import FullResolutionFrames
 from .media import open_video
@@ -209,7 +209,7 @@ class LEOMotionEncoder(io.ComfyNode):
         if video is not None:
             stream = open_video(video, broken_frames)
             rate, total = stream.fps, len(stream)
-            frames = map(torch.from_numpy, stream)
+            frames = map(torch.from_numpy, ahead(stream))
         else:
             check_image(images)
             rate, total, frames = Fraction(fps).limit_denominator(1001), images.shape[0], iter(images)

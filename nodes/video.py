@@ -5,6 +5,7 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
+from itertools import islice
 
 import comfy.model_management as mm
 import folder_paths
@@ -14,7 +15,7 @@ from comfy_api.latest import Input, InputImpl, io
 from ..leo_core.animator import Appearance
 from ..leo_core.crop import Crop, Paste, crop_subject, scaled
 from ..leo_core.motion import MotionSequence
-from ..leo_core.video import Sound, VideoWriter, continued_index, sound_of_file, sound_of_tensor
+from ..leo_core.video import Sound, VideoWriter, ahead, continued_index, sound_of_file, sound_of_tensor
 from .animator import AnimatorHandle, render_chunks
 from .fullres import FullResolutionFrames
 from .media import TensorStream, VideoStream, open_video
@@ -44,19 +45,18 @@ class Backdrop:
         """The first picture, [H, W, C] in 0..1."""
         return self._frames[0] if self._is_batch else torch.from_numpy(next(iter(self._frames))).float() / 255
 
-    def __iter__(self) -> Iterator[tuple[int, torch.Tensor]]:
-        """(number of its frame, uint8 [H, W, 3]) without end: after the last frame it is held."""
-        frame, shown, stream = 0, -1, iter(self._frames)
+    def along(self, count: int) -> Iterator[tuple[int, torch.Tensor]]:
+        """(number of its frame, uint8 [H, W, 3]) beside each of ``count`` frames: after the last frame it is held."""
+        wanted = [min(math.floor(frame * self._rate), self.own_count - 1) for frame in range(count)]
+        shown, stream = -1, ahead(islice(self._frames, wanted[-1] + 1))
         picture = None
-        while True:
-            wanted = min(math.floor(frame * self._rate), self.own_count - 1)
-            while shown < wanted:
+        for frame in range(count):
+            while shown < wanted[frame]:
                 following = next(stream)
                 picture = to_bytes(following[..., :3].expand(-1, -1, 3)) if self._is_batch else torch.from_numpy(following)
                 shown += 1
             # A photo is still while the box of its crop may follow the clip it came from.
             yield (frame if self.own_count == 1 else shown), picture
-            frame += 1
 
 
 def to_bytes(picture: torch.Tensor) -> torch.Tensor:
@@ -143,7 +143,7 @@ class LEORenderVideo(io.ComfyNode):
 
         path = os.path.join(folder_paths.get_temp_directory(), f"leo_{uuid.uuid4().hex}.mp4")
         os.makedirs(folder_paths.get_temp_directory(), exist_ok=True)
-        behind, progress = iter(backdrop or ()), Progress(len(motion))
+        behind, progress = backdrop and backdrop.along(len(motion)), Progress(len(motion))
         with VideoWriter(path, size, motion.fps, crf, find_sound(audio, video, stream)) as writer:
             for chunk in render_chunks(animator, appearance, motion):
                 for index, face in enumerate(to_image(chunk.pictures)):
