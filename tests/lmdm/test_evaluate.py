@@ -1,9 +1,14 @@
-"""The yardsticks themselves: they must see what they are there to see."""
+"""The yardsticks themselves: they must see what they are there to see. And what ships, by the yardstick of its seams."""
+from pathlib import Path
+
 import torch
 
 from leo_core.lmdm.condition import CodeScale
-from leo_core.lmdm.evaluate import classifier_accuracy, joint_ratios, joints_of, nearest_distance, second_difference_ratio, spread_ratio
+from leo_core.lmdm.evaluate import classifier_accuracy, joint_ratios, joints_of, nearest_distance, seams, second_difference_ratio, spread_ratio
+from leo_core.lmdm.prior import Sampling, load_prior
+from leo_core.motion import load_motion
 
+MODELS = Path(__file__).resolve().parents[2] / "models"
 SCALE = CodeScale(torch.zeros(3), torch.ones(3))
 
 
@@ -43,3 +48,10 @@ def test_joints_are_found_where_windows_meet():
         codes[joint:] += 0.5
     broken = joint_ratios(codes, joints, SCALE)
     assert all(ratio > 2 for ratio in broken.values())
+
+
+@torch.inference_mode()
+def test_the_motions_that_ship_are_joined_and_looped_without_a_seam():
+    motions = [load_motion(path)[0] for path in sorted((MODELS / "leo-face-64").glob("*.safetensors"))]
+    report = seams(load_prior(MODELS / "leo-face-64-prior.safetensors"), motions, Sampling(0, 20), pairs=len(motions))
+    assert len(motions) > 4 and max(report.values()) <= 1, report
