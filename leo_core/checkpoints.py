@@ -331,11 +331,12 @@ def read_directions(path: str | os.PathLike) -> tuple[int, dict[int, Direction]]
 
 
 def load_animator(path: str | os.PathLike, operations=torch.nn, dtype: torch.dtype = torch.float32,
-                  device: torch.device | str = "cpu") -> tuple[Animator, AnimatorInfo]:
+                  device: torch.device | str = "cpu", flow_dtype: torch.dtype | None = None) -> tuple[Animator, AnimatorInfo]:
     """Load any supported animator file, in evaluation mode.
 
     :param operations: layer classes the networks are built from (torch.nn, or comfy.ops).
     :param dtype: of the weights in memory; the dictionary's Q is kept in float32.
+    :param flow_dtype: of the flow generator's weights, where they shall differ.
     :return: the animator and what is known of it. Peak memory is the weights plus one tensor.
     :raises ValueError: the file is no animator, is damaged, or holds objects that are refused.
     """
@@ -361,7 +362,8 @@ def load_animator(path: str | os.PathLike, operations=torch.nn, dtype: torch.dty
                 value = value.transpose(0, 1)
             # the layout in which convolutions on CPUs and CUDA take them without reordering
             memory_format = torch.channels_last if value.ndim == 4 else torch.contiguous_format
-            state[name] = value.to(device, dtype).contiguous(memory_format=memory_format)
+            own_dtype = flow_dtype if flow_dtype and name.startswith("flow_generator.") else dtype
+            state[name] = value.to(device, own_dtype).contiguous(memory_format=memory_format)
     animator.load_state_dict(state, assign=True)
     animator.requires_grad_(False)
 

@@ -10,7 +10,7 @@ import comfy.ops
 import torch
 from comfy_api.latest import io
 
-from ..leo_core.animator import AnimatorConfig, Appearance, Direction
+from ..leo_core.animator import AnimatorConfig, Appearance, Direction, fast_bfloat16
 from ..leo_core.checkpoints import load_animator
 from ..leo_core.crop import Crop, fill_missing
 from ..leo_core.flow import FlowField
@@ -38,8 +38,10 @@ class AnimatorHandle:
     def __init__(self, path: str):
         self.device = mm.get_torch_device()
         offload = mm.unet_offload_device()
-        self.dtype = torch.float16 if mm.should_use_fp16(self.device) else torch.float32
-        animator, info = load_animator(path, comfy.ops.manual_cast, self.dtype, offload)
+        self.dtype = self.flow_dtype = torch.float16 if mm.should_use_fp16(self.device) else torch.float32
+        if self.device.type == "cpu" and fast_bfloat16() and not mm.FORCE_FP32:
+            self.flow_dtype = torch.bfloat16
+        animator, info = load_animator(path, comfy.ops.manual_cast, self.dtype, offload, self.flow_dtype)
         self.id: AnimatorId = info.id
         self.directions: dict[int, Direction] = info.directions
         self.config: AnimatorConfig = animator.config
@@ -58,6 +60,14 @@ class AnimatorHandle:
 
     def to_device(self, value: torch.Tensor) -> torch.Tensor:
         return value.to(self.device, self.dtype)
+
+    def for_flow(self, features: dict[int, torch.Tensor]) -> dict[int, torch.Tensor]:
+        """Features as the flow generator takes them, which may be less precise than the others."""
+        return {scale: maps.to(self.device, self.flow_dtype) for scale, maps in features.items()}
+
+    def generate_flow(self, features: dict[int, torch.Tensor], latents: torch.Tensor) -> tuple[dict, dict]:
+        """The flow generator on features `for_flow` and latents of any precision; displacements and masks, float32."""
+        return self.flow_generator.model(features, latents.to(self.device, self.flow_dtype))
 
 
 def encode_appearance(handle: AnimatorHandle, image: torch.Tensor) -> Appearance:
@@ -116,10 +126,10 @@ def render_chunks(handle: AnimatorHandle, appearance: Appearance, motion: Motion
     check_wiring(handle, appearance=appearance, motion=motion)
     chunk = handle.load(handle.flow_generator, handle.decoder)
     features = {scale: handle.to_device(maps) for scale, maps in appearance.features.items()}
-    every = latents(handle, appearance, motion)
+    for_flow, every = handle.for_flow(features), latents(handle, appearance, motion)
 
     def run(start: int, stop: int) -> Chunk:
-        displacement, mask = handle.flow_generator.model(features, handle.to_device(every[start:stop]))
+        displacement, mask = handle.generate_flow(for_flow, every[start:stop])
         pictures = handle.decoder.model(features, displacement, mask)
         finest = handle.config.size
         return Chunk(start, stop, pictures, displacement[finest], mask[finest])
@@ -248,15 +258,14 @@ class LEOFlowGenerator(io.ComfyNode):
     def execute(cls, animator: AnimatorHandle, appearance: Appearance, motion: MotionSequence) -> io.NodeOutput:
         check_wiring(animator, appearance=appearance, motion=motion)
         chunk = animator.load(animator.flow_generator)
-        features = {scale: animator.to_device(maps) for scale, maps in appearance.features.items()}
-        every = latents(animator, appearance, motion)
+        features, every = animator.for_flow(appearance.features), latents(animator, appearance, motion)
         # Kept in float16 on the CPU: frames change by less than 1/255, memory halves.
         displacement = {r: torch.empty(len(motion), 2, r, r, dtype=torch.float16) for r in animator.config.scales}
         mask = {r: torch.empty(len(motion), 1, r, r, dtype=torch.float16) for r in animator.config.scales}
         progress = Progress(len(motion))
 
         def run(start: int, stop: int):
-            return animator.flow_generator.model(features, animator.to_device(every[start:stop]))
+            return animator.generate_flow(features, every[start:stop])
 
         for start, stop, (moved, kept) in in_chunks(len(motion), chunk, run):
             for scale in animator.config.scales:

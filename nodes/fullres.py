@@ -15,9 +15,8 @@ class FullResolutionFrames:
 
     def __init__(self, handle, appearance: Appearance, original: torch.Tensor):
         handle.load(handle.flow_generator)
-        features = {scale: handle.to_device(maps) for scale, maps in appearance.features.items()}
         latent = appearance.code.to("cpu", torch.float32) + handle.dictionary(appearance.pose)
-        displacement, mask = handle.flow_generator.model(features, handle.to_device(latent))
+        displacement, mask = handle.generate_flow(handle.for_flow(appearance.features), latent)
         finest = handle.config.size
         self._rest = displacement[finest].cpu(), mask[finest].cpu()
         self._original = original[..., :3].cpu().expand(-1, -1, 3)

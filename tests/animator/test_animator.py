@@ -8,8 +8,10 @@ import torch
 
 from leo_core.animator import Animator, AnimatorConfig, layers, lia, liax, orthonormal_basis
 from leo_core.animator.layers import StyledConv, fir_upsample, warp
+from leo_core.checkpoints import load_animator
 from leo_core.identity import AnimatorId
-from leo_core.motion import MotionSequence, transfer
+from leo_core.motion import MotionSequence, load_motion, transfer
+from leo_core.video import read_video
 
 
 def load_benchmark(name: str):
@@ -193,3 +195,17 @@ def test_wide_maps_are_sampled_as_narrow_ones(align_corners, sources):
     displacement[:, :, 0, 0] = 50
     narrow = torch.cat([warp(part, displacement, align_corners) for part in maps.split(1, dim=1)], 1)
     torch.testing.assert_close(warp(maps, displacement, align_corners), narrow, rtol=1e-4, atol=1e-5)
+
+
+@torch.inference_mode()
+def test_bfloat16_flows_change_nothing_visible():
+    """What the nodes take on CPUs that are made for it: over 40 dB against float32 with trained weights."""
+    root = Path(__file__).resolve().parents[2]
+    exact, fast = (load_animator(root / "models" / "leo-face-64.safetensors", flow_dtype=dtype)[0] for dtype in (None, torch.bfloat16))
+    photo = torch.from_numpy(next(iter(read_video(str(root / "samples" / "woman.png"))))).movedim(-1, 0)[None]
+    code, features = exact.encoder(torch.nn.functional.interpolate(photo.float() / 127.5 - 1, (64, 64), mode="bilinear", antialias=True))
+    codes = load_motion(root / "models" / "leo-face-64" / "man talking.safetensors")[0].codes[::10]
+    latents = code + exact.dictionary(codes - codes[:1] + exact.motion_head(code))
+    rounded = fast.flow_generator({scale: maps.bfloat16() for scale, maps in features.items()}, latents.bfloat16())
+    error = (exact.decoder(features, *rounded).clamp(-1, 1) - exact.render(features, latents).clamp(-1, 1)) / 2
+    assert error.square().mean((1, 2, 3)).max() < 1e-4
