@@ -567,11 +567,14 @@ class Trainer:
         animator.load_state_dict(state)
         return animator, self.average["dictionary"]
 
-    def export(self, path: Path, notes: dict[str, str]) -> None:
-        """Write the inference file (float16 safetensors) of the moving average. Directions that were tied to controls
-        have their names."""
+    def export(self, path: Path, notes: dict[str, str], directions: dict[int, Direction] | None = None) -> None:
+        """Write the inference file (float16 safetensors) of the moving average.
+
+        :param directions: names and ranges; those of the controls that directions were tied to by default.
+        """
         animator, dictionary = self.averaged()
-        directions = {i: Direction(name, -CONTROL_GAIN, CONTROL_GAIN) for i, name in enumerate(self.controls)}
+        if directions is None:
+            directions = {i: Direction(name, -CONTROL_GAIN, CONTROL_GAIN) for i, name in enumerate(self.controls)}
         save_animator(path, raw_state(animator, dictionary), self.config, torch.float16, directions,
                       {**notes, "steps": str(self.step)})
 
@@ -693,7 +696,7 @@ def export(args) -> None:
     saved = read_checkpoint(args.run_folder)
     trainer = Trainer(args.run_folder, saved["config"], Weights(), 0.0, 0)
     trainer.recall(saved)
-    trainer.export(args.target, notes)
+    trainer.export(args.target, notes, load_animator(args.directions_of)[1].directions if args.directions_of else None)
     print(f"{args.target}: {args.target.stat().st_size / 1e6:.1f} MB after {trainer.step} steps")
 
 
@@ -730,4 +733,6 @@ def add_commands(subparsers) -> None:
     parser.add_argument("run_folder", type=Path)
     parser.add_argument("target", type=Path)
     parser.add_argument("--note", nargs="*", default=[], metavar="KEY=TEXT", help="provenance kept in the file")
+    parser.add_argument("--directions-of", type=Path, metavar="FILE",
+                        help="animator file whose directions have the same meaning, as after --keep-codes: take its names and ranges")
     parser.set_defaults(run=export)

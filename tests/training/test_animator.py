@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from leo_core.animator import lia
+from leo_core.animator import Direction, lia
 from leo_core.checkpoints import load_animator
 from leo_core.training.animator import (
     PAIRS,
@@ -475,6 +475,11 @@ def test_a_run_that_keeps_the_codes_trains_the_rest_and_is_exported(tmp_path):
     assert not torch.equal(before.decoder.levels[0].rgb.conv.weight, after.decoder.levels[0].rgb.conv.weight)
     with pytest.raises(ValueError, match="begun with --keep-codes"):
         command("train-animator", run, *arguments)
+
+    chosen = tmp_path / "chosen.safetensors"
+    Trainer(first, tiny(), Weights(), 0.01, 0).export(chosen, {}, {3: Direction("wink", -1.0, 2.0)})
+    command("export-animator", run, run / "c.safetensors", "--directions-of", chosen)
+    assert load_animator(run / "c.safetensors")[1].directions == {3: Direction("wink", -1.0, 2.0)}
 
     # the exported file is as good a beginning as the run
     command("train-animator", tmp_path / "on", *arguments, "--begin-from", first / "a.safetensors", "--keep-codes")
