@@ -72,7 +72,7 @@ function addRow(node, position, name, amount) {
 
   const combo = node.addWidget(
     "combo",
-    `direction ${position + 1}`,
+    `direction ${position + 1} of ${node.leoBuilds}`,
     chosen,
     (value) => {
       if (value === REMOVE) {
@@ -89,13 +89,13 @@ function addRow(node, position, name, amount) {
   const high = Math.max(direction?.high ?? REACH_UNLESS_KNOWN, amount);
   const slider = node.addWidget(
     "slider",
-    `amount ${position + 1}`,
+    `amount ${position + 1} of ${node.leoBuilds}`,
     amount,
     (value) => replace(ROW.exec(lines(node)[position])[1], Math.round(value * 100) / 100),
     { min: low, max: high, step: 0.1, step2: 0.01, precision: 2, serialize: false }
   );
-  for (const [widget, value] of [[combo, chosen], [slider, amount]]) {
-    widget.value = value; // the frontend remembers what a removed widget of this name showed
+  for (const widget of [combo, slider]) {
+    widget.label = widget.name.split(" of ")[0];
     widget.leoRow = true;
     widget.serialize = false;
     widget.tooltip = "A row of the edits above: a direction, and how many standard deviations to move along it.";
@@ -104,6 +104,7 @@ function addRow(node, position, name, amount) {
 
 function buildRows(node) {
   removeRows(node);
+  node.leoBuilds = (node.leoBuilds ?? 0) + 1; // in the names: the page keeps value and choices of a removed widget for its name
   lines(node).forEach((line, position) => {
     const match = ROW.exec(line);
     if (match) addRow(node, position, match[1], Number(match[2]));

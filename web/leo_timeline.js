@@ -179,8 +179,13 @@ class Timeline {
     return this.canvas.clientWidth - 2 * SIDE;
   }
 
+  // Nodes 2.0 gives it more where the node is higher than it needs to be.
+  get tall() {
+    return this.canvas.clientHeight || HEIGHT;
+  }
+
   get height() {
-    return HEIGHT - RULER - FOOT;
+    return this.tall - RULER - FOOT;
   }
 
   get span() {
@@ -241,7 +246,7 @@ class Timeline {
     }
     event.stopPropagation(); // or the node moves along
     const { offsetX: x, offsetY: y } = event;
-    if (this.isOpen && y > HEIGHT - FOOT && x > this.canvas.clientWidth / 2) return this.writeKeys(this.keys, !this.isLinear);
+    if (this.isOpen && y > this.tall - FOOT && x > this.canvas.clientWidth / 2) return this.writeKeys(this.keys, !this.isLinear);
     this.drag = { what: this.hit(x, y), from: this.frameAt(x), part: this.kind === TRIMS && this.part };
     this.canvas.setPointerCapture(event.pointerId);
     if (this.drag.what === null) this.seek(x);
@@ -283,7 +288,7 @@ class Timeline {
     event.stopPropagation();
     const what = this.hit(event.offsetX, event.offsetY);
     if (this.isOpen) {
-      if (event.offsetY > HEIGHT - FOOT) return;
+      if (event.offsetY > this.tall - FOOT) return;
       const keys = this.keys;
       if (what === null) this.writeKeys([...keys, this.keyFrom(event.offsetX, event.offsetY)].sort((a, b) => a[0] - b[0]));
       else if (keys.length > 2) this.writeKeys(keys.filter((_, i) => i !== what));
@@ -343,16 +348,14 @@ class Timeline {
     const { clientWidth: width } = this.canvas;
     if (!width) return;
     const scale = 2 * (window.devicePixelRatio || 1); // sharp when the graph is zoomed in
-    if (this.canvas.width !== Math.round(width * scale)) {
-      this.canvas.width = Math.round(width * scale);
-      this.canvas.height = Math.round(HEIGHT * scale);
-    }
+    const [across, down] = [Math.round(width * scale), Math.round(this.tall * scale)];
+    if (this.canvas.width !== across || this.canvas.height !== down) Object.assign(this.canvas, { width: across, height: down });
     const pen = this.canvas.getContext("2d");
     pen.setTransform(scale, 0, 0, scale, 0, 0);
     pen.font = FONT;
     pen.textBaseline = "middle";
     pen.fillStyle = "#1b1b1f";
-    pen.fillRect(0, 0, width, HEIGHT);
+    pen.fillRect(0, 0, width, this.tall);
     pen.fillStyle = "#26262b";
     pen.fillRect(SIDE, RULER, this.width, this.height);
     this.drawRuler(pen);
@@ -464,7 +467,7 @@ class Timeline {
   }
 
   drawFoot(pen, nearest) {
-    const y = HEIGHT - FOOT / 2;
+    const y = this.tall - FOOT / 2;
     pen.fillStyle = INK;
     pen.textAlign = "left";
     pen.fillText(this.sayPlace(nearest), SIDE, y, this.width * 0.6);

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from frontend import READY
 
 from leo_core.animator import Animator, Direction, lia, orthonormal_basis
 from leo_core.checkpoints import raw_state, save_animator
@@ -68,6 +69,23 @@ def test_names_follow_the_choice_of_another_model(page):
     }""")
     page.wait_for_function("() => edit.leoDirections?.length === 20")
     page.wait_for_function("() => rows()[0].value === '1 nod'")
+
+
+def test_nodes_2_0_offers_the_names_too(page, frontend):
+    """There the page draws what it keeps of a widget, not the widget."""
+    frontend.server.post("/settings", {"Comfy.VueNodes.Enabled": True})
+    try:
+        page.reload()
+        page.wait_for_function(READY, timeout=120_000)
+        page.evaluate(GRAPH)
+        page.evaluate("() => type('1: 1')")
+        connect(page)
+        page.get_by_label("direction 1").click()
+        page.get_by_role("option", name="4 smile").click()
+        assert page.evaluate("() => text.value") == "smile: 1"
+        assert page.locator("[aria-invalid=true]").count() == 0
+    finally:
+        frontend.server.post("/settings", {"Comfy.VueNodes.Enabled": False})
 
 
 def test_released_weights_give_their_names_before_the_first_run(page, server):

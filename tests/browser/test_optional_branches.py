@@ -57,35 +57,36 @@ def files(server):
 
 @pytest.fixture
 def chain(files, frontend):
-    """The workflow in the page, with a driving video of five frames."""
+    """The workflow in the page."""
     frontend.open_template(TITLE)
-    frontend.page.evaluate("""() => {
+    return frontend
+
+
+def switched(frontend, titles: list[str], frames: int) -> np.ndarray:
+    """The video [T, H, W, 3] of a run with so many frames, in which the nodes of these titles were switched on or off."""
+    frontend.page.evaluate(SWITCH, titles)
+    frontend.page.evaluate("""seconds => {
       const clip = app.graph.nodes.find(n => n.title === 'Driving video'), part = LiteGraph.createNode('Video Slice');
       app.graph.add(part);
       part.widgets.find(w => w.name === 'start_time').value = 1;
-      part.widgets.find(w => w.name === 'duration').value = 0.2;
+      part.widgets.find(w => w.name === 'duration').value = seconds;
       for (const id of [...clip.outputs[1].links]) {
         const link = app.graph.getLink(id);
         part.connect(0, app.graph.getNodeById(link.target_id), link.target_slot);
       }
       clip.connect(1, part, 0);
-    }""")
-    return frontend
-
-
-def frames(frontend) -> np.ndarray:
+    }""", frames / 25)
     film, = (path for path in frontend.server.files(frontend.run()) if path.suffix == ".mp4" and "pasted" in path.name)
     with av.open(str(film)) as container:
         return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]).astype(int)
 
 
 def test_a_detector_finds_who_moves_in_the_place_of_the_box(chain):
-    chain.page.evaluate(SWITCH, ["Who moves", "Face detector (bypassed)", "Find faces (bypassed)", "Their shape (bypassed)"])
-    moved = np.abs(np.diff(frames(chain), axis=0)).mean((0, 1, 3))
+    film = switched(chain, ["Who moves", "Face detector (bypassed)", "Find faces (bypassed)", "Their shape (bypassed)"], 5)
+    moved = np.abs(np.diff(film, axis=0)).mean((0, 1, 3))
     assert moved[:256].max() > 1
     assert moved[300:].max() < 0.5  # the other person, whom the box would have moved
 
 
 def test_an_upscaler_makes_the_video_larger(chain):
-    chain.page.evaluate(SWITCH, ["Upscaler (bypassed)", "Larger (bypassed)"])
-    assert frames(chain).shape[1:] == (1024, 2048, 3)
+    assert switched(chain, ["Upscaler (bypassed)", "Larger (bypassed)"], 2).shape[1:] == (1024, 2048, 3)

@@ -61,7 +61,7 @@ class Timeline:
     def place(self, share: float, height: float) -> tuple[float, float]:
         """:param share: of the drawn time; :param height: pixels from the upper edge, at the graph's own scale."""
         box = self.element.bounding_box()
-        scale = box["height"] / 150
+        scale = box["width"] / self.element.evaluate("e => e.clientWidth")
         return box["x"] + SIDE * scale + share * (box["width"] - 2 * SIDE * scale), box["y"] + height * scale
 
     def drag(self, start: tuple[float, float], stop: tuple[float, float]) -> None:
