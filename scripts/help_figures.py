@@ -185,7 +185,10 @@ def describe() -> list[Figure]:
     f = Figure("LEOEditDirections")
     animator = f.animator()
     appearance, pose = f.look(animator, f.photo())
-    edited = f.show(inputs={"motion": pose, "edits": "turn: 1.5\nnod: -1", "animator": animator, "appearance": appearance}, size=(380, 760))
+    moved = f.feed("LEOTransferMotion", source_pose=pose, driving=f.driving(animator))["motion"]
+    edited = f.show(size=(380, 720), inputs={
+        "motion": moved, "edits": "turn: 1.5\nnod: -1", "timing": "curve", "animator": animator, "appearance": appearance,
+        "curve": {"points": [[0, 0], [0.4, 1], [0.7, 1], [1, 0.2]], "interpolation": "monotone_cubic"}})
     f.ask_for(edited["motion"])
 
     f = Figure("LEOBlendMotion")

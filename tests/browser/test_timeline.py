@@ -33,8 +33,9 @@ FIND = "const find = type => app.graph.nodes.find(n => n.type === type);"
 # The one of the last run: the page shows the one before for a moment longer.
 VIDEO = "seconds => { const v = document.querySelector('video'); return v?.readyState > 1 && Math.abs(v.duration - seconds) < 0.05 }"
 FRAMES = 121
-RULER = 9  # pixels below the upper edge
+BAND = 18  # pixels above the curves, where the numbers stand, and below, where the words do
 SIDE = 12  # pixels left and right of the drawn frames
+NUMBERS, WORDS = 2, -1
 
 
 @pytest.fixture(params=[False, True], ids=["classic", "nodes 2.0"])
@@ -58,11 +59,13 @@ class Timeline:
         self.element.wait_for()
         page.wait_for_timeout(500)  # the page may still be placing it
 
-    def place(self, share: float, height: float) -> tuple[float, float]:
-        """:param share: of the drawn time; :param height: pixels from the upper edge, at the graph's own scale."""
+    def place(self, share: float, level: float) -> tuple[float, float]:
+        """:param share: of the drawn time; :param level: of a key, 0 to 1, or NUMBERS or WORDS."""
         box = self.element.bounding_box()
-        scale = box["width"] / self.element.evaluate("e => e.clientWidth")
-        return box["x"] + SIDE * scale + share * (box["width"] - 2 * SIDE * scale), box["y"] + height * scale
+        wide, high = self.element.evaluate("e => [e.clientWidth, e.clientHeight]")
+        scale = box["width"] / wide
+        down = {NUMBERS: BAND / 2, WORDS: high - BAND / 2}.get(level, BAND + (1 - level) * (high - 2 * BAND))
+        return box["x"] + (SIDE + share * (wide - 2 * SIDE)) * scale, box["y"] + down * scale
 
     def drag(self, start: tuple[float, float], stop: tuple[float, float]) -> None:
         self.page.mouse.move(*self.place(*start))
@@ -70,8 +73,8 @@ class Timeline:
         self.page.mouse.move(*self.place(*stop), steps=5)
         self.page.mouse.up()
 
-    def click(self, share: float, height: float, times: int = 1) -> None:
-        self.page.mouse.click(*self.place(share, height), click_count=times)
+    def click(self, share: float, level: float, times: int = 1) -> None:
+        self.page.mouse.click(*self.place(share, level), click_count=times)
 
     def value(self, widget: str):
         return self.page.evaluate(f"([type, name]) => {{ {FIND} return find(type).widgets.find(w => w.name === name).value }}",
@@ -97,10 +100,10 @@ def test_a_part_is_dragged_out_of_a_motion_and_its_video_carries_the_playhead(pa
     run(page, frontend)
     part = Timeline(page, "LEOTrimMotion")
     position = page.evaluate(f"() => {{ {FIND} return [...find('LEOTrimMotion').pos] }}")
-    part.drag((12 / FRAMES, 75), (60 / FRAMES, 75))
-    part.drag((0, 75), (45 / FRAMES, 75))
+    part.drag((12 / FRAMES, 0.5), (60 / FRAMES, 0.5))
+    part.drag((0, 0.5), (45 / FRAMES, 0.5))
     assert (part.value("start"), part.value("frames")) == (45, 15)
-    part.drag((52 / FRAMES, 75), (62 / FRAMES, 75))  # the part as a whole
+    part.drag((52 / FRAMES, 0.5), (62 / FRAMES, 0.5))  # the part as a whole
     assert (part.value("start"), part.value("frames")) == (55, 15)
     assert page.evaluate(f"() => {{ {FIND} return [...find('LEOTrimMotion').pos] }}") == position
 
@@ -110,13 +113,13 @@ def test_a_part_is_dragged_out_of_a_motion_and_its_video_carries_the_playhead(pa
     page.evaluate("() => { const v = document.querySelector('video'); v.pause(); v.currentTime = 4.5 / 25 }")
     at = "find('LEOTrimMotion').leoTimeline.frame === 59 && find('LEOEditDirections').leoTimeline.frame === 4"
     page.wait_for_function(f"() => {{ {FIND} return {at} }}")
-    Timeline(page, "LEOEditDirections").click(9 / 14, RULER)
+    Timeline(page, "LEOEditDirections").click(9 / 14, NUMBERS)
     page.wait_for_function("() => Math.abs(document.querySelector('video').currentTime - 9.5 / 25) < 0.02")
     page.wait_for_function(f"() => {{ {FIND} return find('LEOTrimMotion').leoTimeline.frame === 64 }}")
     page.evaluate("() => document.querySelector('video').play()")
     page.wait_for_function(f"() => {{ {FIND} return find('LEOTrimMotion').leoTimeline.frame !== 64 }}")
 
-    part.click(62 / FRAMES, 75, times=2)
+    part.click(62 / FRAMES, 0.5, times=2)
     assert (part.value("start"), part.value("frames")) == (0, 0)
 
 
@@ -125,15 +128,15 @@ def test_keyframes_are_set_moved_and_removed_and_stay_in_the_saved_graph(page, f
     run(page, frontend)
     keys = Timeline(page, "LEOEditDirections")
     assert keys.value("timing") == "constant"
-    keys.click(0.5, 40, times=2)
+    keys.click(0.5, 0.8, times=2)
     assert keys.value("timing") == "curve"
     (x0, y0), (x1, y1), (x2, y2) = keys.value("curve")["points"]
-    assert (x0, x1, x2) == (0, 0.5, 1) and 0.75 < y1 < 0.85
-    keys.drag((0.5, 40), (0.71, 75))  # onto frame 14 of 0 to 20
+    assert (x0, x1, x2) == (0, 0.5, 1) and y1 == pytest.approx(0.8, abs=0.02)
+    keys.drag((0.5, 0.8), (0.71, 0.5))  # onto frame 14 of 0 to 20
     assert keys.value("curve")["points"][1] == [0.7, pytest.approx(0.5, abs=0.02)]
-    keys.drag((0, 132), (0, 18))
+    keys.drag((0, 0), (0, 1))
     assert keys.value("curve")["points"][0] == [0, 1]
-    keys.click(0.95, 141)
+    keys.click(0.95, WORDS)
     assert keys.value("curve")["interpolation"] == "linear"
 
     page.evaluate("() => app.loadGraphData(JSON.parse(JSON.stringify(app.graph.serialize())), true, true, null)")
@@ -142,7 +145,7 @@ def test_keyframes_are_set_moved_and_removed_and_stay_in_the_saved_graph(page, f
     inputs = next(node["inputs"] for node in frontend.prompt().values() if node["class_type"] == "LEOEditDirections")
     assert inputs["curve"]["interpolation"] == "linear" and not any("timeline" in name for name in inputs)
     run(page, frontend)
-    keys.click(0.7, 75, times=2)
+    keys.click(0.7, 0.5, times=2)
     assert len(keys.value("curve")["points"]) == 2
 
 
