@@ -1,7 +1,7 @@
 """What surrounds the networks: python tests/benchmarks/pipeline.py [streaming] [graph] [memory]
 
 streaming: 1,000 frames of the shipped animator rendered into a file by LEO Render Video, beside rendering them alone.
-graph: a photo and a clip of 64 frames to a video in a real ComfyUI, LIA 256 with random weights, beside the core calls of
+graph: a photo and a clip of 64 frames (--frames) to a video in a real ComfyUI, LIA 256 with random weights, beside the core calls of
 the same work in this process.
 memory: what a process grows by at most while LEO Flow Generator and LEO Inpainting Decoder make 16, 32 and 64 frames of LIA
 256, beside its weights and its outputs.
@@ -18,6 +18,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -29,7 +30,7 @@ from animator import random_animator  # noqa: E402
 from comfy_server import ComfyServer  # noqa: E402
 from motion import resident  # noqa: E402
 
-from leo_core.animator import lia  # noqa: E402
+from leo_core.animator import fast_bfloat16, lia  # noqa: E402
 from leo_core.checkpoints import load_animator, raw_state, save_animator  # noqa: E402
 from leo_core.motion import MotionSequence  # noqa: E402
 from leo_core.video import VideoWriter, read_video  # noqa: E402
@@ -37,7 +38,6 @@ from leo_core.video import VideoWriter, read_video  # noqa: E402
 conftest.order_paths()  # the other benchmarks have put the repository first
 
 SHIPPED = ROOT / "models" / "leo-face-64.safetensors"
-FRAMES = 64
 
 
 def timed(run: Callable) -> tuple[float, float]:
@@ -91,11 +91,11 @@ def write_lia(path: Path) -> None:
     save_animator(path, raw_state(animator, animator.dictionary.basis), animator.config)
 
 
-def write_clip(path: Path) -> None:
-    """64 frames of the bundled clip at 256 px, from its start again where it ends."""
+def write_clip(path: Path, count: int) -> None:
+    """So many frames of the bundled clip at 256 px, from its start again where it ends."""
     frames = list(read_video(str(ROOT / "samples" / "man_talking.mp4")))
     with VideoWriter(str(path), (256, 256), Fraction(25)) as writer:
-        for i in range(FRAMES):
+        for i in range(count):
             picture = torch.from_numpy(frames[i % len(frames)]).movedim(-1, 0)[None].float()
             small = torch.nn.functional.interpolate(picture, (256, 256), mode="bilinear", antialias=True)
             writer.write(small[0].movedim(0, -1).round().clamp(0, 255).byte().contiguous().numpy())
@@ -107,12 +107,12 @@ def processor_seconds(process: int) -> float:
 
 
 @torch.inference_mode()
-def graph() -> None:
+def graph(count: int) -> None:
     with tempfile.TemporaryDirectory() as folder, ComfyServer(Path(folder)) as server:
         (Path(folder) / "models" / "leo").mkdir(parents=True, exist_ok=True)
         model, clip = Path(folder) / "models" / "leo" / "lia256.safetensors", Path(folder) / "input" / "clip.mp4"
         write_lia(model)
-        write_clip(clip)
+        write_clip(clip, count)
         prompt = json.loads((ROOT / "scripts" / "demo_prompt.json").read_text())
         for entry in prompt.values():
             if entry["class_type"] == "LEOLoadAnimator":
@@ -131,14 +131,16 @@ def graph() -> None:
         pictures = frames.movedim(-1, 1).float() / 127.5 - 1
 
         def core() -> None:
-            animator, _ = load_animator(model)
+            precision = torch.bfloat16 if fast_bfloat16() else torch.float32  # as the nodes choose it
+            animator, _ = load_animator(model, flow_dtype=precision)
             code, features = animator.encoder(pictures[:1])
+            for_flow = {scale: maps.to(precision) for scale, maps in features.items()}
             codes = torch.cat([animator.motion_head(animator.encoder.codes(part)) for part in pictures.split(4)])
             for latent in (code + animator.dictionary(codes)).split(4):
-                animator.render(features, latent)
+                animator.decoder(features, *animator.flow_generator(for_flow, latent.to(precision)))
 
         alone = timed(core)
-    print(f"{FRAMES} frames of LIA 256 from photo, clip and file to video, seconds: clock, processor")
+    print(f"{count} frames of LIA 256 from photo, clip and file to video, seconds: clock, processor")
     print(f"    {'the workflow in ComfyUI':34}{clock:8.2f}{processor:8.2f}")
     print(f"    {'the core calls':34}{alone[0]:8.2f}{alone[1]:8.2f}")
     print(f"    {'more':34}{clock / alone[0] - 1:8.0%}{processor / alone[1] - 1:8.0%}")
@@ -178,13 +180,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", nargs="*", choices=["streaming", "graph", "memory", []], help="all by default")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--frames", type=int, default=64, help="of the graph")
     parser.add_argument("--made", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     os.environ["OMP_NUM_THREADS"] = str(options.threads)  # of the processes started here
     if options.made:
         return made(options.made[0], int(options.made[1]))
-    measurements = {"streaming": streaming, "graph": graph, "memory": memory}
+    measurements = {"streaming": streaming, "graph": partial(graph, options.frames), "memory": memory}
     for what in options.what or measurements:
         measurements[what]()
 
