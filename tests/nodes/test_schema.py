@@ -74,8 +74,9 @@ def error_patterns() -> list[str]:
     patterns = []
     for path in [*(ROOT / "leo_core").rglob("*.py"), *(ROOT / "nodes").rglob("*.py")]:
         for found in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(found, ast.Raise) and isinstance(found.exc, ast.Call) and found.exc.args:
-                pattern = as_pattern(found.exc.args[0])
+            made = found.exc if isinstance(found, ast.Raise) else found.value if isinstance(found, ast.Return) else None  # some for others to raise
+            if isinstance(made, ast.Call) and made.args:
+                pattern = as_pattern(made.args[0])
                 if len(pattern.replace(".+", "")) > 20:
                     patterns.append(pattern)
     return patterns
