@@ -7,6 +7,7 @@ import asyncio
 import importlib
 import importlib.machinery
 import importlib.util
+import json
 import sys
 import types
 import zipfile
@@ -176,3 +177,13 @@ def animator_file(tmp_path_factory) -> str:
     path = tmp_path_factory.mktemp("animators") / "small.safetensors"
     save_animator(path, raw_state(animator, weight), config, torch.float32)
     return str(path)
+
+
+@pytest.fixture(scope="session")
+def lia_state() -> dict:
+    """Weights in the published layout of LIA at 64 px, a sixteenth as wide."""
+    import torch
+
+    generator = torch.Generator().manual_seed(0)
+    shapes = json.loads((ROOT / "tests" / "data" / "lia64_layout.json").read_text())
+    return {name: torch.randn([n // 16 if n % 16 == 0 else n for n in shape], generator=generator) for name, shape in shapes.items()}

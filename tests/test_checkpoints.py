@@ -2,14 +2,28 @@
 import argparse
 import json
 import os
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
 from leo_core.animator import Direction, lia, orthonormal_basis
-from leo_core.checkpoints import convert, file_layout, load_animator, read_directions, save_animator
+from leo_core.checkpoints import (
+    check_layout,
+    convert,
+    file_layout,
+    learning_rate_scale,
+    load_animator,
+    read_dictionary_weight,
+    read_directions,
+    recognise,
+    save_animator,
+    write_atomically,
+)
 
+DATA = Path(__file__).parent / "data"
 CONFIG = lia(32, {4: 16, 8: 16, 16: 8, 32: 8}, style_dim=16, directions=4)
 
 
@@ -131,3 +145,93 @@ def test_training_checkpoint_with_its_arguments(tmp_path):
     torch.save({"gen": {"x": torch.zeros(1)}, "args": argparse.Namespace(size=256)}, tmp_path / "vox.pt")
     with pytest.raises(ValueError, match="is no animator: it holds 1 tensors, such as x"):
         load_animator(tmp_path / "vox.pt")
+
+
+def layout_of(name: str) -> SimpleNamespace:
+    """A reader of a released file, of which only names and shapes are known."""
+    shapes = {key: tuple(shape) for key, shape in json.loads((DATA / name).read_text()).items()}
+    return SimpleNamespace(path=Path("vox.pt"), metadata={}, shapes=shapes)
+
+
+@pytest.mark.parametrize("name, expected", [
+    ("lia64_layout.json", ("LIA", 64, 512, 20, 5)),
+    ("lia256_layout.json", ("LIA", 256, 512, 20, 5)),
+    ("liax_half_layout.json", ("LIA-X", 512, 256, 40, 1)),
+])
+def test_released_layouts_are_recognised_to_the_last_tensor(name, expected):
+    reader = layout_of(name)
+    config, names = recognise(reader)
+    assert (config.family, config.size, config.style_dim, config.directions, config.head_depth) == expected
+    layout = file_layout(config)
+    check_layout(reader, names, layout)
+    assert len(set(names.values())) == len(names) and set(names) == layout.keys() - {"dictionary.basis"}
+
+
+@pytest.mark.parametrize("name", ["lia64_layout.json", "liax_half_layout.json"])
+def test_any_lacking_or_surplus_tensor_of_a_released_file_is_named(name):
+    config, names = recognise(layout_of(name))
+    for key in sorted(names.values())[::17]:
+        reader = layout_of(name)
+        del reader.shapes[key]
+        with pytest.raises(ValueError, match="misses|incomplete|is no animator|has shape|do not belong"):
+            again, found = recognise(reader)
+            check_layout(reader, found, file_layout(again))
+    reader = layout_of(name)
+    reader.shapes["dec.more.weight"] = (1,)
+    with pytest.raises(ValueError, match=r"holds 1 that do not belong \(dec.more.weight\)"):
+        check_layout(reader, names, file_layout(config))
+    for unused in ("dec.convs.0.noise.weight", "enc.blur.kernel", "dec.to_rgb1.bias"):
+        check_layout(SimpleNamespace(path=reader.path, shapes={**layout_of(name).shapes, unused: (1,)}), names, file_layout(config))
+
+
+def test_the_learning_rate_factor_belongs_to_weights_alone():
+    assert learning_rate_scale("encoder.stem.weight", (8, 3, 2, 2)) == pytest.approx(12**-0.5)
+    assert learning_rate_scale("motion_head.layers.0.weight", (8, 4)) == 0.5
+    for name, shape in (("encoder.stem.bias", (8,)), ("x.norm.weight", (8,)), ("dictionary.weight", (8, 4)), ("x.gamma", (8, 4))):
+        assert learning_rate_scale(name, shape) == 1
+
+
+def test_the_weights_that_were_saved_are_the_weights_that_are_used(saved, state):
+    animator, _ = load_animator(saved)
+    loaded = animator.state_dict()
+    assert len(loaded) == len(state) - 1
+    for name, value in state.items():
+        if name == "dictionary.weight":
+            torch.testing.assert_close(read_dictionary_weight(saved), value, rtol=0, atol=0)
+        elif name == "dictionary.basis":
+            torch.testing.assert_close(loaded[name], value, rtol=0, atol=0)
+        else:
+            scaled = value * learning_rate_scale(name, tuple(value.shape))
+            torch.testing.assert_close(loaded[name], scaled.transpose(0, 1) if ".up.conv." in name else scaled, rtol=1e-6, atol=0)
+    assert not any(parameter.requires_grad for parameter in animator.parameters()) and not animator.training
+
+
+def test_a_checkpoint_of_before_zip_files_is_the_same_model(lia_state, tmp_path):
+    torch.save(lia_state, tmp_path / "vox.pt")
+    torch.save({"gen": lia_state, "args": argparse.Namespace(size=64)}, tmp_path / "old.pt", _use_new_zipfile_serialization=False)
+    (first, known), (second, again) = (load_animator(tmp_path / name) for name in ("vox.pt", "old.pt"))
+    assert known.id == again.id and (known.id.name, again.id.name) == ("vox", "old") and known.directions == {}
+    assert all(torch.equal(a, b) for a, b in zip(first.state_dict().values(), second.state_dict().values(), strict=True))
+    report = convert(tmp_path / "vox.pt", tmp_path / "own.safetensors", torch.float32)
+    assert "vox.pt (" in report and "-> own.safetensors (" in report and "LIA, 64 px, 20 directions" in report and known.id.fingerprint in report
+    parameters = sum(value.numel() for key, value in lia_state.items() if not key.endswith((".kernel", ".noise.weight")) and ".to_rgb1." not in key)
+    assert f"{parameters / 1e6:.1f} M parameters" in report
+    third, converted = load_animator(tmp_path / "own.safetensors")
+    assert converted.id == known.id
+    torch.testing.assert_close(list(third.state_dict().values()), list(first.state_dict().values()), rtol=0, atol=0)
+
+
+def test_a_file_is_readable_by_others_and_nothing_is_left_of_a_failure(tmp_path):
+    write_atomically(tmp_path / "a.txt", lambda path: Path(path).write_text("new"))
+    assert (tmp_path / "a.txt").read_text() == "new" and (tmp_path / "a.txt").stat().st_mode & 0o777 == 0o644
+    with pytest.raises(KeyboardInterrupt):
+        write_atomically(tmp_path / "a.txt", lambda path: (_ for _ in ()).throw(KeyboardInterrupt))
+    assert os.listdir(tmp_path) == ["a.txt"] and (tmp_path / "a.txt").read_text() == "new"
+
+
+@pytest.mark.parametrize("directions", ["[", "[1]", '{"a": {}}', '{"1": {"name": "nod"}}', '{"1": {"name": "x", "low": "y", "high": 1}}', "[" * 5000])
+def test_directions_that_cannot_be_read(state, tmp_path, directions):
+    save_file(state, tmp_path / "m.safetensors", {"leo.kind": "animator", "leo.config": json.dumps(CONFIG.to_dict()), "leo.directions": directions})
+    for read in (load_animator, read_directions):
+        with pytest.raises(ValueError, match=r"m\.safetensors names its motion directions in a form that cannot be read \("):
+            read(tmp_path / "m.safetensors")

@@ -6,19 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
-import torch
 
-ROOT = Path(__file__).resolve().parents[2]
 sys.path.append(str(Path(__file__).parent))  # hostile.py
-LAYOUT = ROOT / "tests" / "data" / "lia64_layout.json"
-
-
-@pytest.fixture(scope="session")
-def lia_state() -> dict[str, torch.Tensor]:
-    """Weights in the published layout of LIA at 64 px, a sixteenth as wide."""
-    generator = torch.Generator().manual_seed(0)
-    shapes = json.loads(LAYOUT.read_text())
-    return {name: torch.randn([n // 16 if n % 16 == 0 else n for n in shape], generator=generator) for name, shape in shapes.items()}
 
 
 @pytest.fixture(scope="session")

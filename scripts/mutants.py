@@ -1,0 +1,95 @@
+"""Mutation testing of the parts that decide what a file and a motion are: every mutant is a small change that a test must notice.
+
+.dev/venv/bin/python scripts/mutants.py [--sample N] [--seed S] [--workers N]
+
+mutmut makes and runs the mutants, in a copy of the tree under .dev/; only the fast tests that cover these files run. A sample is
+drawn evenly from all mutants of all files. Prints the share that was killed, by file, and the names of the survivors, which
+`cd .dev/mutants && ../venv/bin/python -m mutmut show NAME` shows.
+"""
+import argparse
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+WORK = ROOT / ".dev" / "mutants"
+MUTATED = ("checkpoints", "motion", "flow", "untrusted")
+TESTS = ("conftest.py", "test_checkpoints.py", "test_motion.py", "test_flow.py", "test_untrusted.py", "robustness/hostile.py", "data")
+CONFIG = f"""
+[tool.mutmut]
+source_paths = ["leo_core"]
+only_mutate = {[f"leo_core/{name}.py" for name in MUTATED]}
+pytest_add_cli_args = ["-p", "no:cacheprovider", "-p", "no:randomly"]
+pytest_add_cli_args_test_selection = ["tests"]
+process_isolation = "forkserver"
+use_git_change_detection = false
+track_dependencies = false
+timeout_multiplier = 10.0
+
+[tool.pytest.ini_options]
+addopts = "--import-mode=importlib -x"
+"""
+
+
+def prepare() -> None:
+    shutil.rmtree(WORK, ignore_errors=True)
+    shutil.copytree(ROOT / "leo_core", WORK / "leo_core", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in TESTS:
+        source, target = ROOT / "tests" / name, WORK / "tests" / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, target)
+        else:
+            shutil.copyfile(source, target)
+    (WORK / "pyproject.toml").write_text(CONFIG)
+
+
+def mutmut(workers: int, *names: str) -> None:
+    """Run mutants by name; generates all of them, and finds out which test covers what, when that was not done."""
+    command = [sys.executable, "-m", "mutmut", "run", "--max-children", str(workers), *names]
+    with open(WORK / "log.txt", "a") as log:
+        if subprocess.run(command, cwd=WORK, stdout=log, stderr=log, env={**os.environ, "OMP_NUM_THREADS": "1"}).returncode:
+            raise SystemExit(f"mutmut failed; see {WORK / 'log.txt'}")
+
+
+def results() -> dict[str, int | None]:
+    """Name of every mutant -> exit code of the tests, None where they were not run."""
+    found = {}
+    for name in MUTATED:
+        found |= json.loads((WORK / "mutants" / "leo_core" / f"{name}.py.meta").read_text())["exit_code_by_key"]
+    return found
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    options.add_argument("--sample", type=int, help="how many mutants to run; all without it")
+    options.add_argument("--seed", type=int, default=0)
+    options.add_argument("--workers", type=int, default=2)
+    options = options.parse_args()
+    prepare()
+    mutmut(options.workers, "leo_core.untrusted.x_nothing*", "leo_core.flow.x_resize__mutmut_1")
+    names = sorted(results())
+    chosen = names if options.sample is None else sorted(random.Random(options.seed).sample(names, min(options.sample, len(names))))
+    mutmut(options.workers, *chosen)
+    codes = results()
+    by_file: dict[str, Counter] = {name: Counter() for name in MUTATED}
+    survivors = []
+    for name in chosen:
+        killed = codes[name] not in (0, 5, 33, None)
+        by_file[name.split(".")[1]][killed] += 1
+        if not killed:
+            survivors.append(name)
+    print("\n".join(survivors))
+    for name, count in by_file.items():
+        print(f"{name}: {count[True]} of {count.total()} killed")
+    print(f"{len(chosen) - len(survivors)} of {len(chosen)} mutants killed ({100 * (1 - len(survivors) / len(chosen)):.1f} %), "
+          f"a sample of {len(names)}")
+
+
+if __name__ == "__main__":
+    main()
