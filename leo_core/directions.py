@@ -23,6 +23,7 @@ from .animator import Animator, Direction
 from .checkpoints import load_animator, write_atomically
 from .identity import require_same_animator
 from .motion import load_motion
+from .untrusted import quoted
 
 REACH = 2.0  # deviations to either side: a useful range, and what is rendered to find out
 ROW = re.compile(r"(?P<direction>.+?)\s*[:=]\s*(?P<amount>[-+]?(\d+\.?\d*|\.\d+))")
@@ -41,7 +42,7 @@ def read_amounts(text: str, count: int, known: dict[int, Direction], unlisted: f
     for row in _items(text):
         match = ROW.fullmatch(row)
         if match is None:
-            raise ValueError(f"'{row[:80]}' is no row of a direction and an amount. Write it like '7: 1.5' or 'smile: 0.5'.")
+            raise ValueError(f"'{quoted(row)}' is no row of a direction and an amount. Write it like '7: 1.5' or 'smile: 0.5'.")
         index = _find(match["direction"], count, known)
         amounts[index] = amounts.get(index, 0.0) + float(match["amount"])
     vector = torch.full((count,), unlisted)
@@ -106,7 +107,7 @@ def _find(name: str, count: int, known: dict[int, Direction]) -> int:
     if len(matches) != 1:
         names = ", ".join(f"{direction.name} ({i})" for i, direction in sorted(known.items()) if direction.name)
         raise ValueError(
-            f"There is no direction '{name[:80]}'. Use a number from 0 to {count - 1}"
+            f"There is no direction '{quoted(name)}'. Use a number from 0 to {count - 1}"
             + (f" or one of these names: {names}." if names else "; connect the animator to use names, where it has any.")
         )
     return matches[0]

@@ -49,7 +49,7 @@ def scale_strength(flow: FlowField, strength: float | torch.Tensor) -> FlowField
         identity grid, which with LIA's align_corners=False is a resampling by half a pixel and not the identity.
     """
     strength = _per_frame(strength, flow)
-    return replace(flow, displacement={r: (d * strength).to(d.dtype) for r, d in flow.displacement.items()})
+    return _finite(replace(flow, displacement={r: (d * strength).to(d.dtype) for r, d in flow.displacement.items()}))
 
 
 def freeze(flow: FlowField, region: torch.Tensor, still: FlowField | None = None) -> FlowField:
@@ -80,7 +80,7 @@ def freeze(flow: FlowField, region: torch.Tensor, still: FlowField | None = None
         rest = (0.0, 1.0) if still is None else (still.displacement[r], still.mask[r])
         displacement[r] = _mix(flow.displacement[r], rest[0], amount)
         mask[r] = _mix(flow.mask[r], rest[1], amount)
-    return replace(flow, displacement=displacement, mask=mask)
+    return _finite(replace(flow, displacement=displacement, mask=mask))
 
 
 def blend_flows(first: FlowField, second: FlowField, weight: float | torch.Tensor) -> FlowField:
@@ -96,11 +96,11 @@ def blend_flows(first: FlowField, second: FlowField, weight: float | torch.Tenso
         raise ValueError(f"The first flow has {len(first)} frames and the second {len(second)}. Make the motions equally long first.")
     longest = max(first, second, key=len)
     weight = _per_frame(weight, longest)
-    return replace(
+    return _finite(replace(
         longest,
         displacement={r: _mix(first.displacement[r], second.displacement[r], weight) for r in first.scales},
         mask={r: _mix(first.mask[r], second.mask[r], weight) for r in first.scales},
-    )
+    ))
 
 
 def add_displacement(flow: FlowField, displacement: torch.Tensor) -> FlowField:
@@ -114,7 +114,7 @@ def add_displacement(flow: FlowField, displacement: torch.Tensor) -> FlowField:
             f"The added field has {displacement.shape[0]} frames and the flow {len(flow)}. Give one field for all frames or one for each."
         )
     added = {r: resize(displacement.float(), r) for r in flow.scales}
-    return replace(flow, displacement={r: (d + added[r]).to(d.dtype) for r, d in flow.displacement.items()})
+    return _finite(replace(flow, displacement={r: (d + added[r]).to(d.dtype) for r, d in flow.displacement.items()}))
 
 
 def displacement_from_picture(picture: torch.Tensor, reach: float) -> torch.Tensor:
@@ -249,6 +249,14 @@ def _arrow(draw: ImageDraw.ImageDraw, x0: float, y0: float, x1: float, y1: float
         angle, barb = math.atan2(y1 - y0, x1 - x0), min(head, 0.5 * length)
         for side in (2.6, -2.6):
             draw.line([(x1, y1), (x1 + barb * math.cos(angle + side), y1 + barb * math.sin(angle + side))], colour, width)
+
+
+def _finite(flow: FlowField) -> FlowField:
+    """An edited flow, unless the edit overflowed or had no number to go by: a decoder paints nothing from that."""
+    if not all(torch.isfinite(maps).all() for maps in (*flow.displacement.values(), *flow.mask.values())):
+        raise ValueError("The edited flow holds values that are not finite numbers. Choose a smaller strength, and look for NaN in what is "
+                         "connected.")
+    return flow
 
 
 def _mix(first: torch.Tensor, second: torch.Tensor | float, weight: torch.Tensor) -> torch.Tensor:

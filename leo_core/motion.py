@@ -31,6 +31,7 @@ MAX_FILE_BYTES = 2**30
 MAX_HEADER_BYTES = 2**16
 MAX_DESCRIPTION = 2000
 FPS = re.compile(r"[1-9]\d{0,11}(/[1-9]\d{0,11})?", re.ASCII)
+MOST_FRAMES = 10_000_000  # four days at 25 fps
 MAX_PERIOD = 2000  # frames; the smoother's equations lose their digits beyond
 PIECE = 2**16  # numbers that resampling works on at once
 SPLINE_MEMORY = 32  # frames: a spline forgets by 0.27 a frame, and this is beyond double precision
@@ -161,8 +162,7 @@ def stretch(motion: MotionSequence, frames: int) -> MotionSequence:
 
     :raises ValueError: no frames, or a pose stretched: it has no movement to stretch, so only its one frame is repeated.
     """
-    if frames < 1:
-        raise ValueError(f"A motion has at least one frame, got {frames}.")
+    _require_possible(frames)
     if frames == len(motion):
         return motion
     if len(motion) == 1:
@@ -187,9 +187,15 @@ def change_rate(motion: MotionSequence, fps: Fraction) -> MotionSequence:
     if fps == motion.fps:
         return motion
     frames = max(1, math.floor(len(motion) * fps / motion.fps + Fraction(1, 2)))
+    _require_possible(frames)
     if len(motion) == 1:
         return replace(motion, codes=motion.codes.repeat(frames, 1), fps=fps)
     return replace(motion, codes=_resample(motion.codes, motion.fps / fps, frames), fps=fps)
+
+
+def _require_possible(frames: int) -> None:
+    if not 1 <= frames <= MOST_FRAMES:
+        raise ValueError(f"The motion would have {frames} frames; 1 to {MOST_FRAMES} are possible. Choose another length, speed or frame rate.")
 
 
 def reverse(motion: MotionSequence) -> MotionSequence:

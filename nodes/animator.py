@@ -111,7 +111,13 @@ class Chunk:
 
 
 def latents(handle: AnimatorHandle, appearance: Appearance, motion: MotionSequence) -> torch.Tensor:
-    """z + Q a for every frame, [T, style_dim] on the CPU in float32."""
+    """z + Q a for every frame, [T, style_dim] on the CPU in float32.
+
+    :raises ValueError: a motion of another number of directions, which a damaged or forged file may hold.
+    """
+    if motion.directions != handle.config.directions:
+        raise ValueError(f"The motion has {motion.directions} directions and the animator {handle.config.directions}, though both name animator "
+                         f"{handle.id}: the motion is damaged. Encode it again.")
     return appearance.code.to("cpu", torch.float32) + handle.dictionary(motion.codes)
 
 

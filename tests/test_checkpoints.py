@@ -16,6 +16,7 @@ from leo_core.checkpoints import (
     file_layout,
     learning_rate_scale,
     load_animator,
+    raw_state,
     read_dictionary_weight,
     read_directions,
     recognise,
@@ -235,3 +236,12 @@ def test_directions_that_cannot_be_read(state, tmp_path, directions):
     for read in (load_animator, read_directions):
         with pytest.raises(ValueError, match=r"m\.safetensors names its motion directions in a form that cannot be read \("):
             read(tmp_path / "m.safetensors")
+
+
+def test_what_a_trained_animator_stores_is_what_was_read(saved, state):
+    animator, _ = load_animator(saved)
+    stored = raw_state(animator, state["dictionary.weight"])
+    assert stored.keys() == state.keys()
+    for name, value in state.items():
+        assert stored[name].dtype == torch.float32 and stored[name].is_contiguous()
+        torch.testing.assert_close(stored[name], value, rtol=1e-5, atol=1e-7)

@@ -23,6 +23,7 @@ from torch import nn
 
 from ..checkpoints import write_atomically
 from ..identity import AnimatorId
+from ..motion import FPS, MOST_FRAMES
 from ..untrusted import check_safetensors_header, quoted
 from .condition import CodeScale, denoiser_input, linear_motion_condition, to_residual
 from .drift import DriftControl
@@ -33,8 +34,7 @@ from .schedule import cosine_alpha_bar, sampling_times
 from .start import StartPoses
 from .unet import UNet
 
-FPS = re.compile(r"[1-9]\d{0,11}(/[1-9]\d{0,11})?", re.ASCII)
-
+MOST_STEPS = 10_000
 SamplerName = Literal["dpmpp_2m", "ddim", "ddpm"]
 Progress = Callable[[int, int, Callable[[], torch.Tensor]], None]
 
@@ -92,14 +92,25 @@ class Sampling:
     """How to draw.
 
     :param seed: 0 .. 2**64 - 1. Noise comes from CPU generators of (seed, window), so a seed gives one motion on every device.
-    :param steps: denoising steps per window, 1 .. T.
+    :param steps: denoising steps per window, 1 .. MOST_STEPS.
     :param eta: fresh noise of DDIM, 0 .. 1.
+    :raises ValueError: a value outside its range.
     """
 
     seed: int = 0
     steps: int = 50
     sampler: SamplerName = "dpmpp_2m"
     eta: float = 0.0
+
+    def __post_init__(self):
+        if not 0 <= self.seed < 2**64:
+            raise ValueError(f"A seed is a whole number from 0 to 2**64 - 1, got {self.seed}.")
+        if not 1 <= self.steps <= MOST_STEPS:
+            raise ValueError(f"Sampling takes 1 to {MOST_STEPS} steps, got {self.steps}. 20 to 50 are enough.")
+        if self.sampler not in SAMPLERS:
+            raise ValueError(f"There is no sampler '{quoted(self.sampler)}'. Choose one of: {', '.join(SAMPLERS)}.")
+        if not 0 <= self.eta <= 1:
+            raise ValueError(f"The share of fresh noise, eta, is 0 to 1, got {self.eta}.")
 
 
 def private_generator(seed: int, name: int | str) -> torch.Generator:
@@ -322,8 +333,8 @@ def _on_step(progress: Progress, index: int, steps: int, windows: int) -> Callab
 
 
 def require_frames(frames: int) -> None:
-    if frames < 1:
-        raise ValueError(f"A motion has at least one frame, but {frames} were asked for. Ask for 1 or more.")
+    if not 1 <= frames <= MOST_FRAMES:
+        raise ValueError(f"A motion has 1 to {MOST_FRAMES} frames, but {frames} were asked for.")
 
 
 def window_lengths(frames: int, known: int, length: int, context: int) -> list[int]:

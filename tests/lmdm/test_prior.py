@@ -88,7 +88,7 @@ def test_variation_can_move_to_another_start(prior, people, start):
 
 
 def test_zero_frames_are_refused(prior):
-    with pytest.raises(ValueError, match="at least one frame"):
+    with pytest.raises(ValueError, match="1 to 10000000 frames"):
         prior.sample(0, FEW)
 
 

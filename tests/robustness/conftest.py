@@ -26,3 +26,45 @@ def judge(tmp_path_factory):
         assert not (folder / "executed").exists()
         return results
     return judge
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread():
+    """Networks this small only wait for each other on several threads."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def handle(animator_file):
+    """What LEO Load Animator puts on its socket for the small animator."""
+    import torch
+    from leo_pack.nodes.animator import AnimatorHandle
+
+    with torch.inference_mode():
+        yield AnimatorHandle(animator_file)
+
+
+@pytest.fixture(scope="session")
+def prior_file(tmp_path_factory, animator_file) -> str:
+    """A motion prior of the small animator, hardly trained."""
+    from fractions import Fraction
+
+    import torch
+
+    from leo_core.checkpoints import load_animator
+    from leo_core.lmdm.prior import PriorConfig, save_prior
+    from leo_core.motion import MotionSequence
+    from leo_core.training.prior import PriorTrainer, PriorTraining
+
+    animator = load_animator(animator_file)[1].id
+    time_ = torch.arange(60).unsqueeze(1) / 25
+    motions = [MotionSequence(torch.sin(3 * time_ + i + torch.arange(4.0)), Fraction(25), animator) for i in range(3)]
+    path = tmp_path_factory.mktemp("prior") / "prior.safetensors"
+    config = PriorConfig(4, length=16, context=3, channels=(8, 16), head_width=8)
+    save_prior(path, PriorTrainer(motions, config, PriorTraining(steps=3, batch=4)).train())
+    return str(path)
