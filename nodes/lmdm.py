@@ -203,7 +203,7 @@ class LEOJoinMotion(io.ComfyNode):
         device = prior.ready()
         codes = [parts[0].codes]
         for index, (before, after) in enumerate(zip(parts[:-1], parts[1:], strict=True)):
-            sampling = Sampling(seed + index, steps, sampler, eta)
+            sampling = Sampling((seed + index) % 2**64, steps, sampler, eta)
             codes += [prior.prior.transition(before.codes, transition_frames, after.codes, sampling, device, progress), after.codes]
             progress.next_call()
         return io.NodeOutput(replace(joined, codes=torch.cat(codes)))

@@ -36,7 +36,8 @@ def test_what_torch_writes_is_described_without_its_values(described, in_zip):
     base = torch.arange(24.0)
     value = {
         "gen": OrderedDict(a=torch.zeros(2, 3), b=torch.zeros(4, dtype=torch.float16), c=base[4:16].view(3, 4).T,
-                           d=torch.nn.Parameter(torch.zeros(5)), e=torch.zeros(()), f=torch.zeros(0, 7), g=torch.zeros(2, dtype=torch.int64), h=torch.zeros(3, dtype=torch.bool),
+                           d=torch.nn.Parameter(torch.zeros(5)), e=torch.zeros(()), f=torch.zeros(0, 7), g=torch.zeros(2, dtype=torch.int64),
+                           h=torch.zeros(3, dtype=torch.bool),
                            i=torch.zeros(2, dtype=torch.float64), j=torch.zeros(2, dtype=torch.bfloat16), k=torch.zeros(6, dtype=torch.uint8)),
         "args": Namespace(size=256, name="x"), "lr": 0.1, "steps": [1, 2**40, None, True],
     }
