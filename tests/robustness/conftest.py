@@ -40,11 +40,13 @@ def one_thread():
 
 
 @pytest.fixture
-def handle(animator_file):
-    """What LEO Load Animator puts on its socket for the small animator."""
+def handle(animator_file, monkeypatch):
+    """What LEO Load Animator puts on its socket for the small animator, in full precision: bfloat16 rounds by the size of a batch."""
+    import comfy.model_management as mm
     import torch
     from leo_pack.nodes.animator import AnimatorHandle
 
+    monkeypatch.setattr(mm, "FORCE_FP32", True)
     with torch.inference_mode():
         yield AnimatorHandle(animator_file)
 

@@ -63,7 +63,7 @@ def runs_out(forward, calls: list[int], room: int):
 
 
 @pytest.mark.parametrize("room", [1, 3])
-@pytest.mark.parametrize("stage", ["encoder", "motion_head", "flow_generator", "decoder"])
+@pytest.mark.parametrize("stage", ["motion_head", "flow_generator", "decoder"])  # a CPU encodes picture by picture: nothing to halve
 def test_memory_that_runs_out_in_a_stage_gives_the_same_frames(stage, room, handle, photo, clip, comfy_folders, monkeypatch):
     expected = everything(handle, photo, clip, comfy_folders)
     network, calls = getattr(handle, stage).model, []
