@@ -28,6 +28,7 @@ def authored(chromium_page, tmp_path_factory):
     Image.new("RGBA", (1024, 512), "green").save(folder / "picture.png")
     (folder / "description.py").write_text(DESCRIPTION.format(thumbnail=str(folder / "picture.png"), prompt=str(folder / "prompt.json")))
     flow, = author_workflows.describe([str(folder / "description.py")])
+    chromium_page.open()  # a test before may have led it to another server
     return author_workflows.author(flow, chromium_page, folder / "workflows")
 
 
