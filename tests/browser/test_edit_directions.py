@@ -1,7 +1,5 @@
 """The rows of LEO Edit Directions in the real frontend."""
-import json
 import urllib.error
-from pathlib import Path
 
 import pytest
 import torch
@@ -10,7 +8,6 @@ from frontend import READY
 from leo_core.animator import Animator, Direction, lia, orthonormal_basis
 from leo_core.checkpoints import raw_state, save_animator
 
-DATA = Path(__file__).resolve().parents[1] / "data"
 GRAPH = """() => {
   app.graph.clear();
   const make = (type, x) => { const node = LiteGraph.createNode(type); node.pos = [x, 50]; app.graph.add(node); return node };
@@ -88,10 +85,8 @@ def test_nodes_2_0_offers_the_names_too(page, frontend):
         frontend.server.post("/settings", {"Comfy.VueNodes.Enabled": False})
 
 
-def test_released_weights_give_their_names_before_the_first_run(page, server):
-    layout = json.loads((DATA / "liax_half_layout.json").read_text())
-    hollow = {key: torch.zeros(1).expand(shape) for key, shape in layout.items()}  # keys and shapes say what it is
-    torch.save(hollow, server.base / "models" / "leo" / "named.pt")
+def test_released_weights_give_their_names_before_the_first_run(page, server, narrow_liax):
+    (server.base / "models" / "leo" / "named.pt").write_bytes(narrow_liax.read_bytes())
     page.evaluate("() => { app.graph.nodes.find(n => n.type === 'LEOLoadAnimator').widgets[0].value = 'named.pt'; connect() }")
     page.wait_for_function("() => edit.leoDirections?.length === 40")
     page.evaluate("() => type('yaw: 1')")
