@@ -95,10 +95,12 @@ class Paste:
     :param feather: width of the fade as a share of the box's shorter side, 0 .. 0.5. Sides that lie on the border of the
         picture, or outside it, do not fade: there is nothing to blend with.
     :param region: paste the whole ``box``, or only the ``subject`` of the crop's mask, grown and faded by the feather.
-    :raises ValueError: region ``subject`` of a crop that has no mask.
+    :raises ValueError: region ``subject`` of a crop that has no mask, or another feather.
     """
 
     def __init__(self, crop: Crop, feather: float = 0.1, region: Region = "box"):
+        if not 0 <= feather <= 0.5:
+            raise ValueError(f"A feather of {feather:g} cannot fade. Give 0 to 0.5, a share of the box's shorter side.")
         if region == "subject" and crop.subject is None:
             raise ValueError(
                 "Pasting only the subject needs its mask, and this crop was made without one. "

@@ -16,6 +16,8 @@ from PIL import Image, ImageDraw
 from .animator.layers import warp
 from .identity import AnimatorId, require_same_animator
 
+LARGEST_VIEW = 8192  # pixels of a picture's side; beyond, one frame takes gigabytes
+
 
 @dataclass(frozen=True)
 class FlowField:
@@ -132,7 +134,11 @@ def displacement_from_picture(picture: torch.Tensor, reach: float) -> torch.Tens
 
 
 def inpainted(flow: FlowField, size: int) -> torch.Tensor:
-    """Where the finest scale leaves the picture to inpainting, [T, size, size] in 0..1."""
+    """Where the finest scale leaves the picture to inpainting, [T, size, size] in 0..1.
+
+    :raises ValueError: no side between 1 and 8192 pixels.
+    """
+    _require_drawable("side", size)
     return resize(1 - flow.mask[flow.scales[-1]].float(), size)[:, 0]
 
 
@@ -142,7 +148,11 @@ def colour(flow: FlowField, size: int, full: float = 0.0) -> torch.Tensor:
     :param full: length (2 is the whole width) that is fully saturated; 0 takes the longest of all frames, so that the
         colours of a clip compare.
     :return: [T, size, size, 3] in 0..1.
+    :raises ValueError: no side between 1 and 8192 pixels, or no such length.
     """
+    _require_drawable("side", size)
+    if not 0 <= full < math.inf:
+        raise ValueError(f"Full colour at a movement of {full / 2:g} of the width. Give a number from 0; 0 takes the largest of the clip.")
     displacement = resize(flow.displacement[flow.scales[-1]].float(), size)
     length = displacement.norm(dim=1)
     full = full or float(length.max()) or 1.0
@@ -157,7 +167,9 @@ def arrows(flow: FlowField, backdrop: torch.Tensor, every: int = 24) -> torch.Te
     :param backdrop: [1 or T, H, W, 3] in 0..1; the result has its size.
     :param every: pixels between arrows.
     :return: [T, H, W, 3] in 0..1.
+    :raises ValueError: no spacing between 1 and 8192 pixels.
     """
+    _require_drawable("spacing", every)
     height, width = backdrop.shape[1:3]
     y, x = (axis.ravel() for axis in np.mgrid[every // 2 : height : every, every // 2 : width : every])
     displacement = flow.displacement[flow.scales[-1]].float()
@@ -182,7 +194,10 @@ def grid(flow: FlowField, size: int, every: int = 24, picture: torch.Tensor | No
     :param every: pixels between lines.
     :param picture: source [1, H, W, 3] in 0..1 to draw the grid on; white by default.
     :return: [T, size, size, 3] in 0..1.
+    :raises ValueError: no side or spacing between 1 and 8192 pixels.
     """
+    _require_drawable("side", size)
+    _require_drawable("spacing", every)
     line = (torch.arange(size) % every < 1.5).float()
     lines = torch.maximum(line[None, :], line[:, None])
     paper = torch.ones(1, 3, size, size) if picture is None else resize(rearrange(picture[..., :3].float(), "b h w c -> b c h w"), size)
@@ -236,6 +251,11 @@ def resize(field: torch.Tensor, size: int) -> torch.Tensor:
     if field.shape[-2:] == (size, size):
         return field
     return F.interpolate(field, (size, size), mode="bilinear", align_corners=False, antialias=True)
+
+
+def _require_drawable(what: str, pixels: int) -> None:
+    if not 1 <= pixels <= LARGEST_VIEW:
+        raise ValueError(f"A {what} of {pixels} pixels cannot be drawn. Give 1 to {LARGEST_VIEW}.")
 
 
 def _arrow(draw: ImageDraw.ImageDraw, x0: float, y0: float, x1: float, y1: float, head: float) -> None:

@@ -32,6 +32,7 @@ MAX_HEADER_BYTES = 2**16
 MAX_DESCRIPTION = 2000
 FPS = re.compile(r"[1-9]\d{0,11}(/[1-9]\d{0,11})?", re.ASCII)
 MOST_FRAMES = 10_000_000  # four days at 25 fps
+LARGEST_PLOT = 2**28  # pixels
 MAX_PERIOD = 2000  # frames; the smoother's equations lose their digits beyond
 PIECE = 2**16  # numbers that resampling works on at once
 SPLINE_MEMORY = 32  # frames: a spline forgets by 0.27 a frame, and this is beyond double precision
@@ -357,10 +358,13 @@ def plot(motion: MotionSequence, behind: MotionSequence | None = None, width: in
     :param width: of the picture in pixels.
     :param strip: height of one direction's strip in pixels.
     :return: [1, H, W, 3] float32 in 0..1, H = D strip + a line for the time axis.
-    :raises ValueError: a motion behind that belongs to another animator.
+    :raises ValueError: a motion behind that belongs to another animator, or a plot too small to read or beyond 2**28 pixels.
     """
     if behind is not None:
         _require_compatible("motion", motion, "motion behind it", behind)
+    if width < 64 or strip < 8 or width * strip * motion.directions > LARGEST_PLOT:
+        raise ValueError(f"A plot {width} pixels wide, of {motion.directions} strips {strip} pixels high. Make it at least 64 wide, strips at least "
+                         f"8 high, and all of it at most {LARGEST_PLOT} pixels.")
     shown = [m for m in (behind, motion) if m is not None]
     duration = max(len(m) / m.fps for m in shown)
     middle = motion.codes.double().mean(0).numpy()

@@ -5,17 +5,20 @@ at once.
 """
 import json
 import os
+import re
 import struct
 from pathlib import Path
 
 import folder_paths
 
-from ..leo_core.untrusted import LARGEST_HEADER
+from ..leo_core.untrusted import LARGEST_HEADER, quoted
 
 FOLDER_KEY = "leo"
 PACK_MODELS = Path(__file__).parent.parent / "models"
 # Released weights say nothing of themselves: what is not ours counts as an animator, and its loader looks closer.
 KIND_OF_FOREIGN_FILES = "animator"
+DEVICES = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|com\d|lpt\d)\s*(\.|$)", re.IGNORECASE)
+LONGEST_NAME = 200  # bytes; file systems end at 255, and a number and a suffix are added
 
 
 def register_folders() -> None:
@@ -28,6 +31,23 @@ def register_folders() -> None:
 def output_folder() -> str:
     """Where nodes save motions and priors: leo/ in ComfyUI's output folder."""
     return os.path.join(folder_paths.get_output_directory(), FOLDER_KEY)
+
+
+def place_in_output(prefix: str) -> tuple[str, str, int, str]:
+    """Folder, name, number and folder below the output folder for the next file of a prefix, as ComfyUI numbers its own.
+
+    :raises ValueError: the prefix leads out of the output folder, or no system takes it as a name.
+    """
+    output = folder_paths.get_output_directory()
+    parts = re.split(r"[/\\]", prefix)
+    possible = prefix.isprintable() and not any(DEVICES.match(part) or len(part.encode()) > LONGEST_NAME for part in parts)
+    # ComfyUI looks too, but its refusal runs over lines and names the server's folders
+    folder = os.path.join(output, os.path.dirname(os.path.normpath(prefix)))
+    if not possible or ".." in parts or not folder_paths.is_within_directory(output, folder):
+        raise ValueError(f"'{quoted(prefix)}' is no place in ComfyUI's output folder. Give a name, or folders and a name with '/' between them: "
+                         f"without '..', of at most {LONGEST_NAME} bytes each, and none that Windows keeps to itself, like CON.")
+    folder, name, number, subfolder, _ = folder_paths.get_save_image_path(prefix, output)
+    return folder, name, number, subfolder
 
 
 def kind_of(path: str) -> str:

@@ -41,13 +41,14 @@ class LEOVisualizeFlow(io.ComfyNode):
         if image is not None:
             check_image(image)
             image = image[:1, ..., :3].expand(-1, -1, -1, 3)
+        inpainted = ops.inpainted(flow, size)
         if view == "colour":
             picture = ops.colour(flow, size, 2 * full_colour)
         elif view == "grid":
             picture = ops.grid(flow, size, spacing, image)
         else:
             picture = cls.on_picture(flow, view, size, spacing, image)
-        return io.NodeOutput(picture, ops.inpainted(flow, size))
+        return io.NodeOutput(picture, inpainted)
 
     @classmethod
     def on_picture(cls, flow, view, size, spacing, image) -> torch.Tensor:

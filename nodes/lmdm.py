@@ -21,7 +21,6 @@ from .types import LeoLMDM, LeoMotion
 
 SAMPLERS = ["dpmpp_2m", "ddim", "ddpm"]
 LONGEST = 1_000_000
-DEVICES = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|com\d|lpt\d)\s*(\.|$)", re.IGNORECASE)
 
 
 class MotionPriorHandle:
@@ -45,8 +44,11 @@ class MotionPriorHandle:
         return self.device
 
     def check(self, what: str, motion: MotionSequence) -> None:
-        """Refuse a motion of another animator."""
+        """Refuse a motion of another animator, or one of another number of directions, which a damaged or forged file may hold."""
         require_same_animator(what, motion.animator, "motion prior", self.prior.animator)
+        if motion.directions != self.prior.config.directions:
+            raise ValueError(f"The {what} has {motion.directions} directions and the motion prior {self.prior.config.directions}, though both name "
+                             f"animator {self.prior.animator}: the {what} is damaged. Encode it again.")
 
     def motion(self, codes: torch.Tensor) -> MotionSequence:
         return MotionSequence(codes, self.prior.fps, self.prior.animator)
@@ -290,7 +292,7 @@ def free_path(name: str) -> Path:
 
     :raises ValueError: not a plain file name.
     """
-    if not re.fullmatch(r"\w[\w .()-]{0,99}", name) or DEVICES.match(name):
+    if not re.fullmatch(r"\w[\w .()-]{0,99}", name) or files.DEVICES.match(name):
         raise ValueError(f"'{quoted(name)}' is no file name. Use letters, digits, spaces, dots, brackets, '-' and '_', at most 100, and begin with "
                          f"a letter or digit. Windows keeps names like CON and COM1 to itself.")
     folder = Path(files.output_folder())

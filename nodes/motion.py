@@ -2,7 +2,6 @@
 import os
 from fractions import Fraction
 
-import folder_paths
 import numpy as np
 import torch
 from comfy_api.latest import io, ui
@@ -391,7 +390,7 @@ class LEOSaveMotion(io.ComfyNode):
 
     @classmethod
     def execute(cls, motion, filename_prefix, description="") -> io.NodeOutput:
-        folder, name, counter, subfolder, _ = folder_paths.get_save_image_path(filename_prefix, folder_paths.get_output_directory())
+        folder, name, counter, subfolder = files.place_in_output(filename_prefix)
         file = f"{name}_{counter:05}_.safetensors"
         ops.save_motion(os.path.join(folder, file), motion, description)
         return io.NodeOutput(ui=ui.PreviewText(f"{os.path.join(subfolder, file)}: {summary(motion)}"))

@@ -105,6 +105,7 @@ class LEOPasteBack(io.ComfyNode):
 
     @classmethod
     def execute(cls, images, crop: Crop, picture, feather, region, length) -> io.NodeOutput:
+        check_image(images)
         check_image(picture)
         rendered, behind = len(images), len(picture)
         paste = Paste(crop, feather, region)

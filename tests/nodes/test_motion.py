@@ -185,7 +185,7 @@ class TestFiles:
         assert torch.equal(loaded.result[0].codes, make(seed=2).codes) and "waves" in str(loaded.ui.as_dict())
 
     def test_a_prefix_that_leads_out_of_the_output_folder_is_refused(self, leo_folder):
-        with pytest.raises(Exception, match="outside the output folder"):
+        with pytest.raises(ValueError, match="no place in ComfyUI's output folder"):
             nodes.LEOSaveMotion.execute(make(), "../../wave")
 
     def test_a_file_that_is_not_listed_is_refused(self, leo_folder):
