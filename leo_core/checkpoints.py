@@ -363,7 +363,8 @@ def load_animator(path: str | os.PathLike, operations=torch.nn, dtype: torch.dty
             # the layout in which convolutions on CPUs and CUDA take them without reordering
             memory_format = torch.channels_last if value.ndim == 4 else torch.contiguous_format
             own_dtype = flow_dtype if flow_dtype and name.startswith("flow_generator.") else dtype
-            state[name] = value.to(device, own_dtype).contiguous(memory_format=memory_format)
+            # in one step: what a step between leaves behind, the process keeps
+            state[name] = value.to(device, own_dtype, memory_format=memory_format)
     animator.load_state_dict(state, assign=True)
     animator.requires_grad_(False)
 

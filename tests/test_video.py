@@ -279,14 +279,15 @@ def test_a_trim_outside_the_clip_says_how_long_it_is(tmp_path):
         read_video(write(tmp_path / "clip.mp4", [1] * 25), start=3.0)
 
 
-def test_a_file_without_video_says_so(tmp_path):
-    path = str(tmp_path / "sound.wav")
+@pytest.mark.parametrize("name, words", [("sound.mov", "no video stream"), ("sound.wav", "no video that can be read")])
+def test_a_file_without_video_says_so(tmp_path, name, words):
+    path = str(tmp_path / name)
     with av.open(path, "w") as container:
         stream = container.add_stream("pcm_s16le", rate=8000, layout="mono")
         block = av.AudioFrame.from_ndarray(np.zeros((1, 8000), np.int16), format="s16", layout="mono")
         block.sample_rate = 8000
         container.mux(stream.encode(block))
-    with pytest.raises(ValueError, match="no video stream"):
+    with pytest.raises(ValueError, match=words):
         read_video(path)
 
 

@@ -64,7 +64,7 @@ def adapt(args) -> None:
     animator, info = load_animator(args.model)
     trained, watched = zip(*(split_by_time(clip, args.watched_share) for clip in read_clips(args.clips, animator.config.size)), strict=True)
     trainer = Trainer(args.target.parent, animator.config, Weights(controls=0), args.rate, args.seed, keep_codes=True)
-    trainer.begin_from_file(args.model)
+    trainer.begin_from(args.model)
 
     before = best = held_out_score(animator, list(watched))
     best_state, since, started = None, 0, time.monotonic()

@@ -112,6 +112,7 @@ def start_as_copy(animator: Animator) -> None:
     for level in animator.decoder.levels:
         level.rgb.conv.weight *= 0.02
     stem.weight[:6] = torch.eye(3).repeat_interleave(2, 0)[:, :, None, None] * torch.tensor([1.0, -1.0]).repeat(3)[:, None, None, None]
+    stem.weight += 0.0  # no -0.0, which averaging turns into 0.0: the fingerprint would tell them apart
     # activate(c) - activate(-c) = 1.2 sqrt(2) c, and the head's own activation is linear above 0: there 2 is added and taken away
     finest.conv.weight.zero_()
     finest.conv.weight[:, :6] = torch.eye(3).repeat_interleave(2, 1)[..., None, None] * torch.tensor([1.0, -1.0]).repeat(3)[None, :, None, None] / 2.4
