@@ -334,7 +334,7 @@ def _on_step(progress: Progress, index: int, steps: int, windows: int) -> Callab
 
 def require_frames(frames: int) -> None:
     if not 1 <= frames <= MOST_FRAMES:
-        raise ValueError(f"A motion has 1 to {MOST_FRAMES:,} frames, but {frames} were asked for. Ask for 1 or more, or make a long one in parts.")
+        raise ValueError(f"A motion has 1 to {MOST_FRAMES} frames, but {frames} were asked for. Ask for 1 or more, or make a long one in parts.")
 
 
 def window_lengths(frames: int, known: int, length: int, context: int) -> list[int]:
