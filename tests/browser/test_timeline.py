@@ -61,7 +61,9 @@ class Timeline:
 
     def place(self, share: float, level: float) -> tuple[float, float]:
         """:param share: of the drawn time; :param level: of a key, 0 to 1, or NUMBERS or WORDS."""
-        box = self.element.bounding_box()
+        box = None
+        while box != (box := self.element.bounding_box()):  # a picture that arrives moves what stands below it
+            self.page.wait_for_timeout(100)
         wide, high = self.element.evaluate("e => [e.clientWidth, e.clientHeight]")
         scale = box["width"] / wide
         down = {NUMBERS: BAND / 2, WORDS: high - BAND / 2}.get(level, BAND + (1 - level) * (high - 2 * BAND))
