@@ -35,6 +35,17 @@ VIDEO = "seconds => { const v = document.querySelector('video'); return v?.ready
 FRAMES = 121
 BAND = 18  # pixels above the curves, where the numbers stand, and below, where the words do
 SIDE = 12  # pixels left and right of the drawn frames
+# Counted in drawn frames, since a busy machine draws few in a second: a picture that arrives moves what stands below it, and
+# Nodes 2.0 stretches a timeline to its node some frames after all else.
+STANDS_STILL = """async element => {
+  const place = () => JSON.stringify(element.getBoundingClientRect());
+  for (let still = 0, last = place(); still < 20; ) {
+    await new Promise(requestAnimationFrame);
+    still = place() === last ? still + 1 : 0;
+    last = place();
+  }
+}"""
+UNCOVERED = "([element, x, y]) => document.elementFromPoint(x, y) === element"
 NUMBERS, WORDS = 2, -1
 
 
@@ -57,17 +68,17 @@ class Timeline:
         at = page.evaluate(f"type => {{ {FIND} return {all_of_them}.indexOf(find(type).leoTimeline.canvas) }}", node_type)
         self.element = page.locator(".leo-timeline").nth(at)
         self.element.wait_for()
-        page.wait_for_timeout(500)  # the page may still be placing it
 
     def place(self, share: float, level: float) -> tuple[float, float]:
         """:param share: of the drawn time; :param level: of a key, 0 to 1, or NUMBERS or WORDS."""
-        box = None
-        while box != (box := self.element.bounding_box()):  # a picture that arrives moves what stands below it
-            self.page.wait_for_timeout(100)
+        self.element.evaluate(STANDS_STILL)
+        box = self.element.bounding_box()
         wide, high = self.element.evaluate("e => [e.clientWidth, e.clientHeight]")
         scale = box["width"] / wide
         down = {NUMBERS: BAND / 2, WORDS: high - BAND / 2}.get(level, BAND + (1 - level) * (high - 2 * BAND))
-        return box["x"] + (SIDE + share * (wide - 2 * SIDE)) * scale, box["y"] + down * scale
+        x, y = box["x"] + (SIDE + share * (wide - 2 * SIDE)) * scale, box["y"] + down * scale
+        self.page.wait_for_function(UNCOVERED, arg=[self.element.element_handle(), x, y])
+        return x, y
 
     def drag(self, start: tuple[float, float], stop: tuple[float, float]) -> None:
         self.page.mouse.move(*self.place(*start))
