@@ -89,7 +89,7 @@ def transfer(
     :param gain: how far to follow, a number or one per direction [D].
     :raises ValueError: another animator, a source pose of more than one frame, or a reference outside the driving motion.
     """
-    _require_compatible("driving motion", driving, "source pose", source_pose)
+    require_compatible("driving motion", driving, "source pose", source_pose)
     pose = _pose_code(source_pose)
     gain = torch.as_tensor(gain, dtype=torch.float32)
     if mode == "absolute":
@@ -112,7 +112,7 @@ def closest_frame(motion: MotionSequence, pose: MotionSequence) -> int:
 
     :raises ValueError: another animator, or a pose of more than one frame.
     """
-    _require_compatible("motion", motion, "pose", pose)
+    require_compatible("motion", motion, "pose", pose)
     return int((motion.codes - _pose_code(pose)).square().sum(1).argmin())
 
 
@@ -134,7 +134,7 @@ def blend(first: MotionSequence, second: MotionSequence, weight: float | torch.T
     :param weight: a number or one per frame [T].
     :raises ValueError: another animator, or clips of different lengths or frame rates.
     """
-    _require_compatible("first motion", first, "second motion", second)
+    require_compatible("first motion", first, "second motion", second)
     if len(first) != 1 and len(second) != 1 and (len(first) != len(second) or first.fps != second.fps):
         raise ValueError(
             f"The first motion has {len(first)} frames at {first.fps} fps, the second {len(second)} at {second.fps}. "
@@ -267,7 +267,7 @@ def select_directions(motion: MotionSequence, chosen: torch.Tensor, rest: Motion
     :raises ValueError: another animator, a rest of more than one frame, or a choice of another length.
     """
     rest = rest or trim(motion, 0, 1)
-    _require_compatible("motion", motion, "rest pose", rest)
+    require_compatible("motion", motion, "rest pose", rest)
     if chosen.shape != (motion.directions,):
         raise ValueError(f"The choice covers {chosen.numel()} directions, but the motion has {motion.directions}.")
     return replace(motion, codes=torch.where(chosen, motion.codes, _pose_code(rest)))
@@ -282,7 +282,7 @@ def concatenate(motions: Sequence[MotionSequence]) -> MotionSequence:
         raise ValueError("There are no motions to join. Connect at least one.")
     first = motions[0]
     for number, motion in enumerate(motions[1:], 2):
-        _require_compatible("first motion", first, f"motion {number}", motion)
+        require_compatible("first motion", first, f"motion {number}", motion)
         if motion.fps != first.fps:
             raise ValueError(
                 f"The first motion has {first.fps} fps, motion {number} has {motion.fps}. Bring them to one rate with LEO Retime Motion."
@@ -361,7 +361,7 @@ def plot(motion: MotionSequence, behind: MotionSequence | None = None, width: in
     :raises ValueError: a motion behind that belongs to another animator, or a plot too small to read or beyond 2**28 pixels.
     """
     if behind is not None:
-        _require_compatible("motion", motion, "motion behind it", behind)
+        require_compatible("motion", motion, "motion behind it", behind)
     if width < 64 or strip < 8 or width * strip * motion.directions > LARGEST_PLOT:
         raise ValueError(f"A plot {width} pixels wide, of {motion.directions} strips {strip} pixels high. Make it at least 64 wide, strips at least "
                          f"8 high, and all of it at most {LARGEST_PLOT} pixels.")
@@ -492,7 +492,7 @@ def _pose_code(pose: MotionSequence) -> torch.Tensor:
     return pose.codes[0]
 
 
-def _require_compatible(first_what: str, first: MotionSequence, second_what: str, second: MotionSequence) -> None:
+def require_compatible(first_what: str, first: MotionSequence, second_what: str, second: MotionSequence) -> None:
     """Raise ValueError unless two motions speak the codes of one animator."""
     require_same_animator(first_what, first.animator, second_what, second.animator)
     if first.directions != second.directions:

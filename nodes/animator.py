@@ -87,7 +87,7 @@ def encode_motion(handle: AnimatorHandle, frames: Iterator[torch.Tensor], progre
     while block := [to_animator(as_image(frame)[None], handle.config.size) for frame in islice(frames, chunk)]:
         pictures = torch.cat(block)
 
-        def run(start: int, stop: int) -> torch.Tensor:
+        def run(start: int, stop: int, pictures=pictures) -> torch.Tensor:
             code = handle.encoder.model.codes(handle.to_device(pictures[start:stop]))
             return handle.motion_head.model(code).to("cpu", torch.float32)
 
@@ -95,7 +95,7 @@ def encode_motion(handle: AnimatorHandle, frames: Iterator[torch.Tensor], progre
             codes.append(part)
             if stop < len(pictures):
                 chunk = stop - start  # memory ran out: the next block starts as small
-        progress.update(sum(map(len, codes)), lambda: to_image(pictures[-1:])[0])
+        progress.update(sum(map(len, codes)), lambda shown=pictures[-1:]: to_image(shown)[0])
     return torch.cat(codes)
 
 
@@ -277,7 +277,7 @@ class LEOFlowGenerator(io.ComfyNode):
             for scale in animator.config.scales:
                 displacement[scale][start:stop] = moved[scale].to("cpu", torch.float16)
                 mask[scale][start:stop] = kept[scale].to("cpu", torch.float16)
-            progress.update(stop, lambda: kept[animator.config.size][-1].movedim(0, -1).expand(-1, -1, 3))
+            progress.update(stop, lambda shown=kept[animator.config.size][-1]: shown.movedim(0, -1).expand(-1, -1, 3))
         return io.NodeOutput(FlowField(displacement, mask, animator.config.align_corners, animator.id))
 
 

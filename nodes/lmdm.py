@@ -75,12 +75,13 @@ class WindowProgress:
 
 def sampling_inputs(steps: int = 50) -> list[io.Input]:
     return [
-        io.Int.Input("seed", default=0, min=0, max=2**64 - 1, control_after_generate=True, tooltip="The same seed gives the same motion on every device."),
+        io.Int.Input("seed", default=0, min=0, max=2**64 - 1, control_after_generate=True,
+                     tooltip="The same seed gives the same motion on every device."),
         io.Int.Input("steps", default=steps, min=1, max=1000, tooltip="Denoising steps per window of motion; 20 to 50 are enough."),
         io.Combo.Input("sampler", options=SAMPLERS, default="dpmpp_2m",
                        tooltip="dpmpp_2m needs the fewest steps, ddim follows eta, ddpm draws fresh noise at every step."),
-        io.Float.Input("eta", default=0.0, min=0.0, max=1.0, step=0.01, tooltip="Fresh noise in ddim: 0 is deterministic, 1 is as ddpm; the others ignore it.",
-                       advanced=True),
+        io.Float.Input("eta", default=0.0, min=0.0, max=1.0, step=0.01, advanced=True,
+                       tooltip="Fresh noise in ddim: 0 is deterministic, 1 is as ddpm; the others ignore it."),
     ]
 
 
@@ -90,7 +91,8 @@ def pose_code(pose: MotionSequence) -> torch.Tensor:
     :raises ValueError: more than one frame.
     """
     if len(pose) != 1:
-        raise ValueError(f"A start pose is a motion of one frame, got {len(pose)} frames. Cut one frame with LEO Trim Motion, or use the pose of LEO Encoder.")
+        raise ValueError(f"A start pose is a motion of one frame, got {len(pose)} frames. "
+                         f"Cut one frame with LEO Trim Motion, or use the pose of LEO Encoder.")
     return pose.codes
 
 
@@ -105,7 +107,8 @@ class LEOLoadMotionPrior(io.ComfyNode):
             search_aliases=["LMDM", "motion diffusion model", "motion model", "load model"],
             inputs=[
                 io.Combo.Input("prior", options=files.list_files("motion_prior"),
-                               tooltip="Prior from ComfyUI's models/leo folder, of those that come with the pack, or one that LEO Train Motion Prior saved."),
+                               tooltip="Prior from ComfyUI's models/leo folder, of those that come with the pack, "
+                                       "or one that LEO Train Motion Prior saved."),
             ],
             outputs=[LeoLMDM.Output("prior", tooltip="The motion prior; it fits only the animator that it was trained for.")],
         )
@@ -126,13 +129,15 @@ class LEOLMDMSampler(io.ComfyNode):
             node_id="LEOLMDMSampler",
             display_name="LEO LMDM Sampler",
             category="LEO/core",
-            description="Makes motion of any length without a driving video, from a start pose or from nothing; or varies and continues a given motion.",
+            description="Makes motion of any length without a driving video, from a start pose or from nothing; or varies and continues "
+                        "a given motion.",
             search_aliases=["motion diffusion", "generate motion", "text free animation", "latent motion", "animate image", "endless video"],
             inputs=[
                 LeoLMDM.Input("prior", tooltip="The motion prior of the animator that will render the motion."),
                 LeoMotion.Input("start_pose", optional=True,
                                 tooltip="The pose to begin with, exactly, as LEO Encoder reads it from a picture; without it one is drawn."),
-                io.Int.Input("frames", default=128, min=1, max=LONGEST, tooltip="Length of the motion in frames, the start pose included; any number."),
+                io.Int.Input("frames", default=128, min=1, max=LONGEST,
+                             tooltip="Length of the motion in frames, the start pose included; any number."),
                 *sampling_inputs(),
                 LeoMotion.Input("motion", optional=True,
                                 tooltip="A motion to vary instead of making a new one; frames beyond its end are made so that it goes on."),
@@ -167,7 +172,8 @@ class LEOLMDMSampler(io.ComfyNode):
 def check_rate(prior: MotionPriorHandle, motion: MotionSequence) -> None:
     if motion.fps != prior.prior.fps:
         raise ValueError(
-            f"The motion has {motion.fps} fps, but the motion prior makes {prior.prior.fps} fps. Bring the motion to {prior.prior.fps} fps with LEO Retime Motion."
+            f"The motion has {motion.fps} fps, but the motion prior makes {prior.prior.fps} fps. "
+            f"Bring the motion to {prior.prior.fps} fps with LEO Retime Motion."
         )
 
 
@@ -182,7 +188,8 @@ class LEOJoinMotion(io.ComfyNode):
             search_aliases=["concatenate motion", "transition", "append", "merge clips", "in-between"],
             inputs=[
                 io.Autogrow.Input("motions", tooltip="The motions to join, in this order.",
-                                  template=io.Autogrow.TemplatePrefix(LeoMotion.Input("motion", tooltip="A motion to join to the one before."), prefix="motion", min=2, max=50)),
+                                  template=io.Autogrow.TemplatePrefix(
+                                      LeoMotion.Input("motion", tooltip="A motion to join to the one before."), prefix="motion", min=2, max=50)),
                 io.Int.Input("transition_frames", default=24, min=0, max=LONGEST,
                              tooltip="Frames to make between each motion and the next; 0 puts them together as they are."),
                 LeoLMDM.Input("prior", optional=True, tooltip="The motion prior that makes the transitions; not needed for 0 frames."),
@@ -198,7 +205,8 @@ class LEOJoinMotion(io.ComfyNode):
         if transition_frames == 0 or len(parts) == 1:
             return io.NodeOutput(joined)
         if prior is None:
-            raise ValueError("Transitions are made by a motion prior, and none is connected. Connect LEO Load Motion Prior, or set the transition to 0 frames.")
+            raise ValueError("Transitions are made by a motion prior, and none is connected. "
+                             "Connect LEO Load Motion Prior, or set the transition to 0 frames.")
         prior.check("motion", joined)
         check_rate(prior, joined)
         progress = WindowProgress(prior, calls=len(parts) - 1)
@@ -250,11 +258,16 @@ class LEOTrainMotionPrior(io.ComfyNode):
             is_output_node=True,
             inputs=[
                 io.Autogrow.Input("motions", tooltip="Motions of your clips from LEO Motion Encoder, all of one animator.",
-                                  template=io.Autogrow.TemplatePrefix(LeoMotion.Input("motion", tooltip="A motion to learn from; longer is better."), prefix="motion", min=1, max=100)),
-                io.String.Input("name", default="my motion prior", tooltip="File name in ComfyUI's output/leo folder; a number is added when it is taken."),
-                io.Int.Input("steps", default=1500, min=1, max=1_000_000, tooltip="Training steps; more follow the clips more closely and take longer."),
+                                  template=io.Autogrow.TemplatePrefix(
+                                      LeoMotion.Input("motion", tooltip="A motion to learn from; longer is better."), prefix="motion",
+                                      min=1, max=100)),
+                io.String.Input("name", default="my motion prior",
+                                tooltip="File name in ComfyUI's output/leo folder; a number is added when it is taken."),
+                io.Int.Input("steps", default=1500, min=1, max=1_000_000,
+                             tooltip="Training steps; more follow the clips more closely and take longer."),
                 io.Int.Input("batch", default=32, min=1, max=4096, tooltip="Windows of motion per step.", advanced=True),
-                io.Int.Input("window", default=64, min=16, max=512, tooltip="Frames the prior sees at once; shortened when no clip is that long.", advanced=True),
+                io.Int.Input("window", default=64, min=16, max=512, advanced=True,
+                             tooltip="Frames the prior sees at once; shortened when no clip is that long."),
                 io.Float.Input("rate", default=1e-3, min=1e-6, max=0.1, step=1e-5, round=False, tooltip="Peak learning rate.", advanced=True),
                 io.Int.Input("seed", default=0, min=0, max=2**64 - 1, tooltip="The same seed, motions and settings give the same prior."),
             ],

@@ -63,6 +63,7 @@ if COMFYUI.exists():
     from comfy.cli_args import args
 
     args.cpu = True  # before anything imports comfy.model_management, which reads it once
+    importlib.import_module("utils.install_util")  # as main.py does: ComfyUI's nodes.py puts comfy/, which has a utils.py, first on the path
 
 
 def pytest_addoption(parser):
@@ -93,6 +94,17 @@ def media(pytestconfig) -> Path:
 @pytest.fixture(scope="session")
 def full(pytestconfig) -> bool:
     return pytestconfig.getoption("--full")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread():
+    """Networks as small as the tests' only wait for each other on several threads."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")

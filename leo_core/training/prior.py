@@ -18,13 +18,13 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from ..checkpoints import write_atomically
-from ..identity import AnimatorId, require_same_animator
+from ..identity import AnimatorId
 from ..lmdm.condition import CodeScale, denoiser_input, to_residual
 from ..lmdm.linear import LinearMotion, Temperament
 from ..lmdm.prior import MotionPrior, PriorConfig, Sampling, private_generator
 from ..lmdm.schedule import cosine_alpha_bar
 from ..lmdm.start import StartPoses
-from ..motion import MotionSequence, change_rate, load_motion, save_motion
+from ..motion import MotionSequence, change_rate, load_motion, require_compatible, save_motion
 
 log = logging.getLogger(__name__)
 
@@ -284,12 +284,12 @@ def usable(motion: MotionSequence, config: PriorConfig) -> bool:
 def one_animator(motions: Sequence[MotionSequence]) -> AnimatorId:
     """The animator all motions belong to.
 
-    :raises ValueError: none given, or different animators.
+    :raises ValueError: none given, different animators, or other numbers of directions, which a damaged or forged file may hold.
     """
     if not motions:
         raise ValueError("There is no motion to train on. Connect or name at least one.")
     for motion in motions[1:]:
-        require_same_animator("first motion", motions[0].animator, "other motion", motion.animator)
+        require_compatible("first motion", motions[0], "other motion", motion)
     return motions[0].animator
 
 
@@ -298,7 +298,7 @@ def fit_config(motions: Sequence[MotionSequence], length: int = 64, fps: Fractio
 
     :param length: frames of a window; shortened to the longest motion if none is that long.
     :param fps: frame rate of the prior; by default that of most motions.
-    :raises ValueError: every motion is shorter than the shortest window.
+    :raises ValueError: motions of different animators or numbers of directions, or all shorter than the shortest window.
     """
     one_animator(motions)
     if fps is None:

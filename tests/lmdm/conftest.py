@@ -24,15 +24,6 @@ def swaying(person: int, frames: int = 120, fps: int = 25) -> MotionSequence:
     return MotionSequence(codes.contiguous(), Fraction(fps), ANIMATOR)
 
 
-@pytest.fixture(scope="session", autouse=True)
-def one_thread():
-    """These networks are so small that threads only wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(scope="session")
 def people() -> list[MotionSequence]:
     return [swaying(person) for person in range(12)]

@@ -25,14 +25,6 @@ def sway(person: int, frames=90, fps=25, animator=ANIMATOR, directions=4) -> Mot
     return MotionSequence(codes, Fraction(fps), animator)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(scope="module")
 def prior_file(tmp_path_factory) -> Path:
     config = PriorConfig(4, length=20, context=3, channels=(16, 32), head_width=16)

@@ -28,17 +28,6 @@ def judge(tmp_path_factory):
     return judge
 
 
-@pytest.fixture(scope="session", autouse=True)
-def one_thread():
-    """Networks this small only wait for each other on several threads."""
-    import torch
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture
 def handle(animator_file, monkeypatch):
     """What LEO Load Animator puts on its socket for the small animator, in full precision: bfloat16 rounds by the size of a batch."""

@@ -19,14 +19,6 @@ CONFIG = PriorConfig(3, length=20, context=3, channels=(16, 24), head_width=8)
 SHORT = PriorTraining(steps=12, batch=8, rate=3e-3, seed=5)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def nodding(person: int, frames=60, fps=25, animator=ANIMATOR) -> MotionSequence:
     """Not Gaussian: the third direction is the product of the others, which no linear guess can know."""
     generator = torch.Generator().manual_seed(person)
@@ -125,6 +117,7 @@ def test_the_configuration_follows_the_motions():
 @pytest.mark.parametrize("motions, words", [
     ([], "at least one"),
     ([nodding(0), nodding(1, animator=AnimatorId("talker", "b" * 64))], "'walker'.*'talker'"),
+    ([nodding(0), MotionSequence(nodding(1).codes[:, :2], Fraction(25), ANIMATOR)], "3 directions.* 2,.*'walker'"),
     ([nodding(0, frames=12)], "needs at least one of 16"),
 ])
 def test_what_cannot_be_learned_from_is_refused(motions, words):
