@@ -41,9 +41,9 @@ def place_in_output(prefix: str) -> tuple[str, str, int, str]:
     output = folder_paths.get_output_directory()
     parts = re.split(r"[/\\]", prefix)
     possible = prefix.isprintable() and not any(DEVICES.match(part) or len(part.encode()) > LONGEST_NAME for part in parts)
-    # ComfyUI looks too, but its refusal runs over lines and names the server's folders
-    folder = os.path.join(output, os.path.dirname(os.path.normpath(prefix)))
-    if not possible or ".." in parts or not folder_paths.is_within_directory(output, folder):
+    # ComfyUI looks too, but its refusal runs over lines and names the server's folders, and before 0.27 it follows links out of them
+    folder = Path(output, os.path.dirname(os.path.normpath(prefix)))
+    if not possible or ".." in parts or not folder.resolve().is_relative_to(Path(output).resolve()):
         raise ValueError(f"'{quoted(prefix)}' is no place in ComfyUI's output folder. Give a name, or folders and a name with '/' between them: "
                          f"without '..', of at most {LONGEST_NAME} bytes each, and none that Windows keeps to itself, like CON.")
     folder, name, number, subfolder, _ = folder_paths.get_save_image_path(prefix, output)

@@ -184,9 +184,13 @@ class TestFiles:
         loaded = nodes.LEOLoadMotion.execute("wave_00002_.safetensors")
         assert torch.equal(loaded.result[0].codes, make(seed=2).codes) and "waves" in str(loaded.ui.as_dict())
 
-    def test_a_prefix_that_leads_out_of_the_output_folder_is_refused(self, leo_folder):
+    @pytest.mark.parametrize("prefix", ["../../wave", "leo/../../wave", "/wave", "link/wave", "link/deeper/wave", "leo\\..\\..\\wave"])
+    def test_a_prefix_that_leads_out_of_the_output_folder_is_refused(self, leo_folder, tmp_path, prefix):
+        (tmp_path / "elsewhere").mkdir()
+        (leo_folder.parent / "link").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
         with pytest.raises(ValueError, match="no place in ComfyUI's output folder"):
-            nodes.LEOSaveMotion.execute(make(), "../../wave")
+            nodes.LEOSaveMotion.execute(make(), prefix)
+        assert not list((tmp_path / "elsewhere").iterdir())
 
     def test_a_file_that_is_not_listed_is_refused(self, leo_folder):
         with pytest.raises(ValueError, match="not in LEO's folders"):
