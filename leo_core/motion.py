@@ -175,6 +175,26 @@ def stretch(motion: MotionSequence, frames: int) -> MotionSequence:
     return replace(motion, codes=codes)
 
 
+def change_speed(motion: MotionSequence, speed: float) -> MotionSequence:
+    """The same movement faster or slower at the same frame rate: 2 takes half the time; one frame at least is left.
+
+    :raises ValueError: a speed that is not a positive number, or so low that the motion gets too long.
+    """
+    if not 0 < speed < math.inf:
+        raise ValueError(f"A motion plays at a speed above 0, got {speed}. Use 1 for its own speed, and reverse it to play it backwards.")
+    return stretch(motion, max(1, round(min(len(motion) / speed, MOST_FRAMES + 1))))
+
+
+def exact_rate(fps: float) -> Fraction:
+    """Frames per second as a fraction with a denominator of at most 1001, that of the NTSC rates.
+
+    :raises ValueError: not a positive number.
+    """
+    if not 0 < fps < math.inf:
+        raise ValueError(f"A frame rate is a number above 0, got {fps}.")
+    return Fraction(fps).limit_denominator(1001)
+
+
 def change_rate(motion: MotionSequence, fps: Fraction) -> MotionSequence:
     """The same movement in the same time at another frame rate; frame i shows time i / fps, so sound stays in step.
 
@@ -220,7 +240,7 @@ def smooth(motion: MotionSequence, seconds: float) -> MotionSequence:
         Periods above MAX_PERIOD frames act like that many.
     :raises ValueError: a negative period.
     """
-    if seconds < 0:
+    if not seconds >= 0:
         raise ValueError(f"The smoothing period is 0 seconds or more, got {seconds}.")
     frames = len(motion)
     if seconds == 0 or frames < 4:  # the conditions alone fix three frames

@@ -426,14 +426,18 @@ class VideoWriter:
 
     :param path: the file to make; an existing one is replaced at the end.
     :param size: (height, width) of the frames; an odd side gets one more pixel (its edge repeated), see ``padded``.
-    :param fps: exact frames per second.
+    :param fps: exact frames per second, 1/1000 .. 10,000.
     :param crf: quality, 0 (lossless) .. 51; 18 is visually lossless.
     :param sound: put under the frames from the first one on and cut at the last; encoded as AAC.
     :ivar padded: (rows, columns) added to make the sides even.
     :ivar frame_count: frames written so far.
+    :raises ValueError: a frame rate out of range, for which MP4 has no numbers.
     """
 
     def __init__(self, path: str, size: tuple[int, int], fps: Fraction, crf: int = 18, sound: Sound | None = None):
+        if not Fraction(1, 1000) <= fps <= 10_000:
+            raise ValueError(f"A video has 0.001 to 10000 frames per second, and the motion {float(fps):.6g}. Change its frame rate with "
+                             "LEO Retime Motion.")
         self._path = path
         self._part = f"{path}.{uuid.uuid4().hex[:8]}.part"
         self._fps = fps.limit_denominator(100_000)

@@ -15,7 +15,7 @@ from ..leo_core.checkpoints import load_animator
 from ..leo_core.crop import Crop, fill_missing
 from ..leo_core.flow import FlowField
 from ..leo_core.identity import AnimatorId, require_same_animator
-from ..leo_core.motion import MotionSequence
+from ..leo_core.motion import MotionSequence, exact_rate
 from ..leo_core.video import BrokenFrames, ahead
 from . import files
 from .fullres import FullResolutionFrames
@@ -228,7 +228,7 @@ class LEOMotionEncoder(io.ComfyNode):
             frames = map(torch.from_numpy, ahead(stream))
         else:
             check_image(images)
-            rate, total, frames = Fraction(fps).limit_denominator(1001), images.shape[0], iter(images)
+            rate, total, frames = exact_rate(fps), images.shape[0], iter(images)
         if crop is not None:
             absent = crop.missing_of(total)
             frames = (crop.cut(frame, place) for place, frame in enumerate(frames))

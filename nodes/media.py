@@ -8,6 +8,7 @@ import torch
 from comfy_api.latest import Input, InputImpl
 
 from ..leo_core.video import BrokenFrames, VideoStream, read_video
+from .pictures import check_image
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,12 @@ class TensorStream:
 
 
 def open_video(video: Input.Video, broken: BrokenFrames = "hold") -> VideoStream | TensorStream:
-    """A VIDEO as a stream of frames that honours its trim, never holding more of the clip than it already does."""
+    """A VIDEO as a stream of frames that honours its trim, never holding more of the clip than it already does.
+
+    :raises ValueError: a video in memory whose frames are no pictures that an animator can read.
+    """
     if isinstance(video, InputImpl.VideoFromComponents):
         components = video.get_components()
+        check_image(components.images)
         return TensorStream(components.images, Fraction(components.frame_rate))
     return read_video(video.get_stream_source(), *video.get_active_trim_window(), broken=broken)

@@ -1,6 +1,5 @@
 """Motion as material: nodes that take LEO_MOTION apart and put it together again."""
 import os
-from fractions import Fraction
 
 import numpy as np
 import torch
@@ -252,11 +251,11 @@ class LEORetimeMotion(io.ComfyNode):
     @classmethod
     def execute(cls, motion, playback, timing) -> io.NodeOutput:
         if timing["timing"] == "speed":
-            motion = ops.stretch(motion, max(1, round(len(motion) / timing["speed"])))
+            motion = ops.change_speed(motion, timing["speed"])
         elif timing["timing"] == "frames":
             motion = ops.stretch(motion, timing["frames"])
         elif timing["timing"] == "frame rate":
-            motion = ops.change_rate(motion, Fraction(timing["fps"]).limit_denominator(1001))
+            motion = ops.change_rate(motion, ops.exact_rate(timing["fps"]))
         play = {"forward": lambda m: m, "reverse": ops.reverse, "ping-pong": ops.ping_pong}[playback]
         return io.NodeOutput(play(motion))
 

@@ -287,6 +287,19 @@ class TestRetime:
         tracemalloc.stop()
         assert peak < hour.codes.nbytes
 
+    def test_the_speed_divides_the_length(self):
+        assert [len(ops.change_speed(make(40), speed)) for speed in (0.5, 1, 2, 1000)] == [80, 40, 20, 1]
+
+    @pytest.mark.parametrize("speed", [0.0, -1.0, float("nan"), float("inf"), 5e-324])
+    def test_no_speed_is_refused(self, speed):
+        with pytest.raises(ValueError, match="speed"):
+            ops.change_speed(make(6), speed)
+
+    @pytest.mark.parametrize("fps", [0.0, -25.0, float("nan"), float("inf")])
+    def test_no_rate_is_refused(self, fps):
+        with pytest.raises(ValueError, match="number above 0"):
+            ops.exact_rate(fps)
+
     def test_ping_pong_loops_without_doubled_turns(self):
         loop = ops.ping_pong(make(6)).codes
         assert len(loop) == 10
@@ -312,6 +325,10 @@ class TestSmooth:
         motion = make(200, 3)
         forward, backward = ops.smooth(motion, 0.5), ops.reverse(ops.smooth(ops.reverse(motion), 0.5))
         torch.testing.assert_close(forward.codes, backward.codes, rtol=1e-4, atol=1e-5)
+
+    def test_no_period_is_refused(self):
+        with pytest.raises(ValueError, match="0 seconds or more, got nan"):
+            ops.smooth(make(6), float("nan"))
 
     def test_a_straight_move_is_left_alone(self):
         ramp = MotionSequence(torch.linspace(-1, 2, 80)[:, None], Fraction(25), ANIMATOR)

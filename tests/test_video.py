@@ -183,6 +183,13 @@ def test_wrong_frames_are_refused(tmp_path):
             pass
 
 
+@pytest.mark.parametrize("fps", [Fraction(10**12), Fraction(1, 10**12)])
+def test_rates_without_a_number_in_mp4_are_refused(tmp_path, fps):
+    with pytest.raises(ValueError, match="0.001 to 10000"):
+        VideoWriter(str(tmp_path / "clip.mp4"), SIZE, fps)
+    assert not list(tmp_path.iterdir())
+
+
 def test_variable_rate_on_a_grid_keeps_every_frame_and_holds_between(tmp_path):
     stamps = [0, 1, 2, 3, 5, 7, 9, 10, 11, 12]  # 30 fps, every second one missing in the middle
     path = write(tmp_path / "v.mkv", [20 * i for i in range(10)], Fraction(30), [round(1000 * s / 30) for s in stamps], Fraction(1, 1000))
