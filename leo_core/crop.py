@@ -343,7 +343,8 @@ def _smooth(path: torch.Tensor, deviation: float) -> torch.Tensor:
     if deviation <= 0 or len(path) == 1:
         return path
     reach = min(round(3 * deviation), 10 * len(path))
-    kernel = get_gaussian_kernel1d(2 * reach + 1, deviation, dtype=path.dtype)[None]
+    # float: kornia 0.8, the last one for Python 3.10, takes no int
+    kernel = get_gaussian_kernel1d(2 * reach + 1, float(deviation), dtype=path.dtype)[None]
     held = F.pad(path.T[:, None], (reach, reach), mode="replicate")
     return F.conv1d(held, kernel)[:, 0].T
 
