@@ -84,14 +84,17 @@ class LinearMotion:
         return Temperament(home[None], size((codes - home) @ self.basis, self.spread.square())[None])
 
     def infer(self, codes: torch.Tensor, generator: torch.Generator) -> Temperament:
-        """Of somebody of whom B stretches of motion [B, T, D] are known; what they do not tell is drawn. A pose is T = 1."""
+        """Of somebody of whom B stretches of motion [B, T, D] are known; what they do not tell is drawn. A pose is T = 1.
+
+        The homes are as far from the poses as those that training assumes (`blur`): nearer ones make motion narrower than people's.
+        """
         count, frames, directions = codes.shape
-        known = frames / (frames + self.covariance.shape[1])
+        known = (frames - 1) / (frames - 1 + self.covariance.shape[1])
         chosen = torch.randint(len(self.livelinesses), (count,), generator=generator)
         mean = codes.mean(1)
         measured = torch.stack([self.measure(one).liveliness[0] for one in codes])
         lively = (known * measured.square() + (1 - known) * self.livelinesses[chosen].square()).sqrt()
-        return Temperament(mean - (1 - known) ** 0.5 * self.deviation(lively, generator), lively)
+        return self.blur(Temperament(mean - (1 - known) ** 0.5 * self.deviation(lively, generator), lively), generator)
 
     def deviation(self, liveliness: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """[B, D] poses as far from home as motion of that liveliness [B] takes them."""
@@ -99,7 +102,7 @@ class LinearMotion:
         return liveliness.unsqueeze(1) * (noise * self.spread) @ self.basis.T
 
     def blur(self, temperament: Temperament, generator: torch.Generator) -> Temperament:
-        """The same with homes as uncertain as the covariance takes them to be, for training."""
+        """The same with homes as uncertain as the covariance takes them to be."""
         away = HOME_UNCERTAINTY * self.deviation(temperament.liveliness, generator)
         return Temperament(temperament.home + away, temperament.liveliness)
 

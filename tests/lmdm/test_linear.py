@@ -1,8 +1,11 @@
 """The linear guess of the clean motion, against the textbook formula and against made-up motion."""
 import pytest
 import torch
+import torch.nn.functional as F
 
 from leo_core.lmdm.linear import LinearMotion, Temperament
+from leo_core.lmdm.samplers import sample_dpmpp_2m
+from leo_core.lmdm.schedule import cosine_alpha_bar, sampling_times
 
 
 def smooth_windows(count=400, length=32, directions=3, seed=0) -> torch.Tensor:
@@ -87,8 +90,24 @@ def test_temperament_is_measured_where_there_is_motion_and_drawn_where_there_is_
     pose = lively[:1].expand(500, 1, -1)
     drawn = linear.infer(pose, torch.Generator().manual_seed(0))
     assert ((drawn.home - lively[0]).mean(0).abs() < 0.2 * drawn.home.std(0)).all()
-    assert drawn.home.std(0).norm().item() == pytest.approx(linear.spread.norm().item(), rel=0.3)
     assert drawn.liveliness.min() >= 0.9 * linear.livelinesses.min() and drawn.liveliness.std() > 0
+
+
+def test_motion_drawn_from_nothing_is_as_wide_as_the_motion_it_was_learned_from():
+    """On motion that is alike at all times: noise made smooth, around homes that differ."""
+    generator = torch.Generator().manual_seed(0)
+    smooth = torch.exp(-((torch.arange(25) - 12) / 5.0) ** 2)[None, None]
+    clips = F.conv1d(torch.randn(600 * 2, 1, 184, generator=generator), smooth).reshape(600, 2, 160).transpose(1, 2)
+    clips = clips / clips.std() + torch.randn(600, 1, 2, generator=generator)
+    linear = LinearMotion.fit(list(clips), 16)
+    windows = clips[:, 40:56]
+    temperament = linear.infer(windows[:, :1], generator)
+    noise = torch.randn(windows[:, 1:].shape, generator=generator)
+    times, alpha_bar = sampling_times(50, 1000), cosine_alpha_bar()
+    drawn = sample_dpmpp_2m(lambda x, t: linear.clean(x, windows, marks(16, 0), alpha_bar[t : t + 1], temperament), noise, times,
+                            alpha_bar, lambda: noise, lambda done, estimate: None)
+    real = windows[:, 1:] - windows[:, :1]
+    assert (drawn.std((0, 1)) / real.std((0, 1)) - 1).abs().max() < 0.06
 
 
 def test_motions_without_movement_do_not_break_it():
