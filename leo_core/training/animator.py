@@ -2,8 +2,8 @@
 
 From the paper (LIA): two frames of one video per sample, the second rebuilt from the first through motion codes. Our
 choice, since compute is scarce: three views per clip are encoded once and rebuilt from each other; the flow at every
-scale is supervised, by exact flow on renders, by OpenCV's DIS where it agrees with itself on real clips; the source
-picture warped by each flow is compared as well; and the network starts near the identity. Equalised learning rates
+scale is supervised, by exact flow on renders, by OpenCV's DIS where it agrees with itself and with the pictures on real
+clips; the source picture warped by each flow is compared as well; and the network starts near the identity. Equalised learning rates
 are steps of Adam per tensor instead of factors in the layers, so training runs the very modules that inference runs.
 """
 import json
@@ -38,6 +38,9 @@ from .losses import (
 )
 
 CONTROL_GAIN = 3.0                           # code units per unit of a control
+FLOW_EMPHASIS = 10.0                         # how much more a pixel's flow counts for each width of the picture it moves by, / 2
+FLOW_SIDE = 128                              # pixels, at least, of the pictures in which flow is estimated
+FLOW_MISMATCH = 25                           # grey levels by which a picture warped by an estimated flow may be off
 VIEWS = 3                                    # frames encoded per clip and step
 DIVERGED = "The run diverged. Start it again, with a lower --rate: it resumes from its last checkpoint."
 PAIRS = ((0, 1), (0, 2), (1, 2), (2, 1))     # (source, driving) views rebuilt from each other
@@ -152,19 +155,26 @@ def parameter_groups(model: TrainedAnimator, rate: float) -> list[dict]:
 
 
 def classical_flow(source: np.ndarray, driving: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """DIS flow from driving to source pictures [S, S, 3] uint8, and where forward and backward flow agree.
+    """DIS flow from driving to source pictures [S, S, 3] uint8, and where to believe it: forward and backward flow agree, and
+    the source warped by it looks like the driving picture.
 
     :return: displacement [S, S, 2] in normalised units, and [S, S] bool.
     """
-    size = source.shape[0]
-    estimator = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+    side = source.shape[0]
+    size = max(side, FLOW_SIDE)
+    estimator = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    estimator.setFinestScale(0)  # limbs are a few pixels wide
+    source, driving = (cv2.resize(picture, (size, size), interpolation=cv2.INTER_CUBIC) for picture in (source, driving))
     a, b = (cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in (source, driving))
     backward, forward = estimator.calc(b, a, None), estimator.calc(a, b, None)
     y, x = np.mgrid[:size, :size].astype(np.float32)
-    returned = cv2.remap(forward, x + backward[..., 0], y + backward[..., 1], cv2.INTER_LINEAR)
-    error = np.linalg.norm(backward + returned, axis=-1)
-    agrees = error < 0.5 + 0.1 * np.linalg.norm(backward, axis=-1)
-    return backward * (2 / size), agrees
+    place = x + backward[..., 0], y + backward[..., 1]
+    error = np.linalg.norm(backward + cv2.remap(forward, *place, cv2.INTER_LINEAR), axis=-1)
+    agrees = error < 0.5 * size / side + 0.1 * np.linalg.norm(backward, axis=-1)
+    mismatch = cv2.absdiff(cv2.remap(source, *place, cv2.INTER_LINEAR), driving).mean(-1)
+    agrees &= cv2.blur(mismatch, (3 * size // side,) * 2) < FLOW_MISMATCH
+    backward, share = (cv2.resize(values, (side, side), interpolation=cv2.INTER_AREA) for values in (backward, agrees.astype(np.float32)))
+    return backward * (2 / size), share > 0.5
 
 
 @dataclass
@@ -221,15 +231,15 @@ def sample_clip(clip: Clip, rng: np.random.Generator, augment: float, teaching: 
         times[0] = 0  # exact flow is known to the first frame
     frames = clip.frames[times]
     flow = np.zeros((len(PAIRS), size, size, 2), np.float32)
-    weight = np.ones((len(PAIRS), size, size), np.float32)
+    weight = np.zeros((len(PAIRS), size, size), np.float32)
     visible = np.ones((len(PAIRS), size, size), np.float32)
     exact = np.zeros(len(PAIRS), np.float32)
     for i, (source, driving) in enumerate(PAIRS):
-        if clip.flow is not None and source == 0:
+        if clip.flow is None:
+            flow[i], weight[i] = classical_flow(frames[source], frames[driving])
+        elif source == 0:
             flow[i], visible[i], exact[i] = clip.flow[times[driving]], clip.visible[times[driving]], 1
             weight[i] = visible[i]
-        else:
-            flow[i], weight[i] = classical_flow(frames[source], frames[driving])
 
     controls = torch.zeros(VIEWS, len(told.names)) if clip.controls is None else torch.from_numpy(clip.controls[times])
     views = torch.from_numpy(frames).permute(0, 3, 1, 2).float() / 127.5 - 1
@@ -303,7 +313,9 @@ def losses(model: TrainedAnimator, batch: Batch, weights: Weights, backbone: tor
         if weights.flow:
             # Targets count in pixel centres; with align_corners=True the same shift is wider by r / (r - 1).
             wanted = F.avg_pool2d(target * weight, factor) / (certain + 1e-3) * (scale / (scale - 1))
-            error = ((displacement[scale] - wanted).abs() * certain).mean()
+            # Most of a picture stands still, and to leave everything there is the nearest way to a small error.
+            emphasis = 1 + FLOW_EMPHASIS * wanted.norm(dim=1, keepdim=True)
+            error = ((displacement[scale] - wanted).abs() * certain * emphasis).mean()
             result["flow"] = result.get("flow", 0) + weights.flow * error
         if weights.warp and factor <= 2:
             small, goal = F.avg_pool2d(source, factor), F.avg_pool2d(driving, factor)
