@@ -37,6 +37,9 @@ _AAC_BIT_RATE = 192_000
 _LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1"}
 # Decoded sound that strays further than this from its timestamps (in seconds) is moved back to them (our choice).
 _SOUND_SLACK = 0.01
+# A decoder's first frame after a seek overlaps with one it did not see: FFmpeg before 9 gives it damaged, FFmpeg 9 leaves it out. Decoding
+# begins this much earlier (in seconds): Opus asks for 0.08 (RFC 7845, 4.6), a frame of HE-AAC at 16 kHz lasts 0.13, and one frame of slack.
+_SOUND_PREROLL = 0.3
 
 
 # Files that hold a video themselves. Left out are playlists and descriptions (HLS, DASH, concat, SDP), which make FFmpeg open other
@@ -398,8 +401,8 @@ def _decoded_sound(source: VideoSource, index: int, rate: int, channels: int, st
     taken = 0
     with _open(source) as container:
         stream = container.streams[index]
-        if start > 0:
-            container.seek(int(start / stream.time_base), stream=stream)
+        if start > _SOUND_PREROLL:
+            container.seek(int((start - _SOUND_PREROLL) / stream.time_base), stream=stream)
         for packet in container.demux(stream):
             try:
                 frames = packet.decode()
@@ -410,7 +413,7 @@ def _decoded_sound(source: VideoSource, index: int, rate: int, channels: int, st
                 block = np.concatenate([f.to_ndarray() for f in resampler.resample(frame)] or [np.zeros((channels, 0), np.float32)], 1)
                 if begins is not None:
                     stray = round((begins - start) * rate) - taken
-                    if stray > _SOUND_SLACK * rate:
+                    if stray > _SOUND_SLACK * rate or (taken == 0 and stray > 0):
                         taken += stray
                         yield np.zeros((channels, stray), np.float32)
                     elif stray < -_SOUND_SLACK * rate or (taken == 0 and stray < 0):

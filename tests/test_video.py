@@ -104,6 +104,17 @@ def test_sound_of_a_trimmed_clip_starts_at_its_first_frame(tmp_path):
     assert abs(offset_ms(heard, original[0, round(1.04 * 44100):], 44100)) < 1
 
 
+@pytest.mark.parametrize("start", (0.1, 0.32, 1.04, 3.0))
+def test_sound_of_a_trimmed_clip_is_that_of_the_whole_from_the_first_sample(tmp_path, start):
+    """A decoder that begins in the middle of coded sound leaves its first frame out, or damages it."""
+    original, path = noise(5, 44100, 1), str(tmp_path / "clip.mp4")
+    with VideoWriter(path, SIZE, Fraction(25), sound=sound_of_tensor(torch.from_numpy(original)[None], 44100)) as writer:
+        for index in range(100):
+            writer.write(grey(2 * index))
+    whole, begins = sound_of_file(path).take(10**9), round(start * 44100)
+    assert np.abs(sound_of_file(path, start).take(22050) - whole[:, begins:begins + 22050]).max() < 1e-3
+
+
 def test_sound_that_begins_late_is_preceded_by_silence(tmp_path):
     path = str(tmp_path / "late.mkv")
     with av.open(path, "w") as container:
