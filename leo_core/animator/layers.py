@@ -13,7 +13,7 @@ from kornia.geometry.transform import remap
 
 # A batch whose maps are larger than this runs frame by frame on a CPU: they would leave its cache, and memory of that
 # size comes from the system page by page (our choice).
-_CACHE_BYTES = 16 << 20
+_CACHE_BYTES = 4 << 20
 
 
 # From this many channels on, sampling all channels of a pixel together wins on a CPU.
@@ -187,7 +187,8 @@ class StyledConv(torch.nn.Module):
         h = self.conv(x * (style / peak)[:, :, None, None])
         if self.up:
             h = fir_blur(h, 1)
-        energy = self.conv.weight.to(x.device, torch.float32).square().sum((2, 3))
+        # row by row: copies of the whole kernel are as large as the maps
+        energy = sum(row.float().square().sum(2) for row in self.conv.weight.to(x.device).unbind(2))
         energy = style.float().square() @ (energy if self.up else energy.T)
         scale = torch.rsqrt(energy + 1e-8) * peak.float() * (math.sqrt(2) * (4 if self.up else 1))
         return torch.addcmul(bias[:, None, None], h, scale.to(h.dtype)[:, :, None, None])
