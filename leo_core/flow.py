@@ -4,6 +4,7 @@ Every operation returns a new FlowField; one that has nothing to do (strength 1,
 0) returns its input's values bit for bit, so that an unedited flow decodes to the same frames.
 """
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import kornia
@@ -17,6 +18,7 @@ from .animator.layers import warp
 from .identity import AnimatorId, require_same_animator
 
 LARGEST_VIEW = 8192  # pixels of a picture's side; beyond, one frame takes gigabytes
+MOST_ARROWS = 2**16  # in a picture: seconds of drawing, and a spacing of 8 pixels on 2048 (our choice)
 
 
 @dataclass(frozen=True)
@@ -161,30 +163,46 @@ def colour(flow: FlowField, size: int, full: float = 0.0) -> torch.Tensor:
     return rearrange(kornia.color.hsv_to_rgb(hsv), "t c h w -> t h w c")
 
 
-def arrows(flow: FlowField, backdrop: torch.Tensor, every: int = 24) -> torch.Tensor:
+def _arrow_count(height: int, width: int, every: int) -> int:
+    return len(range(every // 2, height, every)) * len(range(every // 2, width, every))
+
+
+def arrows(flow: FlowField, backdrop: torch.Tensor, every: int = 24, progress: Callable[[int], None] = lambda done: None) -> torch.Tensor:
     """Arrows over a picture, each from where the flow fetches the source to where it shows it: the way things move.
 
     :param backdrop: [1 or T, H, W, 3] in 0..1; the result has its size.
     :param every: pixels between arrows.
+    :param progress: called with the number of frames done, several times while one is drawn and at the end; may raise to stop.
     :return: [T, H, W, 3] in 0..1.
-    :raises ValueError: no spacing between 1 and 8192 pixels.
+    :raises ValueError: no spacing between 1 and 8192 pixels, or more than 65,536 arrows in a picture.
     """
     _require_drawable("spacing", every)
     height, width = backdrop.shape[1:3]
+    if _arrow_count(height, width, every) > MOST_ARROWS:
+        enough = next(wider for wider in range(every, LARGEST_VIEW) if _arrow_count(height, width, wider) <= MOST_ARROWS)
+        raise ValueError(f"A spacing of {every} pixels puts {_arrow_count(height, width, every)} arrows on a picture of {width} x {height} pixels, "
+                         f"and at most {MOST_ARROWS} can be drawn. Give a spacing of {enough} or more, or a smaller picture.")
     y, x = (axis.ravel() for axis in np.mgrid[every // 2 : height : every, every // 2 : width : every])
     displacement = flow.displacement[flow.scales[-1]].float()
     # both axes of a field run from the first to the last pixel's centre
     places = torch.from_numpy(np.stack([2 * x / max(width - 1, 1) - 1, 2 * y / max(height - 1, 1) - 1], -1)).float()
     sampled = F.grid_sample(displacement, repeat(places, "n c -> t 1 n c", t=len(flow)), align_corners=True)[:, :, 0]
-    tails_x = x + sampled[:, 0].numpy() * (width - 1) / 2
-    tails_y = y + sampled[:, 1].numpy() * (height - 1) / 2
+    away = sampled.numpy() * np.array([[width - 1], [height - 1]]) / 2
+    # Lines are drawn pixel by pixel also outside the picture: they end a little beyond its border, far enough for the head to keep its size.
+    beyond, heads = every + 8, np.stack([x, y])
+    borders = np.where(away < 0, -beyond, np.array([[width], [height]]) + beyond)
+    away = away * np.minimum(1, (borders - heads) / np.where(away == 0, 1e-9, away)).min(axis=1, keepdims=True)
+    tails_x, tails_y = (heads + away).swapaxes(0, 1)
     result = torch.empty(len(flow), height, width, 3)
     for t in range(len(flow)):
         picture = Image.fromarray((backdrop[t % len(backdrop)].clamp(0, 1) * 255).round().byte().numpy())
         draw = ImageDraw.Draw(picture)
-        for x0, y0, x1, y1 in zip(tails_x[t].tolist(), tails_y[t].tolist(), x.tolist(), y.tolist(), strict=True):
+        for number, (x0, y0, x1, y1) in enumerate(zip(tails_x[t].tolist(), tails_y[t].tolist(), x.tolist(), y.tolist(), strict=True)):
+            if number % 1000 == 0:
+                progress(t)
             _arrow(draw, x0, y0, x1, y1, every / 4)
         result[t] = torch.from_numpy(np.asarray(picture, dtype=np.float32) / 255)
+    progress(len(flow))
     return result
 
 

@@ -1,10 +1,12 @@
 """Flow as material: nodes that show LEO_FLOW and change it before it is decoded."""
+import comfy.model_management as mm
 import torch
 from comfy_api.latest import io
 
 from ..leo_core import flow as ops
 from .motion import over_time, timing_inputs
 from .pictures import check_image
+from .runtime import Progress
 from .types import LeoFlow
 
 CATEGORY = "LEO/flow"
@@ -52,13 +54,18 @@ class LEOVisualizeFlow(io.ComfyNode):
 
     @classmethod
     def on_picture(cls, flow, view, size, spacing, image) -> torch.Tensor:
+        def progress(done: int) -> None:
+            mm.throw_exception_if_processing_interrupted()
+            bar.update(done)
+
+        bar = Progress(len(flow))
         if image is None:
             if view == "warped picture":
                 raise ValueError("The view 'warped picture' needs a picture to warp. Connect the source picture to the image input.")
-            return ops.arrows(flow, torch.ones(1, size, size, 3), spacing)
+            return ops.arrows(flow, torch.ones(1, size, size, 3), spacing, progress)
         square = ops.resize(image.movedim(-1, 1).float(), size).clamp(0, 1)
         if view == "arrows":
-            return ops.arrows(flow, square.movedim(1, -1), spacing)
+            return ops.arrows(flow, square.movedim(1, -1), spacing, progress)
         return ops.warp_picture(square, flow).movedim(1, -1)
 
 

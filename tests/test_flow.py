@@ -193,6 +193,27 @@ class TestPictures:
         assert xs.max() in (48, 49) and 35 <= xs.min() <= 37  # from 12 pixels to the left of it
         assert (ys - 48).abs().max() <= 8
 
+    def test_arrows_from_outside_the_picture_reach_its_border(self):
+        white = torch.ones(1, 96, 96, 3)
+        drawn = [ops.arrows(uniform(-far, 0.0), white, every=96) for far in (1.2, 6e4)]
+        assert torch.equal(*drawn) and (drawn[0][0, 48, :48, 1] < 0.5).all()
+        aslant = ops.arrows(uniform(-6e4, -6e4), white, every=96)
+        dark = torch.nonzero(aslant[0, :20, :20, 1] < 0.5)  # without the head
+        assert len(dark) >= 20 and (dark[:, 0] - dark[:, 1]).abs().max() <= 2
+
+    @pytest.mark.timeout(60)
+    def test_the_farthest_a_flow_can_reach_is_drawn_in_a_second(self):
+        """Drawn in full length, pixel by pixel also outside the picture, it would take many minutes."""
+        assert ops.arrows(uniform(-6e4, -5e4), torch.ones(1, 512, 512, 3), every=8).shape == (1, 512, 512, 3)
+
+    def test_more_arrows_than_can_be_told_apart_are_refused_with_a_spacing_that_works(self):
+        with pytest.raises(ValueError, match="1048576 arrows on a picture of 4096 x 4096.* spacing of 16 or more"):
+            ops.arrows(uniform(0.1, 0.0), torch.ones(1, 1, 1, 3).expand(1, 4096, 4096, 3), every=4)
+
+    def test_drawing_arrows_can_be_stopped(self):
+        with pytest.raises(KeyboardInterrupt):
+            ops.arrows(uniform(0.1, 0.0), torch.ones(1, 96, 96, 3), 24, progress=lambda done: (_ for _ in ()).throw(KeyboardInterrupt))
+
     def test_the_grid_is_regular_where_nothing_moves_and_shifted_where_it_does(self):
         still, moved = ops.grid(uniform(0.0, 0.0, align_corners=True), 64, 16), ops.grid(uniform(-8 / 63, 0.0, align_corners=True), 64, 16)
         dark = still[0, 8, :, 0] < 0.6
