@@ -393,7 +393,7 @@ def grown_state(small: dict[str, torch.Tensor], large: dict[str, torch.Tensor]) 
     skip = state[f"{first}.skip.weight"]
     # the block divides its sum by sqrt(2)
     state[f"{first}.skip.weight"] = torch.eye(skip.shape[0])[:, :, None, None] * math.sqrt(2)
-    state[f"{first}.conv2.weight"] = state[f"{first}.conv2.weight"] * 0.1
+    state[f"{first}.conv2.weight"] = torch.zeros_like(state[f"{first}.conv2.weight"])
     return state
 
 
