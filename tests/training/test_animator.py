@@ -104,6 +104,29 @@ def test_flow_targets_survive_flips_zooms_and_recolouring(exact):
     assert np.mean(ours) < 0.08 * np.mean(still)
 
 
+def test_renders_teach_no_flow_but_their_exact_one():
+    clip = sliding_clip(64, velocity=(3, -2), exact=True)
+    _, flow, weight, _, exact, *_ = sample_clip(clip, np.random.default_rng(0), 0.0, 0.0, HEAD)
+    first = torch.tensor([source == 0 for source, _ in PAIRS])
+    assert torch.equal(exact > 0, first) and (weight[first].mean((1, 2, 3)) > 0.5).all() and (weight[~first] == 0).all()
+
+
+def test_flow_matters_more_the_further_it_goes():
+    """Half of a picture slides by a tenth of its width: to err by the same amount there costs more than where all stands still."""
+    model = TrainedAnimator(tiny(), torch.Generator().manual_seed(0))
+    batch = sample_batch([sliding_clip()], 1, np.random.default_rng(0), 0.0, 0.0)
+
+    def cost(target: float, error: float) -> float:
+        flow = torch.zeros_like(batch.flow)
+        flow[:, :, 0] = target
+        model.animator.flow_generator.forward = lambda features, latent: (
+            {r: torch.full((len(latent), 2, r, r), 0.0).index_fill(1, torch.tensor([0]), (target + error) * r / (r - 1)) for r in (8, 16, 32)},
+            {r: torch.ones(len(latent), 1, r, r) for r in (8, 16, 32)})
+        return losses(model, replace(batch, flow=flow, weight=torch.ones_like(batch.weight)), Weights())[0]["flow"].item()
+
+    assert cost(0.2, 0.05) > 2 * cost(0.0, 0.05) > 0
+
+
 def test_places_of_joints_move_with_the_picture():
     """The hip stands on the one light pixel of a dark picture; flips and zooms take both along, and left becomes right."""
     size, pixel = 64, (40, 22)
