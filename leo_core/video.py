@@ -179,7 +179,7 @@ class _Timeline:
             if self.stamps is not None and self.start > 0:
                 container.seek(self.first_stamp, stream=stream)
             count = 0
-            for packet in container.demux(stream):
+            for packet in _packets(container, stream):
                 try:
                     frames = packet.decode()
                 except av.error.InvalidDataError:
@@ -246,13 +246,21 @@ def _video_stream(container: av.container.InputContainer) -> av.VideoStream:
     return container.streams.video[0]
 
 
+def _packets(container: av.container.InputContainer, stream: av.stream.Stream) -> Iterator[av.Packet]:
+    try:
+        yield from container.demux(stream)
+    except av.error.FFmpegError as error:
+        raise ValueError(f"{os.path.basename(container.name)} is damaged and cannot be read to its end ({error.strerror}). Convert it to MP4, which "
+                         "keeps what can be read of it, or choose another.") from None
+
+
 def _scan(source: VideoSource, start: float, duration: float | None) -> _Timeline:
     stamps, lengths = [], []
     with _open(source) as container:
         stream = _video_stream(container)
         tick = stream.time_base
         rates = [Fraction(rate) for rate in (stream.average_rate, stream.guessed_rate, stream.base_rate) if rate]
-        for packet in container.demux(stream):
+        for packet in _packets(container, stream):
             if packet.size and not packet.is_discard:
                 stamps.append(packet.pts)
                 lengths.append(packet.duration or 0)
@@ -403,7 +411,7 @@ def _decoded_sound(source: VideoSource, index: int, rate: int, channels: int, st
         stream = container.streams[index]
         if start > _SOUND_PREROLL:
             container.seek(int((start - _SOUND_PREROLL) / stream.time_base), stream=stream)
-        for packet in container.demux(stream):
+        for packet in _packets(container, stream):
             try:
                 frames = packet.decode()
             except av.error.InvalidDataError:

@@ -1,6 +1,7 @@
 """Clips go in and out frame by frame, on time and with their sound, whatever the file is like."""
 import io
 from fractions import Fraction
+from pathlib import Path
 
 import av
 import numpy as np
@@ -132,6 +133,17 @@ def test_sound_that_begins_late_is_preceded_by_silence(tmp_path):
         container.mux(audio.encode(None))
     heard = sound_of_file(path).take(10**9)[0]
     assert abs(np.flatnonzero(np.abs(heard) > 1e-3)[0] / 44100 - 0.5) < 0.005
+
+
+def test_a_frame_of_an_impossible_size_is_told_of_as_damage(tmp_path):
+    """FFmpeg runs out of memory over it."""
+    path = Path(write(tmp_path / "clip.mp4", [1] * 5))
+    content = bytearray(path.read_bytes())
+    sizes = content.index(b"stsz") + 16  # of the first track's frames
+    content[sizes:sizes + 4] = b"\x20\x00\x00\x10"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="clip.mp4 is damaged and cannot be read to its end"):
+        read_video(str(path))
 
 
 def test_silent_clip_has_no_sound(tmp_path):
