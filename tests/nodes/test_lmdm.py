@@ -189,9 +189,10 @@ def test_training_on_motions_of_a_graph_gives_a_prior_that_can_be_chosen(leo_fol
     assert loaded.prior.animator == ANIMATOR
     motion = sample(loaded, 40, start_pose=trim(motions["motion1"], 0, 1))
     assert torch.equal(motion.codes, sample(result.result[0], 40, start_pose=trim(motions["motion1"], 0, 1)).codes)
-    sampled = torch.cat([sample(loaded, 24, seed=seed, start_pose=trim(motions[f"motion{seed % 3}"], seed, 1)).codes for seed in range(12)])
-    spread = sampled.std(0) / torch.cat(before).std(0)
-    assert (spread > 0.5).all() and (spread < 2).all()
+    sampled = [sample(loaded, 24, seed=seed, start_pose=trim(motions[f"motion{seed % 3}"], seed, 1)).codes for seed in range(12)]
+    # Around where each of them rests: one pose does not tell where that is, so samples rest in more places than three people do.
+    moved, known = (sum((codes - codes.mean(0)).square().mean(0) for codes in every).div(len(every)).sqrt() for every in (sampled, before))
+    assert (moved > 0.5 * known).all() and (moved < 2 * known).all()
 
 
 def test_a_taken_name_gets_a_number_and_nothing_leaves_the_folder(leo_folder):
