@@ -51,7 +51,8 @@ NUMBERS, WORDS = 2, -1
 
 @pytest.fixture(params=[False, True], ids=["classic", "nodes 2.0"])
 def page(request, frontend):
-    frontend.server.post("/settings", {"Comfy.VueNodes.Enabled": request.param})
+    # The map of the graph, which the page opens by itself where there is room, would lie over the timeline's foot.
+    frontend.server.post("/settings", {"Comfy.VueNodes.Enabled": request.param, "Comfy.Minimap.Visible": False})
     frontend.page.reload()
     frontend.page.wait_for_function(READY, timeout=120_000)
     frontend.page.evaluate(GRAPH)
