@@ -71,7 +71,7 @@ def freeze(flow: FlowField, region: torch.Tensor, still: FlowField | None = None
     if region.shape[0] not in (1, len(flow)):
         raise ValueError(f"The mask has {region.shape[0]} frames and the flow {len(flow)}. Give one mask for all frames or one for each.")
     if still is not None:
-        require_compatible("flow", flow, "still flow", still)
+        _require_compatible("flow", flow, "still flow", still)
         if len(still) != 1:
             raise ValueError(f"The still flow has {len(still)} frames, it must be one: the flow of the source's own pose.")
     displacement, mask = {}, {}
@@ -95,7 +95,7 @@ def blend_flows(first: FlowField, second: FlowField, weight: float | torch.Tenso
     :param weight: a number or one per frame [T].
     :raises ValueError: another animator, or different numbers of frames.
     """
-    require_compatible("first flow", first, "second flow", second)
+    _require_compatible("first flow", first, "second flow", second)
     if len(first) != len(second) and 1 not in (len(first), len(second)):
         raise ValueError(f"The first flow has {len(first)} frames and the second {len(second)}. Make the motions equally long first.")
     longest = max(first, second, key=len)
@@ -312,7 +312,7 @@ def _per_frame(weight: float | torch.Tensor, flow: FlowField) -> torch.Tensor:
     return weight
 
 
-def require_compatible(first_what: str, first: FlowField, second_what: str, second: FlowField) -> None:
+def _require_compatible(first_what: str, first: FlowField, second_what: str, second: FlowField) -> None:
     """Raise ValueError unless two flows were made by one animator, at one set of scales."""
     require_same_animator(first_what, first.animator, second_what, second.animator)
     if first.scales != second.scales:

@@ -191,6 +191,14 @@ def animator_file(tmp_path_factory) -> str:
     return str(path)
 
 
+@pytest.fixture
+def photo():
+    """A picture that is no square, [1, 40, 48, 3] in 0..1."""
+    import torch
+
+    return torch.rand(1, 40, 48, 3, generator=torch.Generator().manual_seed(0))
+
+
 @pytest.fixture(scope="session")
 def lia_state() -> dict:
     """Weights in the published layout of LIA at 64 px, a sixteenth as wide."""

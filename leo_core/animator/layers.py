@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from kornia.geometry.transform import remap
 
-# A batch whose maps are larger than this runs frame by frame on a CPU: they would leave its cache, and memory of that
-# size comes from the system page by page (our choice).
+# A batch whose maps are larger than this runs frame by frame on a CPU: they would leave its cache, and what is freed of
+# that size the C library keeps in pieces, so that the process grows (our choice).
 _CACHE_BYTES = 4 << 20
 
 

@@ -3,8 +3,9 @@
 From the paper (LIA): two frames of one video per sample, the second rebuilt from the first through motion codes. Our
 choice, since compute is scarce: three views per clip are encoded once and rebuilt from each other; the flow at every
 scale is supervised, by exact flow on renders, by OpenCV's DIS where it agrees with itself and with the pictures on real
-clips; the source picture warped by each flow is compared as well; and the network starts near the identity. Equalised learning rates
-are steps of Adam per tensor instead of factors in the layers, so training runs the very modules that inference runs.
+clips; the source picture warped by each flow is compared as well; and the network starts near the identity. Equalised
+learning rates are steps of Adam per tensor instead of factors in the layers, so training runs the very modules that
+inference runs.
 """
 import json
 import math
@@ -38,7 +39,7 @@ from .losses import (
 )
 
 CONTROL_GAIN = 3.0                           # code units per unit of a control
-FLOW_EMPHASIS = 10.0                         # how much more a pixel's flow counts for each width of the picture it moves by, / 2
+FLOW_EMPHASIS = 10.0                         # a pixel's flow counts by 1 plus this for each half width of the picture it moves
 FLOW_SIDE = 128                              # pixels, at least, of the pictures in which flow is estimated
 FLOW_MISMATCH = 25                           # grey levels by which a picture warped by an estimated flow may be off
 VIEWS = 3                                    # frames encoded per clip and step

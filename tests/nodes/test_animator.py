@@ -15,11 +15,6 @@ def nodes():
 
 
 @pytest.fixture
-def photo():
-    return torch.rand(1, 40, 48, 3, generator=torch.Generator().manual_seed(0))
-
-
-@pytest.fixture
 def clip():
     return torch.rand(11, 24, 24, 3, generator=torch.Generator().manual_seed(1))
 

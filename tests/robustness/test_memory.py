@@ -21,11 +21,6 @@ def several_frames_at_once(monkeypatch):
 
 
 @pytest.fixture
-def photo():
-    return torch.rand(1, 40, 48, 3, generator=torch.Generator().manual_seed(0))
-
-
-@pytest.fixture
 def clip():
     return torch.rand(13, 24, 24, 3, generator=torch.Generator().manual_seed(1))
 

@@ -112,7 +112,7 @@ def test_renders_teach_no_flow_but_their_exact_one():
 
 
 def test_flow_matters_more_the_further_it_goes():
-    """Half of a picture slides by a tenth of its width: to err by the same amount there costs more than where all stands still."""
+    """To err by the same amount costs more where a picture slides by a tenth of its width than where it stands still."""
     model = TrainedAnimator(tiny(), torch.Generator().manual_seed(0))
     batch = sample_batch([sliding_clip()], 1, np.random.default_rng(0), 0.0, 0.0)
 
