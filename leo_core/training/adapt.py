@@ -16,8 +16,9 @@ from tqdm import tqdm
 
 from ..checkpoints import load_animator, raw_state, save_animator
 from .animator import Trainer, Weights, frame_sheet, held_out_score, parse_notes
-from .data import Clip, read_clip
+from .data import Clip, read_clip, shrunk
 from .evaluate import save_picture
+from .tracking import DETAIL, track
 
 LEAST_FRAMES = 8
 LEAST_PROGRESS = 1e-3  # of the L1 of unseen frames; less is noise
@@ -62,19 +63,21 @@ def adapt(args) -> None:
         torch.set_num_threads(args.threads)
         cv2.setNumThreads(args.threads)
     animator, info = load_animator(args.model)
-    trained, watched = zip(*(split_by_time(clip, args.watched_share) for clip in read_clips(args.clips, animator.config.size)), strict=True)
+    size = animator.config.size
+    trained, watched = zip(*(split_by_time(clip, args.watched_share) for clip in read_clips(args.clips, max(size, DETAIL))), strict=True)
+    trained, watched = track(list(trained), size), [shrunk(clip, size) for clip in watched]
     trainer = Trainer(args.target.parent, animator.config, Weights(controls=0), args.rate, args.seed, keep_codes=True)
     trainer.begin_from(args.model)
 
-    before = best = held_out_score(animator, list(watched))
+    before = best = held_out_score(animator, watched)
     best_state, since, started = None, 0, time.monotonic()
     print(f"Unseen frames before: L1 {before['l1']:.4f}, repeating the first frame {before['repeat']:.4f}", flush=True)
     with tqdm(total=args.steps, disable=None) as bar:
         while trainer.step < args.steps and since < args.patience and time.monotonic() - started < 60 * args.minutes:
-            trainer.train_step(list(trained), args.batch, args.steps, args.augment)
+            trainer.train_step(trained, args.batch, args.steps, args.augment)
             bar.update()
             if trainer.step % args.watch == 0:
-                score = held_out_score(trainer.averaged()[0], list(watched))
+                score = held_out_score(trainer.averaged()[0], watched)
                 bar.set_postfix(unseen=f"{score['l1']:.4f}")
                 since += 1
                 if score["l1"] < (1 - LEAST_PROGRESS) * best["l1"]:
@@ -88,7 +91,7 @@ def adapt(args) -> None:
     told = {**info.notes, **notes, "adapted": f"from {info.id.name} on {', '.join(path.name for path in args.clips)}"}
     save_animator(args.target, raw_state(adapted, dictionary), adapted.config, torch.float16, info.directions, told)
     if args.sheet:
-        save_picture(frame_sheet(adapted, list(watched)), args.sheet)
+        save_picture(frame_sheet(adapted, watched), args.sheet)
     print(f"Unseen frames after {trainer.step} steps: L1 {best['l1']:.4f} ({best['l1'] / before['l1']:.2f} of before). Wrote {args.target}.")
 
 

@@ -2,14 +2,14 @@
 
 From the paper (LIA): two frames of one video per sample, the second rebuilt from the first through motion codes. Our
 choice, since compute is scarce: three views per clip are encoded once and rebuilt from each other; the flow at every
-scale is supervised, by exact flow on renders, by OpenCV's DIS where it agrees with itself and with the pictures on real
-clips; the source picture warped by each flow is compared as well; and the network starts near the identity. Equalised
+scale is supervised, by exact flow on renders, by that of a classical estimator (`tracking.py`) on real clips; the source picture warped by each flow is compared as well; and the network starts near the identity. Equalised
 learning rates are steps of Adam per tensor instead of factors in the layers, so training runs the very modules that
 inference runs.
 """
 import json
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from tqdm import tqdm
 from ..animator import Animator, AnimatorConfig, Direction, lia, orthonormal_basis
 from ..animator.layers import activate, warp
 from ..checkpoints import is_transposed, learning_rate_scale, load_animator, raw_state, read_dictionary_weight, save_animator, write_atomically
-from .data import Clip, read_source, split_by_identity
+from .data import Clip, read_source, shrunk, split_by_identity
 from .humans.motion import CONTROLS, REACH, Controls
 from .losses import (
     R1_EVERY,
@@ -37,11 +37,10 @@ from .losses import (
     pyramid_l1,
     ssim_loss,
 )
+from .tracking import DETAIL, track
 
 CONTROL_GAIN = 3.0                           # code units per unit of a control
 FLOW_EMPHASIS = 10.0                         # a pixel's flow counts by 1 plus this for each half width of the picture it moves
-FLOW_SIDE = 128                              # pixels, at least, of the pictures in which flow is estimated
-FLOW_MISMATCH = 25                           # grey levels by which a picture warped by an estimated flow may be off
 VIEWS = 3                                    # frames encoded per clip and step
 DIVERGED = "The run diverged. Start it again, with a lower --rate: it resumes from its last checkpoint."
 PAIRS = ((0, 1), (0, 2), (1, 2), (2, 1))     # (source, driving) views rebuilt from each other
@@ -155,29 +154,6 @@ def parameter_groups(model: TrainedAnimator, rate: float) -> list[dict]:
     return [{"params": parameters, "lr": rate * scale, "scale": scale} for scale, parameters in groups.items()]
 
 
-def classical_flow(source: np.ndarray, driving: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """DIS flow from driving to source pictures [S, S, 3] uint8, and where to believe it: forward and backward flow agree, and
-    the source warped by it looks like the driving picture.
-
-    :return: displacement [S, S, 2] in normalised units, and [S, S] bool.
-    """
-    side = source.shape[0]
-    size = max(side, FLOW_SIDE)
-    estimator = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-    estimator.setFinestScale(0)  # limbs are a few pixels wide
-    source, driving = (cv2.resize(picture, (size, size), interpolation=cv2.INTER_CUBIC) for picture in (source, driving))
-    a, b = (cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in (source, driving))
-    backward, forward = estimator.calc(b, a, None), estimator.calc(a, b, None)
-    y, x = np.mgrid[:size, :size].astype(np.float32)
-    place = x + backward[..., 0], y + backward[..., 1]
-    error = np.linalg.norm(backward + cv2.remap(forward, *place, cv2.INTER_LINEAR), axis=-1)
-    agrees = error < 0.5 * size / side + 0.1 * np.linalg.norm(backward, axis=-1)
-    mismatch = cv2.absdiff(cv2.remap(source, *place, cv2.INTER_LINEAR), driving).mean(-1)
-    agrees &= cv2.blur(mismatch, (3 * size // side,) * 2) < FLOW_MISMATCH
-    backward, share = (cv2.resize(values, (side, side), interpolation=cv2.INTER_AREA) for values in (backward, agrees.astype(np.float32)))
-    return backward * (2 / size), share > 0.5
-
-
 @dataclass
 class Batch:
     """Views of B clips and the flow targets of the pairs rebuilt from them.
@@ -203,14 +179,15 @@ class Batch:
 
 
 def sample_batch(clips: list[Clip], count: int, rng: np.random.Generator, augment: float, teaching: float) -> Batch:
-    """Draw clips and views, flip, zoom and recolour them. All chance is rng's.
+    """Draw clips and views, put rendered people before other backdrops, flip, zoom and recolour them. All chance is rng's.
 
     :param augment: 0..1, how far the pictures are changed.
     :param teaching: probability that a render's true controls go to the generator.
     :raises ValueError: renders of heads and of bodies are mixed.
     """
     told = told_controls(clips)
-    rows = [sample_clip(clips[rng.integers(len(clips))], rng, augment, teaching, told) for _ in range(count)]
+    backdrops = [clip.backdrop for clip in clips if clip.backdrop is not None]
+    rows = [sample_clip(clips[rng.integers(len(clips))], rng, augment, teaching, told, backdrops) for _ in range(count)]
     return Batch(*(torch.stack(column) for column in zip(*rows, strict=True)))
 
 
@@ -225,25 +202,26 @@ def told_controls(clips: list[Clip]) -> Controls:
     return found.pop() if found else CONTROLS["head"]
 
 
-def sample_clip(clip: Clip, rng: np.random.Generator, augment: float, teaching: float, told: Controls):
+def sample_clip(clip: Clip, rng: np.random.Generator, augment: float, teaching: float, told: Controls, backdrops: Sequence[np.ndarray] = ()):
     size = clip.frames.shape[1]
     times = rng.integers(len(clip.frames), size=VIEWS)
     if clip.flow is not None:
-        times[0] = 0  # exact flow is known to the first frame
-    frames = clip.frames[times]
+        times[0] = clip.reference
+    frames = clip.frames[times].astype(np.float32)
+    if clip.coverage is not None and len(backdrops) and rng.random() < 0.5 * augment:
+        frames = before_backdrop(clip, times, backdrops[rng.integers(len(backdrops))])
     flow = np.zeros((len(PAIRS), size, size, 2), np.float32)
     weight = np.zeros((len(PAIRS), size, size), np.float32)
     visible = np.ones((len(PAIRS), size, size), np.float32)
     exact = np.zeros(len(PAIRS), np.float32)
     for i, (source, driving) in enumerate(PAIRS):
-        if clip.flow is None:
-            flow[i], weight[i] = classical_flow(frames[source], frames[driving])
-        elif source == 0:
-            flow[i], visible[i], exact[i] = clip.flow[times[driving]], clip.visible[times[driving]], 1
-            weight[i] = visible[i]
+        if source == 0 and clip.flow is not None:
+            flow[i], weight[i], exact[i] = clip.flow[times[driving]], clip.visible[times[driving]], clip.exact
+            if clip.exact:
+                visible[i] = weight[i]
 
     controls = torch.zeros(VIEWS, len(told.names)) if clip.controls is None else torch.from_numpy(clip.controls[times])
-    views = torch.from_numpy(frames).permute(0, 3, 1, 2).float() / 127.5 - 1
+    views = torch.from_numpy(frames).permute(0, 3, 1, 2) / 127.5 - 1
     maps = torch.cat([torch.from_numpy(flow).permute(0, 3, 1, 2), torch.from_numpy(weight)[:, None],
                       torch.from_numpy(visible)[:, None]], 1)
     if rng.random() < 0.5 * augment:
@@ -268,6 +246,12 @@ def sample_clip(clip: Clip, rng: np.random.Generator, augment: float, teaching: 
     controlled = torch.tensor(float(clip.controls is not None))
     return (views, maps[:, :2], maps[:, 2:3], maps[:, 3:4], torch.from_numpy(exact), controls, controlled,
             controlled * float(rng.random() < teaching))
+
+
+def before_backdrop(clip: Clip, times: np.ndarray, backdrop: np.ndarray) -> np.ndarray:
+    """The rendered person before another backdrop [S, S, 3]: frames [n, S, S, 3] float32 in 0..255."""
+    uncovered = 1 - clip.coverage[times, ..., None] / np.float32(255)
+    return clip.frames[times] + uncovered * (backdrop.astype(np.float32) - clip.backdrop)
 
 
 def losses(model: TrainedAnimator, batch: Batch, weights: Weights, backbone: torch.nn.Module | None = None,
@@ -633,7 +617,8 @@ def train(args) -> None:
         trainer.begin_from(args.begin_from, args.repaint)
     trainer.resume()
 
-    clips = [clip for source in args.data for clip in read_source(source, args.size)]
+    detail = max(args.size, DETAIL)
+    clips = [clip for source in args.data for clip in read_source(source, args.size, detail)]
     clips, held_out = split_by_identity(clips, args.hold_out)
     if not clips:
         raise ValueError("Every clip is held out; nothing is left to train on.")
@@ -641,7 +626,9 @@ def train(args) -> None:
     if weights.controls and args.directions < told and any(clip.controls is not None for clip in clips):
         raise ValueError(f"--directions {args.directions} is too few for the {told} controls of renders. Give at least "
                          f"that many, or switch the controls off with --weights '{{\"controls\": 0}}'.")
-    watched = held_out[:: max(1, len(held_out) // 6)][:6] or clips[:4]
+    watched = [shrunk(clip, args.size) for clip in held_out[:: max(1, len(held_out) // 6)][:6] or clips[:4]]
+    with accelerator.main_process_first():
+        clips = track(clips, args.size, args.tracks or args.run_folder / "tracks")
     if not accelerator.is_main_process:  # others only compute
         while trainer.step < args.steps:
             trainer.train_step(clips, args.batch, args.steps, args.augment)
@@ -725,7 +712,7 @@ def add_commands(subparsers) -> None:
     parser.add_argument("--steps", type=int, default=20000)
     parser.add_argument("--batch", type=int, default=4, help=f"clips per step; each gives {len(PAIRS)} samples")
     parser.add_argument("--rate", type=float, default=1e-2, help="relative to the size of each tensor's weights")
-    parser.add_argument("--augment", type=float, default=1.0, help="0 shows clips as they are, 1 flips, zooms, recolours")
+    parser.add_argument("--augment", type=float, default=1.0, help="0 shows clips as they are, 1 flips, zooms, recolours, and puts rendered people before other backdrops")
     parser.add_argument("--weights", default="{}", help="JSON of loss weights that differ from the defaults")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--begin-from", type=Path, help="animator file or run folder, of the same size or half of it")
@@ -733,6 +720,8 @@ def add_commands(subparsers) -> None:
                         help="with --begin-from: keep its flow, let its painting begin again as a copy of the warped picture")
     parser.add_argument("--keep-codes", action="store_true",
                         help="train flow generator and decoder alone, so that priors and saved motions stay valid")
+    parser.add_argument("--tracks", type=Path, metavar="FOLDER",
+                        help="where the flow of real clips is kept, for several runs on the same clips (default: RUN/tracks)")
     parser.add_argument("--backbone", type=Path, help="TorchScript of the perceptual loss: pictures in -1..1 to features")
     parser.add_argument("--device", choices=("auto", "cpu"), default="auto", help="auto: the GPU where there is one")
     parser.add_argument("--precision", choices=("no", "bf16", "fp16"), default="no", help="of the networks' arithmetic")

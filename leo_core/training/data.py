@@ -27,11 +27,16 @@ class Clip:
     """One video of one subject.
 
     :param frames: [T, S, S, 3] uint8.
-    :param flow: [T, S, S, 2] float16, or None: where each pixel of frame t was in frame 0, as a displacement in
-        normalised units (2 is the width, pixel centres as with align_corners=False).
-    :param visible: [T, S, S] bool: whether that point can be seen in frame 0. None where flow is None.
+    :param flow: [T, S, S, 2] float16, or None: where each pixel of frame t was in the reference frame, as a displacement
+        in normalised units (2 is the width, pixel centres as with align_corners=False).
+    :param visible: [T, S, S] bool: whether that point can be seen in the reference frame, or, of estimated flow, whether
+        it is to be believed. None where flow is None.
     :param controls: [T, K] float32, or None: what the person does, about -1..1.
     :param framing: what the controls mean: a key of `humans.motion.CONTROLS`.
+    :param reference: the frame that flow leads to.
+    :param exact: whether flow is known, not estimated.
+    :param coverage: [T, S, S] uint8, or None: the share of each pixel that the person covers, of 255.
+    :param backdrop: [S, S, 3] uint8, or None: what the frames show without the person.
     """
 
     name: str
@@ -41,6 +46,10 @@ class Clip:
     visible: np.ndarray | None = None
     controls: np.ndarray | None = None
     framing: str = "head"
+    reference: int = 0
+    exact: bool = True
+    coverage: np.ndarray | None = None
+    backdrop: np.ndarray | None = None
 
 
 def to_square(picture: Image.Image, size: int) -> np.ndarray:
@@ -96,16 +105,34 @@ def read_renders(folder: Path, size: int) -> list[Clip]:
     clips = []
     for entry in json.loads((folder / "manifest.json").read_text())["clips"]:
         with np.load(folder / entry["file"]) as data:
-            factor, rest = divmod(data["frames"].shape[1], size)
-            if rest or not factor:
+            if data["frames"].shape[1] % size:
                 raise ValueError(f"{folder} holds renders of {data['frames'].shape[1]} px, which do not reduce to {size} "
                                  f"px. Render again with --size {size}.")
-            frames, visible = shrink(data["frames"], factor), shrink(data["visible"], factor)
-            # flow of hidden points is left out of the mean
-            flow = shrink(data["backward_flow"] * data["visible"][..., None], factor) / np.maximum(visible, 1e-3)[..., None]
-            clips.append(Clip(f"{folder.name}/{Path(entry['file']).stem}", f"{folder.name}-{entry['identity']}",
-                              frames.round().astype(np.uint8), flow.astype(np.float16), visible > 0.5, data["controls"], entry["framing"]))
+            clip = Clip(f"{folder.name}/{Path(entry['file']).stem}", f"{folder.name}-{entry['identity']}", data["frames"],
+                        data["backward_flow"], data["visible"], data["controls"], entry["framing"],
+                        coverage=data.get("coverage"), backdrop=data.get("backdrop"))  # older renders have neither
+            clips.append(shrunk(clip, size))
     return clips
+
+
+def shrunk(clip: Clip, size: int) -> Clip:
+    """The same clip at size x size pixels, of which its own are a multiple."""
+    factor = clip.frames.shape[1] // size
+    if factor == 1:
+        return clip
+
+    def pictures(values: np.ndarray) -> np.ndarray:
+        return shrink(values, factor).round().astype(np.uint8)
+
+    small = replace(clip, frames=pictures(clip.frames))
+    if clip.coverage is not None:
+        small = replace(small, coverage=pictures(clip.coverage), backdrop=pictures(clip.backdrop[None])[0])
+    if clip.flow is None:
+        return small
+    # flow of hidden points is left out of the mean
+    visible = shrink(clip.visible, factor)
+    flow = shrink(clip.flow * clip.visible[..., None], factor) / np.maximum(visible, 1e-3)[..., None]
+    return replace(small, flow=flow.astype(np.float16), visible=visible > 0.5)
 
 
 def shrink(maps: np.ndarray, factor: int) -> np.ndarray:
@@ -138,9 +165,10 @@ def read_clip(path: Path, size: int) -> Clip:
     return Clip(path.stem, path.stem, np.stack(frames))
 
 
-def read_source(source: str, size: int) -> list[Clip]:
+def read_source(source: str, size: int, detail: int | None = None) -> list[Clip]:
     """All clips of one source at size x size.
 
+    :param detail: pixels of clips without flow, where those are wanted larger.
     :raises ValueError: nothing readable is there.
     """
     label, _, location = source.rpartition("=")
@@ -149,11 +177,11 @@ def read_source(source: str, size: int) -> list[Clip]:
     if cell:
         if not (cell.isdecimal() and int(cell)):
             raise ValueError(f"{source}: {cell!r} is no number of pixels. Write the size of the cells, as in grid.mp4@128.")
-        clips = read_grid(path, int(cell), size)
+        clips = read_grid(path, int(cell), detail or size)
     elif (path / "manifest.json").is_file():
         clips = read_renders(path, size)
     elif path.is_dir():
-        clips = read_videos(path, size)
+        clips = read_videos(path, detail or size)
     else:
         raise ValueError(f"{location} is no folder. A source is a folder of videos, of frame folders or of renders, or "
                          f"a tiled grid written grid.mp4@CELL.")

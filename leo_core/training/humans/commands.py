@@ -71,16 +71,15 @@ def render_humans(arguments: argparse.Namespace) -> None:
 
 
 def save_clip(clip: Clip, path: Path) -> None:
-    """Write a clip. `.npz`: frames, backward_flow, visible, fps as rendered. `.mp4`: the video, and beside it an `.npz` of backward_flow and
-    visible at half size (every second pixel; the flow is in normalised units, so it needs no scaling)."""
+    """Write a clip. `.npz`: all of it as rendered. `.mp4`: the video, and beside it an `.npz` of the rest, its maps at half size (every second
+    pixel; the flow is in normalised units, so it needs no scaling)."""
+    rest = {"controls": clip.controls, "backdrop": clip.backdrop, "fps": np.float64(clip.fps)}
+    maps = {name: getattr(clip, name) for name in ("backward_flow", "visible", "coverage")}
     if path.suffix == ".npz":
-        arrays = {"frames": clip.frames, "backward_flow": clip.backward_flow, "visible": clip.visible,
-                  "controls": clip.controls, "fps": np.float64(clip.fps)}
-        _write(path, lambda part: np.savez_compressed(part, **arrays))
+        _write(path, lambda part: np.savez_compressed(part, frames=clip.frames, **maps, **rest))
         return
-    half = {"backward_flow": clip.backward_flow[:, ::2, ::2], "visible": clip.visible[:, ::2, ::2], "controls": clip.controls,
-            "fps": np.float64(clip.fps)}
-    _write(path.with_suffix(".npz"), lambda part: np.savez_compressed(part, **half))
+    half = {name: values[:, ::2, ::2] for name, values in maps.items()}
+    _write(path.with_suffix(".npz"), lambda part: np.savez_compressed(part, **half, **rest))
     _write(path, lambda part: _write_video(part, clip))
 
 

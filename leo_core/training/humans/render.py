@@ -88,12 +88,12 @@ layout(location = 0) out vec4 colour;
 layout(location = 1) out vec4 motion;
 void main() {
     colour = texture(picture, gl_FragCoord.xy / size);
-    motion = vec4(0.0, 0.0, texelFetch(first_surface, ivec2(gl_FragCoord.xy), 0).w < 0.5 ? 1.0 : 0.0, 1.0);
+    motion = vec4(0.0, 0.0, texelFetch(first_surface, ivec2(gl_FragCoord.xy), 0).w < 0.5 ? 1.0 : 0.0, 0.0);
 }
 """
 
 # A pixel takes the mean colour of its samples and the motion of its centre. Where its samples disagree on the motion by more than a pixel, no
-# single displacement reproduces it, so it does not count as visible.
+# single displacement reproduces it, so it does not count as visible. The share of its samples that the person covers comes with it.
 _RESOLVE = """
 #version 330
 uniform sampler2D samples; uniform sampler2D motions; uniform int factor; uniform float tolerance;
@@ -103,15 +103,16 @@ void main() {
     ivec2 origin = ivec2(gl_FragCoord.xy) * factor;
     vec3 centre = texelFetch(motions, origin + factor / 2, 0).xyz;
     vec4 sum = vec4(0.0);
-    float seen = 0.0;
+    float seen = 0.0, covered = 0.0;
     for (int y = 0; y < factor; y++) for (int x = 0; x < factor; x++) {
         sum += texelFetch(samples, origin + ivec2(x, y), 0);
-        vec3 m = texelFetch(motions, origin + ivec2(x, y), 0).xyz;
+        vec4 m = texelFetch(motions, origin + ivec2(x, y), 0);
         seen += distance(m.xy, centre.xy) < tolerance ? m.z : 0.0;
+        covered += m.w;
     }
     float count = float(factor * factor);
     colour = sum / count;
-    motion = vec4(centre.xy, seen >= 0.99 * count ? 1.0 : 0.0, 1.0);
+    motion = vec4(centre.xy, seen >= 0.99 * count ? 1.0 : 0.0, covered / count);
 }
 """
 
@@ -137,13 +138,16 @@ class Clip:
 
     `frames` uint8 [T, H, W, 3]. `backward_flow` float16 [T, H, W, 2]: added to the identity grid (pixel centres, align_corners=False) it says
     where each pixel of frame t was in frame 0, x then y, image width and height being 2. `visible` bool [T, H, W]: frame 0 shows that point.
-    `controls` float32 [T, K] says what the person does (`motion.CONTROLS` of the framing).
+    `controls` float32 [T, K] says what the person does (`motion.CONTROLS` of the framing). `coverage` uint8 [T, H, W] is the share of each pixel
+    that the person covers, 255 being all of it, and `backdrop` uint8 [H, W, 3] what the pictures show without the person.
     """
 
     frames: np.ndarray
     backward_flow: np.ndarray
     visible: np.ndarray
     controls: np.ndarray
+    coverage: np.ndarray
+    backdrop: np.ndarray
     fps: float
 
 
@@ -307,7 +311,7 @@ def render(renderer: Renderer, figure: Figure, motion: Motion, framing: str, siz
 
     scene = Scene(renderer, figure, positions, centre, radius)
     scene.light.write(renderer.occlusion(figure, scene, positions, normals, key).tobytes())
-    backdrop = context.texture((size, size), 3, (background(rng, size) * 255 + 0.5).astype(np.uint8).tobytes(), alignment=1)
+    scenery = context.texture((size, size), 3, (background(rng, size) * 255 + 0.5).astype(np.uint8).tobytes(), alignment=1)
 
     surface = context.texture((full, full), 4, dtype="f4")
     colour, flow = context.texture((full, full), 4), context.texture((full, full), 4, dtype="f4")
@@ -331,6 +335,27 @@ def render(renderer: Renderer, figure: Figure, motion: Motion, framing: str, siz
     frames = np.empty((total, size, size, 3), dtype=np.uint8)
     flows = np.empty((total, size, size, 2), dtype=np.float16)
     visible = np.empty((total, size, size), dtype=bool)
+    coverage = np.empty((total, size, size), dtype=np.uint8)
+
+    def shot(person: bool) -> np.ndarray:
+        """One picture, uint8 [size, size, 3]; its motion stays in `small`."""
+        shaded.use()
+        shaded.clear()
+        context.disable(renderer.depth_test)
+        scenery.use(0)
+        surface.use(1)
+        screen[id(renderer.background)].render(vertices=3)
+        context.enable(renderer.depth_test)
+        if person:
+            scene.draw(renderer.shade, shaded)
+        small.use()
+        context.disable(renderer.depth_test)
+        colour.use(0)
+        flow.use(1)
+        screen[id(renderer.resolve)].render(vertices=3)
+        return np.frombuffer(small.read(components=3), dtype=np.uint8).reshape(size, size, 3)
+
+    backdrop = shot(person=False)
     for t in range(total):
         positions, normals = figure.pose(motion.rotations[t], motion.root[t] * head)
         scene.upload(positions, normals)
@@ -340,24 +365,11 @@ def render(renderer: Renderer, figure: Figure, motion: Motion, framing: str, siz
             first_pass.clear(1e6, 1e6, 1e6, 0.0)
             context.enable(renderer.depth_test)
             scene.draw(renderer.surface)
-        shaded.use()
-        shaded.clear()
-        context.disable(renderer.depth_test)
-        backdrop.use(0)
-        surface.use(1)
-        screen[id(renderer.background)].render(vertices=3)
-        context.enable(renderer.depth_test)
-        scene.draw(renderer.shade, shaded)
-        small.use()
-        context.disable(renderer.depth_test)
-        colour.use(0)
-        flow.use(1)
-        screen[id(renderer.resolve)].render(vertices=3)
-        frames[t] = np.frombuffer(small.read(components=3), dtype=np.uint8).reshape(size, size, 3)
+        frames[t] = shot(person=True)
         vector = np.frombuffer(small.read(components=4, attachment=1, dtype="f4"), dtype=np.float32).reshape(size, size, 4)
-        flows[t], visible[t] = vector[..., :2], vector[..., 2] > 0.5
+        flows[t], visible[t], coverage[t] = vector[..., :2], vector[..., 2] > 0.5, np.rint(255 * vector[..., 3])
     controls = _joint_controls(figure, motion, camera, head) if framing == "body" else motion.controls
-    return Clip(frames, flows, visible, controls, fps)
+    return Clip(frames, flows, visible, controls, coverage, backdrop, fps)
 
 
 def _joint_controls(figure: Figure, motion: Motion, camera: np.ndarray, head: float) -> np.ndarray:
