@@ -2,9 +2,10 @@
 
 From the paper (LIA): two frames of one video per sample, the second rebuilt from the first through motion codes. Our
 choice, since compute is scarce: three views per clip are encoded once and rebuilt from each other; the flow at every
-scale is supervised, by exact flow on renders, by that of a classical estimator (`tracking.py`) on real clips; the source picture warped by each flow is compared as well; and the network starts near the identity. Equalised
-learning rates are steps of Adam per tensor instead of factors in the layers, so training runs the very modules that
-inference runs.
+scale is supervised, by exact flow on renders and by that of a classical estimator (`tracking.py`) on real clips; the
+source picture warped by each flow is compared as well; and the network starts near the identity. Equalised learning
+rates are steps of Adam per tensor instead of factors in the layers, so training runs the very modules that inference
+runs.
 """
 import json
 import math
@@ -712,7 +713,8 @@ def add_commands(subparsers) -> None:
     parser.add_argument("--steps", type=int, default=20000)
     parser.add_argument("--batch", type=int, default=4, help=f"clips per step; each gives {len(PAIRS)} samples")
     parser.add_argument("--rate", type=float, default=1e-2, help="relative to the size of each tensor's weights")
-    parser.add_argument("--augment", type=float, default=1.0, help="0 shows clips as they are, 1 flips, zooms, recolours, and puts rendered people before other backdrops")
+    parser.add_argument("--augment", type=float, default=1.0,
+                        help="0 shows clips as they are, 1 flips, zooms, recolours, and puts rendered people before other backdrops")
     parser.add_argument("--weights", default="{}", help="JSON of loss weights that differ from the defaults")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--begin-from", type=Path, help="animator file or run folder, of the same size or half of it")
