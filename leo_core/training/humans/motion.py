@@ -132,18 +132,15 @@ def _controls(turn: np.ndarray, face: dict[str, np.ndarray], envelope: np.ndarra
 
 
 def _head_turn(rng: np.random.Generator, time: np.ndarray) -> np.ndarray:
-    """Pitch, yaw and roll [T, 3] in radians: moves and holds, with the habit of one clip (look around, nod, shake, talk) on top.
-
-    Every third head is held nearly still, as talkers before a camera hold theirs: then the face alone has to be explained.
-    """
-    habit = rng.choice(["look", "nod", "shake", "talk", "still"], p=[0.3, 0.13, 0.1, 0.13, 0.34])
-    reach = {"look": 1.0, "nod": 0.6, "shake": 0.6, "talk": 0.6, "still": 0.1}[habit]
+    """Pitch, yaw and roll [T, 3] in radians: moves and holds, with the habit of one clip (look around, nod, shake or talk) on top."""
+    habit = rng.choice(["look", "nod", "shake", "talk"], p=[0.45, 0.2, 0.15, 0.2])
+    reach = {"look": 1.0, "nod": 0.6, "shake": 0.6, "talk": 0.6}[habit]
     turn = np.stack([reach * _moves(rng, time, 0.45, 1.3) for _ in range(3)], -1)
     if habit == "nod":
         turn[:, 0] += 0.6 * _burst(rng, time) * np.sin(2 * np.pi * rng.uniform(0.9, 1.6) * time)
     if habit == "shake":
         turn[:, 1] += 0.6 * _burst(rng, time) * np.sin(2 * np.pi * rng.uniform(0.7, 1.3) * time)
-    turn += 0.08 * min(1.0, 2 * reach) * np.stack([_wander(rng, time, 1.5) for _ in range(3)], -1)
+    turn += 0.08 * np.stack([_wander(rng, time, 1.5) for _ in range(3)], -1)
     return turn.clip(-1.0, 1.0) * _HEAD_LIMITS
 
 
