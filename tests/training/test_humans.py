@@ -124,6 +124,12 @@ def test_settled_motion_starts_and_ends_neutral(library):
         np.testing.assert_allclose(motion.root[t], 0.0, atol=1e-6)
 
 
+def test_a_head_that_hardly_turns_leaves_the_face_as_lively(library):
+    lively, still = (sample_motion(library, 4, "head", 60, 15, turns=turns).controls for turns in (1.0, 0.1))
+    np.testing.assert_allclose(still[:, :3], 0.1 * lively[:, :3], atol=1e-6)
+    assert np.ptp(lively[:, 0]) > 0.5 and np.array_equal(still[:, 3:], lively[:, 3:])
+
+
 def test_heads_are_framed_and_whole(library):
     for identity in range(4):
         clip = render_clip(library, identity, 0, size=64, frames=1, settled=True)

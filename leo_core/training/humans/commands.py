@@ -36,6 +36,7 @@ def add_commands(subparsers: argparse._SubParsersAction) -> None:
     render.add_argument("--clips-per-identity", type=int, default=2)
     render.add_argument("--format", choices=("npz", "mp4"), default="npz", help="npz: everything in one file; mp4: video, flow at half size")
     render.add_argument("--settled", action="store_true", help="start and end every motion near the neutral posture")
+    render.add_argument("--turns", type=float, default=1.0, help="how far heads turn; little leaves mouth and eyes to be explained")
     render.add_argument("--part", default="1/1", help="render the k-th of n shares of the clips, as k/n, to use several processes")
 
 
@@ -57,7 +58,8 @@ def render_humans(arguments: argparse.Namespace) -> None:
                 "file": f"{name}.{arguments.format}", "identity": arguments.seed + identity, "motion": motion, "framing": arguments.framing,
                 "split": "val" if identity >= arguments.identities - held_out else "train",
             })
-    shared = {"size": arguments.size, "frames": arguments.frames, "fps": arguments.fps, "relight": arguments.relight, "settled": arguments.settled}
+    shared = {"size": arguments.size, "frames": arguments.frames, "fps": arguments.fps, "relight": arguments.relight, "settled": arguments.settled,
+              "turns": arguments.turns}
     _write(arguments.out / "manifest.json", lambda path: path.write_text(json.dumps({**shared, "clips": clips}, indent=1), encoding="utf-8"))
     part, parts = (int(x) for x in arguments.part.split("/"))
     for clip in clips[part - 1 :: parts]:
@@ -65,7 +67,7 @@ def render_humans(arguments: argparse.Namespace) -> None:
         if target.exists():
             continue
         rendered = render_clip(library, clip["identity"], clip["motion"], arguments.framing, arguments.size, arguments.frames, arguments.fps,
-                               arguments.settled, arguments.relight)
+                               arguments.settled, arguments.relight, arguments.turns)
         save_clip(rendered, target)
         print(target.name, flush=True)
 

@@ -74,11 +74,12 @@ class Motion:
     controls: np.ndarray
 
 
-def sample_motion(library: HumanLibrary, seed: int, framing: str, frames: int, fps: float, settled: bool = False) -> Motion:
+def sample_motion(library: HumanLibrary, seed: int, framing: str, frames: int, fps: float, settled: bool = False, turns: float = 1.0) -> Motion:
     """Draw a motion from an integer seed; the same arguments give the same bytes.
 
     `framing` decides what moves: "head" talks, looks around, nods, turns and blinks; "upper" and "body" add arms, trunk and legs.
-    With `settled` the motion starts and ends near the neutral posture. Ranges of the head: yaw 35, pitch 20, roll 12 degrees.
+    With `settled` the motion starts and ends near the neutral posture. Ranges of the head: yaw 35, pitch 20, roll 12 degrees, times `turns`: with
+    little of them, mouth and eyes are what moves, as with talkers before a camera.
     """
     if framing not in FRAMINGS:
         raise ValueError(f"framing {framing!r}; expected one of {', '.join(FRAMINGS)}")
@@ -91,7 +92,7 @@ def sample_motion(library: HumanLibrary, seed: int, framing: str, frames: int, f
 
     rig = library.rig
     vectors = np.zeros((frames, len(rig.names), 3))
-    turn = _head_turn(rng, time) * envelope[:, None]
+    turn = turns * _head_turn(rng, time) * envelope[:, None]
     for bone, share in _NECK:
         vectors[:, rig.index(bone)] += share * turn
     face = _face(rng, time, library)

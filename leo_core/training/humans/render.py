@@ -284,16 +284,16 @@ def _renderer() -> Renderer:
 
 
 def render_clip(library: HumanLibrary, identity_seed: int, motion_seed: int, framing: str = "head", size: int = 128, frames: int = 64,
-                fps: float = 15, settled: bool = False, relight: float = 0.0) -> Clip:
+                fps: float = 15, settled: bool = False, relight: float = 0.0, turns: float = 1.0) -> Clip:
     """Render one person (from `identity_seed`) performing one motion (from `motion_seed`) in front of a still background.
 
     The same seeds give the same clip, and the same motion seed gives every identity the same joint rotations. Camera, light and background are
     drawn from both seeds. `settled` starts and ends the motion near neutral; `relight` in [0, 1] is the share of the shading that follows the
-    room's light as the surface turns, 0 making the flow reproduce the frames exactly.
+    room's light as the surface turns, 0 making the flow reproduce the frames exactly; `turns` scales how far the head turns.
     """
     person = library.sample_person(np.random.default_rng([identity_seed, 1]))
     figure = library.build(person)
-    motion = sample_motion(library, motion_seed, framing, frames, fps, settled)
+    motion = sample_motion(library, motion_seed, framing, frames, fps, settled, turns)
     return render(_renderer(), figure, motion, framing, size, fps, np.random.default_rng([identity_seed, motion_seed, 2]), relight)
 
 
