@@ -16,7 +16,7 @@ from environment import ROOT
 from frontend import Frontend
 
 TITLE = "LEO - Animate"
-PRIOR = "leo-face-64-prior.safetensors"
+PRIOR = "leo-face-128-prior.safetensors"
 DESCRIPTION = "Animates the person of one photo without a driving video: drop in a photo, press Run. Open it to see and change the graph inside."
 ALIASES = ["animate photo", "image to video", "portrait animation", "talking head", "LEO"]
 # Outside nodes have made the subgraph's inputs and outputs by their links, and go.

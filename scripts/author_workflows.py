@@ -39,7 +39,7 @@ PREVIEWED = {"LEOMotionEncoder": (290, 440), "LEOFlowGenerator": (290, 300), "LE
              "LEOTrainMotionPrior": (290, 480)}
 
 # What the pack's own workflows share: the animator it ships, and the colours of groups.
-MODEL = "leo-face-64.safetensors"
+MODEL = "leo-face-128.safetensors"
 INPUTS, MODELS, RENDERING = "#3f789e", "#88613c", "#3f7e4e"
 
 BUILD = """async ({nodes, groups}) => {

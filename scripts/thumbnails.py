@@ -34,7 +34,7 @@ def mosaic(pictures: list[Image.Image], columns: int) -> Image.Image:
 
 
 def result(frontend: Frontend, prompt: dict, history: dict) -> Image.Image:
-    keeper, = (key for key, node in prompt.items() if node["class_type"] in ("SaveImage", "SaveVideo"))
+    keeper = next(key for key, node in prompt.items() if node["class_type"] in ("SaveImage", "SaveVideo"))
     written, = frontend.server.files({"outputs": {keeper: history["outputs"][keeper]}})
     if written.suffix == ".png":
         photo = next(node["inputs"]["sample"] for node in prompt.values() if node["class_type"] == "LEOLoadSample")
