@@ -88,7 +88,7 @@ def test_a_motion_of_another_animator_is_refused_by_name(server, prompt, other_a
     prompt["other"] = {"class_type": "LEOLoadAnimator", "inputs": {"model": other_animator}}
     prompt[node_of(prompt, "LEOMotionEncoder")]["inputs"]["animator"] = ["other", 0]
     message = refused(server, prompt)
-    assert "'other'" in message and "'leo-face-64'" in message
+    assert "'other'" in message and "'leo-face-128'" in message
 
 
 def test_a_picture_of_one_pixel_is_refused(server, prompt):
