@@ -104,15 +104,25 @@ def read_renders(folder: Path, size: int) -> list[Clip]:
     """Clips of ``render-humans``: the manifest names them, their subjects and the split."""
     clips = []
     for entry in json.loads((folder / "manifest.json").read_text())["clips"]:
-        with np.load(folder / entry["file"]) as data:
-            if data["frames"].shape[1] % size:
-                raise ValueError(f"{folder} holds renders of {data['frames'].shape[1]} px, which do not reduce to {size} "
-                                 f"px. Render again with --size {size}.")
-            clip = Clip(f"{folder.name}/{Path(entry['file']).stem}", f"{folder.name}-{entry['identity']}", data["frames"],
-                        data["backward_flow"], data["visible"], data["controls"], entry["framing"],
-                        coverage=data.get("coverage"), backdrop=data.get("backdrop"))  # older renders have neither
-            clips.append(shrunk(clip, size))
+        clip = read_render(folder, entry)
+        if clip.frames.shape[1] % size:
+            raise ValueError(f"{folder} holds renders of {clip.frames.shape[1]} px, which do not reduce to {size} "
+                             f"px. Render again with --size {size}.")
+        clips.append(shrunk(clip, size))
     return clips
+
+
+def read_render(folder: Path, entry: dict) -> Clip:
+    """A clip of the manifest at its own size. Beside a video its maps have every second pixel."""
+    path = folder / entry["file"]
+    with np.load(path.with_suffix(".npz")) as data:
+        maps = dict(data)
+    if path.suffix != ".npz":
+        maps["frames"] = np.stack([np.asarray(picture) for picture in decode(path)])
+        for name in {"backward_flow", "visible", "coverage"} & maps.keys():
+            maps[name] = maps[name].repeat(2, 1).repeat(2, 2)
+    return Clip(f"{folder.name}/{path.stem}", f"{folder.name}-{entry['identity']}", maps["frames"], maps["backward_flow"], maps["visible"],
+                maps["controls"], entry["framing"], coverage=maps.get("coverage"), backdrop=maps.get("backdrop"))  # older renders lack the last two
 
 
 def shrunk(clip: Clip, size: int) -> Clip:

@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 
+from leo_core.training.data import read_source
 from leo_core.training.humans import HumanLibrary, render_clip, sample_motion
 from leo_core.training.humans.assets import read_mhclo, read_obj, rotation, rotation_vector
 from leo_core.training.humans.commands import add_commands, warp
@@ -159,7 +160,12 @@ def test_render_humans_resumes_and_its_manifest_names_every_clip(library, reques
     assert files[1].exists() and files[0].stat().st_mtime_ns == before
     assert {path.name for path in tmp_path.iterdir()} == {"manifest.json", *(path.name for path in files)}
 
+    whole = read_source(str(tmp_path), 32)
     video = parser.parse_args([*command, "--format", "mp4"])
     video.run(video)
-    flows = np.load(next(tmp_path.glob("*.mp4")).with_suffix(".npz"))
-    assert flows["visible"].shape == (2, 16, 16)
+    for clip, packed in zip(whole, read_source(str(tmp_path), 32), strict=True):
+        assert (packed.name, packed.identity, packed.exact) == (clip.name, clip.identity, True)
+        assert np.abs(packed.frames.astype(int) - clip.frames).mean() < 6
+        for name in ("flow", "visible", "coverage"):
+            np.testing.assert_array_equal(getattr(packed, name)[:, ::2, ::2], getattr(clip, name)[:, ::2, ::2])
+        assert np.array_equal(packed.controls, clip.controls) and np.array_equal(packed.backdrop, clip.backdrop)
