@@ -40,7 +40,7 @@ PREVIEWED = {"LEOMotionEncoder": (290, 440), "LEOFlowGenerator": (290, 300), "LE
 
 # What the pack's own workflows share: the animator it ships, and the colours of groups.
 MODEL = "leo-face-128.safetensors"
-INPUTS, MODELS, RENDERING = "#3f789e", "#88613c", "#3f7e4e"
+INPUTS, MODELS, MOTION, RENDERING = "#3f789e", "#88613c", "#6b3f8e", "#3f7e4e"
 
 BUILD = """async ({nodes, groups}) => {
   await app.extensionManager.command.execute('Comfy.NewBlankWorkflow');

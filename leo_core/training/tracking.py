@@ -1,7 +1,7 @@
 """Where the points of real clips move, estimated: the flow that teaches where no exact one is known (our choice).
 
-Between two frames far apart in time a classical estimator errs by a third of the movement on whole bodies. So each frame is
-followed from its neighbour: OpenCV's DIS, which starts from the flow found there.
+Between two frames far apart in time a classical estimator errs, and where bodies move it finds few pixels to believe in. So each
+frame is followed from its neighbour: OpenCV's DIS, which starts from the flow found there. What that is worth: docs/training.md.
 """
 import hashlib
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from ..checkpoints import write_atomically
 from .data import Clip, shrunk
 
 DETAIL = 128   # pixels, at least, that clips are read at to be followed, however small the animator
-SIDE = 256     # pixels, at least, of the pictures that DIS sees: it errs by 0.13 of the movement of bodies there, in 128 px by 0.19
+SIDE = 256     # pixels, at least, of the pictures that DIS sees: it errs by 0.13 of the movement of bodies there, in 128 px by 0.17
 SPAN = 128     # frames followed in one piece
 MISMATCH = 25  # grey levels by which a picture warped by a believed flow may be off
 

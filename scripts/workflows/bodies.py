@@ -1,5 +1,5 @@
 """Whole bodies, with the animator for them that comes with the pack."""
-from author_workflows import INPUTS, MODELS, RENDERING, Workflow
+from author_workflows import INPUTS, MODELS, MOTION, RENDERING, Workflow
 
 BODIES = "leo-taichi-128.safetensors"
 flow = Workflow("LEO - Animate a whole body")
@@ -26,5 +26,5 @@ for title, name, motion in (("As in the clip", "stepping", driven), ("Tai chi", 
     videos.append(video)
 flow.group("Inputs", photo, clip, color=INPUTS)
 flow.group("Read", animator, look, driving, prior, color=MODELS)
-flow.group("Motion", driven, drawn, color="#6b3f8e")
+flow.group("Motion", driven, drawn, color=MOTION)
 flow.group("Render", *videos, color=RENDERING)

@@ -1,7 +1,6 @@
 """The turns of one motion in another, with what comes with the pack."""
-from author_workflows import INPUTS, MODEL, MODELS, RENDERING, Workflow
+from author_workflows import INPUTS, MODEL, MODELS, MOTION, RENDERING, Workflow
 
-MOTION = "#6b3f8e"
 LIBRARY = MODEL.removesuffix(".safetensors")
 flow = Workflow("LEO - Mix two motions")
 photo = flow.node("LEOLoadSample", column=0, title="Photo", inputs={"sample": "man.png"})

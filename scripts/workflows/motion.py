@@ -1,7 +1,7 @@
 """Motion and flow as material: shaped, frozen and posed with what comes with the pack."""
-from author_workflows import INPUTS, MODEL, MODELS, RENDERING, Workflow
+from author_workflows import INPUTS, MODEL, MODELS, MOTION, RENDERING, Workflow
 
-MOTION, FLOW = "#6b3f8e", "#8a5a2b"
+FLOW = "#8a5a2b"
 LIBRARY = MODEL.removesuffix(".safetensors")
 YOURS = ("\n\n**Your own photo**: put **Load Image** in place of the sample. The small model that comes with the pack moves heads, and no more; "
          "for mouths and eyes, put LIA or LIA-X weights into `ComfyUI/models/leo` and choose them in **LEO Load Animator**.")

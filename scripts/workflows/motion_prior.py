@@ -1,8 +1,7 @@
 """Motion out of nothing: one picture and a seed, no driving clip. All of it runs with what comes with the pack."""
-from author_workflows import INPUTS, MODEL, MODELS, RENDERING, Node, Output, Workflow
+from author_workflows import INPUTS, MODEL, MODELS, MOTION, RENDERING, Node, Output, Workflow
 
 PRIOR = "leo-face-128-prior.safetensors"
-MOTION = "#6b3f8e"
 YOURS = ("\n\n**Your own photo**: put **Load Image** and **LEO Crop Subject** in place of the sample (connect *crop*, and the photo to "
          "*picture*). The small models that come with the pack move heads; mouths hardly open. For more, choose LIA or "
          "LIA-X weights from `ComfyUI/models/leo` in **LEO Load Animator** and train a prior for them with **LEO Train Motion Prior**.")
