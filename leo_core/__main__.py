@@ -12,7 +12,7 @@ MODULES = (
     "training.animator",
     "training.adapt",
     "training.evaluate",
-    "training.humans.commands",
+    "training.humans.commands", "training.portraits.commands",
     "training.prior",
     "lmdm.evaluate",
 )

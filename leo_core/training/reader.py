@@ -1,0 +1,130 @@
+"""Train a motion reader by itself: ``python -m leo_core train-reader``.
+
+Faces whose controls are known (moved portraits, or pictures with landmarks) are shown in other places, sizes, angles,
+lights and qualities; the reader learns each control by its squared error over its spread. L1 would learn the median of
+controls that are mostly at rest, which is rest (our choice, measured: docs/training.md).
+"""
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from .. import face
+from ..animator.reader import MotionReader
+
+WIDTHS = {64: 32, 32: 64, 16: 96, 8: 128, 4: 192}
+# What a control's error is divided by: about its spread over faces that act.
+SPREAD = np.array([0.45, 0.5, 0.4, 0.4, 0.4, 0.8, 0.4, 0.5, 0.7, 0.6, 0.5, 0.5, 0.5, 0.4, 0.35, 0.35, 0.5, 0.5, 0.5, 0.4], np.float32)
+
+
+@dataclass(frozen=True)
+class Faces:
+    """Pictures of one source with known controls.
+
+    :param frames: [N, S, S, 3] uint8; controls: [N, K] float32; people: [N] whose picture it is.
+    :param coverage: [N, S, S] uint8 or None, how far the person covers each pixel; backdrops: [N] index into `backdrop`.
+    """
+
+    frames: np.ndarray
+    controls: np.ndarray
+    people: np.ndarray
+    coverage: np.ndarray | None = None
+    backdrop: np.ndarray | None = None
+    backdrops: np.ndarray | None = None
+
+
+def sample(sources: list[Faces], shares: list[float], count: int, size: int, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+    """Pictures [count, 3, size, size] in -1..1 and their controls [count, K]."""
+    pictures, controls = [], []
+    for which in rng.choice(len(sources), count, p=np.array(shares) / sum(shares)):
+        source = sources[which]
+        i = rng.integers(len(source.frames))
+        picture = source.frames[i].astype(np.float32)
+        if source.coverage is not None and rng.random() < 0.4:
+            own = source.backdrop[source.backdrops[i]].astype(np.float32)
+            other = source.backdrop[rng.integers(len(source.backdrop))].astype(np.float32)
+            picture += (1 - source.coverage[i, ..., None] / np.float32(255)) * (other - own)
+        pictures.append(torch.from_numpy(picture))
+        controls.append(source.controls[i])
+    batch = torch.stack(pictures).permute(0, 3, 1, 2) / 127.5 - 1
+    return augment(batch, torch.from_numpy(np.stack(controls)), size, rng)
+
+
+def augment(pictures: torch.Tensor, controls: torch.Tensor, size: int, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mirror, turn, zoom, shift and degrade pictures [N, 3, S, S]; the controls that say where a head is go along."""
+    count = len(pictures)
+
+    def draw(low: float, high: float) -> torch.Tensor:
+        return torch.from_numpy(rng.uniform(low, high, count).astype(np.float32))
+
+    mirrored = torch.from_numpy(rng.random(count) < 0.5)
+    pictures = torch.where(mirrored[:, None, None, None], pictures.flip(-1), pictures)
+    controls = torch.where(mirrored[:, None], controls[:, face.MIRROR] * torch.tensor(face.SIGN), controls)
+    angle, zoom = draw(-0.2, 0.2) * (draw(0, 1) < 0.6), torch.exp(draw(-0.28, 0.22))
+    shift = torch.stack([draw(-0.16, 0.16), draw(-0.16, 0.16)], 1)
+    controls, theta = moved(controls, angle, zoom, shift)
+    grid = F.affine_grid(theta, (count, 1, size, size), align_corners=False)
+    pictures = F.grid_sample(pictures, grid, "bilinear", "border", align_corners=False)
+
+    gray = (draw(0, 1) < 0.15)[:, None, None, None]
+    pictures = torch.where(gray, pictures.mean(1, keepdim=True), pictures)
+    gain = torch.exp(draw(-0.4, 0.3))[:, None] * torch.exp(torch.from_numpy(rng.normal(0, 0.08, (count, 3)).astype(np.float32)))
+    gamma = torch.exp(draw(-0.35, 0.35))[:, None, None, None]
+    pictures = ((pictures + 1) / 2).clamp(1e-3, 1) ** gamma * gain[..., None, None] + draw(-0.1, 0.1)[:, None, None, None]
+    # blur: down and up again; noise of half of the pictures
+    blurred = F.interpolate(F.interpolate(pictures, scale_factor=float(rng.uniform(0.4, 0.9)), mode="area"), size, mode="bilinear")
+    pictures = torch.where((draw(0, 1) < 0.25)[:, None, None, None], blurred, pictures)
+    noise = torch.from_numpy(rng.standard_normal(pictures.shape, np.float32))
+    pictures = pictures + noise * (draw(0, 0.05) * (draw(0, 1) < 0.5))[:, None, None, None]
+    return pictures.clamp(0, 1) * 2 - 1, controls
+
+
+def moved(controls: torch.Tensor, angle: torch.Tensor, zoom: torch.Tensor, shift: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Controls [N, K] of pictures resampled by an affine map, and the map for `affine_grid`.
+
+    :param angle: [N] radians by which the content turns, as tilt counts; zoom: [N] by which it grows; shift: [N, 2] of the
+        sampled window, in half pictures.
+    """
+    cos, sin = angle.cos(), angle.sin()
+    # content turns by R(angle); sampling goes the other way: source = R^-1 (target / zoom) + shift
+    inverse = torch.stack([torch.stack([cos, -sin], 1), torch.stack([sin, cos], 1)], 1)
+    theta = torch.cat([inverse / zoom[:, None, None], shift[..., None]], 2)
+    result = controls.clone()
+    at = {name: k for k, name in enumerate(face.NAMES)}
+    place = controls[:, [at["across"], at["down"]]] * face.PLACE_UNIT
+    place = torch.einsum("nij,nj->ni", inverse.transpose(1, 2), place - shift) * zoom[:, None]
+    result[:, [at["across"], at["down"]]] = place / face.PLACE_UNIT
+    result[:, at["tilt"]] += angle / float(face.ANGLE_UNITS[2])
+    result[:, at["nearer"]] += zoom.log() / float(np.log(face.SIZE_UNIT))
+    return result, theta
+
+
+def initialize(reader: MotionReader, generator: torch.Generator) -> None:
+    """Normal weights by fan-in, biases 0; what is added to a residual stream, and the last layer, starts small."""
+    for name, parameter in reader.named_parameters():
+        if parameter.ndim == 1:
+            parameter.data.zero_()
+        else:
+            fan = parameter[0].numel()
+            scale = {"code": 0.05, "conv2": 0.3}.get(name.split(".")[-2], 1.4)
+            parameter.data.copy_(torch.randn(parameter.shape, generator=generator) * scale / fan**0.5)
+
+
+def reading(reader: MotionReader, frames: np.ndarray, precision: torch.dtype = torch.float32, batch: int = 64) -> np.ndarray:
+    """Codes [T, K] of frames [T, S, S, 3] uint8."""
+    result = []
+    with torch.inference_mode(), torch.autocast("cpu", precision, enabled=precision != torch.float32):
+        for start in range(0, len(frames), batch):
+            pictures = torch.from_numpy(frames[start:start + batch]).permute(0, 3, 1, 2) / 127.5 - 1
+            result.append(reader(pictures).float())
+    return torch.cat(result).numpy()
+
+
+def agreement(found: list[np.ndarray], true: list[np.ndarray]) -> dict[str, tuple[float, float]]:
+    """Per control the correlation and gain (regression slope) of reading to truth, over all clips, each clip's means removed."""
+    found = np.concatenate([f - f.mean(0) for f in found])
+    true = np.concatenate([t - t.mean(0) for t in true])
+    covariance, variance = (found * true).mean(0), (true**2).mean(0) + 1e-9
+    correlation = covariance / np.sqrt(variance * ((found**2).mean(0) + 1e-9))
+    return {name: (float(c), float(g)) for name, c, g in zip(face.NAMES, correlation, covariance / variance, strict=True)}
