@@ -1,5 +1,5 @@
 """The animator families as configurations of shared layers."""
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 LIA_CHANNELS = {4: 512, 8: 512, 16: 512, 32: 512, 64: 256, 128: 128, 256: 64, 512: 32}
 LIAX_CHANNELS = {4: 512, 8: 512, 16: 512, 32: 512, 64: 512, 128: 256, 256: 128, 512: 64}
@@ -39,6 +39,8 @@ class AnimatorConfig:
     :param widen_first: whether the first or the second convolution of an encoder block changes the width.
     :param refine_blocks: styled residual blocks per flow scale; 0 is LIA's single styled convolution.
     :param rgb_blocks: residual blocks per picture scale; 0 is LIA's bare RGB head.
+    :param paint_size: scales above this have bare RGB heads whatever `rgb_blocks` says; 0 is no limit (our choice).
+    :param reader: resolution -> channels of a `MotionReader`, whose codes then are the last D numbers of z; empty is none (our choice).
     """
 
     family: str
@@ -51,17 +53,19 @@ class AnimatorConfig:
     widen_first: bool
     refine_blocks: int
     rgb_blocks: int
+    paint_size: int = 0
+    reader: dict[int, int] = field(default_factory=dict)
 
     def __post_init__(self):
         limits = {"size": (16, 2048), "style_dim": (8, 8192), "directions": (1, self.style_dim),
-                  "head_depth": (1, 16), "refine_blocks": (0, 16), "rgb_blocks": (0, 16)}
-        for field, (low, high) in limits.items():
-            value = getattr(self, field)
+                  "head_depth": (1, 16), "refine_blocks": (0, 16), "rgb_blocks": (0, 16), "paint_size": (0, self.size)}
+        for name, (low, high) in limits.items():
+            value = getattr(self, name)
             if type(value) is not int or not low <= value <= high:
-                raise ValueError(f"An animator's {field} is a whole number in {low}..{high}, got {value!r}.")
-        for field in ("align_corners", "widen_first"):
-            if type(getattr(self, field)) is not bool:
-                raise ValueError(f"An animator's {field} is true or false, got {getattr(self, field)!r}.")
+                raise ValueError(f"An animator's {name} is a whole number in {low}..{high}, got {value!r}.")
+        for name in ("align_corners", "widen_first"):
+            if type(getattr(self, name)) is not bool:
+                raise ValueError(f"An animator's {name} is true or false, got {getattr(self, name)!r}.")
         resolutions = [4 << i for i in range(self.size.bit_length() - 2)]
         if resolutions[-1] != self.size or sorted(self.channels) != resolutions:
             raise ValueError(
@@ -71,6 +75,18 @@ class AnimatorConfig:
         step = 32 if self.refine_blocks else 1  # the blocks normalise groups of 32
         if not all(type(c) is int and 1 <= c <= 8192 and c % step == 0 for c in self.channels.values()):
             raise ValueError(f"An animator's channel counts are whole numbers in 1..8192, multiples of {step}; got {self.channels}.")
+
+        ladder = sorted(self.reader)
+        if ladder and not (ladder == [4 << i for i in range(len(ladder))] and 8 <= ladder[-1] <= self.size // 2
+                           and all(type(c) is int and 1 <= c <= 8192 for c in self.reader.values())
+                           and self.style_dim > self.directions):
+            raise ValueError(f"A motion reader has a channel count for each of 4, 8, .. up to half the animator's size, and its codes fit into "
+                             f"style_dim; got {self.reader} at size {self.size} with style_dim {self.style_dim}.")
+
+    @property
+    def appearance_dim(self) -> int:
+        """How many of z's numbers say what somebody looks like: all, or all but those of the motion reader."""
+        return self.style_dim - (self.directions if self.reader else 0)
 
     @property
     def scales(self) -> list[int]:
@@ -84,11 +100,13 @@ class AnimatorConfig:
 
     def to_dict(self) -> dict:
         """Plain JSON types; `from_dict` reads it back."""
-        return {**asdict(self), "channels": {str(r): c for r, c in self.channels.items()}}
+        values = asdict(self)
+        return {**values, **{name: {str(r): c for r, c in values[name].items()} for name in ("channels", "reader")}}
 
     @classmethod
     def from_dict(cls, values: dict) -> "AnimatorConfig":
-        return cls(**{**values, "channels": {int(r): c for r, c in values["channels"].items()}})
+        tables = {name: {int(r): c for r, c in values[name].items()} for name in ("channels", "reader") if name in values}
+        return cls(**{**values, **tables})
 
 
 def lia(size: int = 256, channels: dict[int, int] | None = None, style_dim: int = 512, directions: int = 20,

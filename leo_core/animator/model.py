@@ -25,6 +25,7 @@ from .layers import (
     outgrows_cache,
     warp,
 )
+from .reader import MotionReader
 
 
 @dataclass(frozen=True)
@@ -55,17 +56,23 @@ class Encoder(torch.nn.Module):
         self.stem = operations.Conv2d(3, widths[0], 1, **kw)
         self.blocks = torch.nn.ModuleList(
             DownBlock(a, b, config.widen_first, operations, **kw) for a, b in pairwise(widths))
-        self.code = operations.Conv2d(widths[-1], config.style_dim, 4, bias=False, **kw)
+        self.code = operations.Conv2d(widths[-1], config.appearance_dim, 4, bias=False, **kw)
+        self.reader = MotionReader(config.size, config.reader, config.directions, operations, **kw) if config.reader else None
 
     def forward(self, pictures: torch.Tensor) -> tuple[torch.Tensor, dict[int, torch.Tensor]]:
         """:return: z [N, style_dim] and features {r: [N, C, r, r]} for r = 8 .. size."""
         *features, h = self._maps(pictures, keep=True)
-        return self.code(h).flatten(1), dict(zip(self.scales, features, strict=True))
+        return self._read(pictures, h), dict(zip(self.scales, features, strict=True))
 
     def codes(self, pictures: torch.Tensor) -> torch.Tensor:
         """z alone, for many pictures: their features are dropped on the way."""
         h, = self._maps(pictures, keep=False)
-        return self.code(h).flatten(1)
+        return self._read(pictures, h)
+
+    def _read(self, pictures: torch.Tensor, coarsest: torch.Tensor) -> torch.Tensor:
+        """z [N, style_dim] of the coarsest features [N, C, 4, 4], with the reader's motion code as its last part."""
+        code = self.code(coarsest).flatten(1)
+        return code if self.reader is None else torch.cat([code, self.reader(pictures)], 1)
 
     def _maps(self, pictures: torch.Tensor, keep: bool) -> list[torch.Tensor]:
         """[N, C, r, r] for r = size .. 4, or only the last. The fine ones are made frame by frame where that is faster."""
@@ -186,16 +193,16 @@ class FlowGenerator(torch.nn.Module):
 class PictureLevel(torch.nn.Module):
     """One scale of the decoder: what the warped features add to the picture.
 
-    LIA reads RGB straight from them (``bare``); LIA-X first mixes in the coarser scale's features and refines.
+    LIA reads RGB straight from them (``blocks`` is 0); LIA-X first mixes in the coarser scale's features and refines.
     """
 
-    def __init__(self, in_channels, out_channels, config: AnimatorConfig, operations, dtype=None, device=None):
+    def __init__(self, in_channels, out_channels, blocks: int, operations, dtype=None, device=None):
         super().__init__()
         kw = {"dtype": dtype, "device": device}
-        self.bare = not config.rgb_blocks
+        self.bare = not blocks
         self.up = operations.Conv2d(in_channels, out_channels, 3, padding=1, **kw) if in_channels else None
         self.residuals = torch.nn.ModuleList(
-            ResidualBlock(out_channels, operations, **kw) for _ in range(config.rgb_blocks))
+            ResidualBlock(out_channels, operations, **kw) for _ in range(blocks))
         self.rgb = RGBHead(out_channels, operations, **kw)
 
     def forward(self, warped, coarser_features):
@@ -215,9 +222,10 @@ class InpaintingDecoder(torch.nn.Module):
         super().__init__()
         self.scales, self.align_corners = config.scales, config.align_corners
         widths = [config.channels[r] for r in config.scales]
-        coarser = [0, *widths[:-1]] if config.rgb_blocks else [0] * len(widths)
+        blocks = [config.rgb_blocks if r <= (config.paint_size or config.size) else 0 for r in config.scales]
+        coarser = [c if b else 0 for c, b in zip([0, *widths[:-1]], blocks, strict=True)]
         self.levels = torch.nn.ModuleList(
-            PictureLevel(a, b, config, operations, dtype=dtype, device=device) for a, b in zip(coarser, widths, strict=True))
+            PictureLevel(a, b, n, operations, dtype=dtype, device=device) for a, b, n in zip(coarser, widths, blocks, strict=True))
 
     def forward(self, features: dict[int, torch.Tensor], displacement: dict[int, torch.Tensor],
                 mask: dict[int, torch.Tensor]) -> torch.Tensor:
