@@ -9,7 +9,7 @@ MODULES = (
     "checkpoints",
     "directions",
     "library",
-    "training.animator",
+    "training.train_animator",
     "training.adapt",
     "training.evaluate",
     "training.humans.commands", "training.portraits.commands",

@@ -25,12 +25,12 @@ def test_a_mistake_is_one_line_on_stderr(tmp_path, monkeypatch, capsys, argument
 
 def test_a_command_whose_package_is_missing_is_refused_with_how_to_install_it(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "cv2", None)
-    monkeypatch.delitem(sys.modules, "leo_core.training.animator", raising=False)
+    monkeypatch.delitem(sys.modules, "leo_core.training.train_animator", raising=False)
     with pytest.raises(SystemExit) as refused:
         main(["train-animator", "run", "--data", "folder"])
     assert refused.value.code == 2
     told = capsys.readouterr().err
-    assert "training.animator (cv2)" in told
+    assert "training.train_animator (cv2)" in told
     assert f'"{sys.executable}" -m pip install -e "{ROOT}[train]"' in told
     with pytest.raises(SystemExit):
         main(["--help"])

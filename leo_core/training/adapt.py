@@ -15,10 +15,13 @@ import torch
 from tqdm import tqdm
 
 from ..checkpoints import load_animator, raw_state, save_animator
-from .animator import Trainer, Weights, frame_sheet, held_out_score, parse_notes
 from .data import Clip, read_clip, shrunk
 from .evaluate import save_picture
+from .objective import Weights
+from .reconstruction import frame_sheet, held_out_score
 from .tracking import DETAIL, track
+from .train_animator import parse_notes
+from .trainer import Trainer
 
 LEAST_FRAMES = 8
 LEAST_PROGRESS = 1e-3  # of the L1 of unseen frames; less is noise

@@ -19,9 +19,9 @@ from tqdm import tqdm
 from ..animator import Animator
 from ..checkpoints import load_animator, write_atomically
 from ..directions import read_pictures
-from .animator import frame_sheet, rebuild
 from .data import Clip, read_source, split_by_identity
 from .losses import open_backbone
+from .reconstruction import frame_sheet, rebuild
 
 LEAST_MOTION = 1e-3  # clips whose frames differ less from the first (L1, 0..1) have no ratio
 SSIM_WINDOW = 11

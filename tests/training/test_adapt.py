@@ -11,9 +11,10 @@ from leo_core.__main__ import main
 from leo_core.animator import lia
 from leo_core.checkpoints import load_animator
 from leo_core.training.adapt import split_by_time
-from leo_core.training.animator import Trainer, Weights
 from leo_core.training.data import Clip
 from leo_core.training.evaluate import Score, align_affine, frechet_distance, kernel_distance
+from leo_core.training.objective import Weights
+from leo_core.training.trainer import Trainer
 
 CONFIG = lia(16, {4: 16, 8: 16, 16: 12}, style_dim=16, directions=12, head_depth=1, align_corners=True)
 

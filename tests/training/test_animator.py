@@ -18,26 +18,16 @@ from PIL import Image
 
 from leo_core.animator import Direction, lia
 from leo_core.checkpoints import load_animator
-from leo_core.training.animator import (
-    PAIRS,
-    SMALL_CHANNELS,
-    TrainedAnimator,
-    Trainer,
-    Weights,
-    add_commands,
-    before_backdrop,
-    grown_state,
-    held_out_score,
-    losses,
-    read_checkpoint,
-    rebuild,
-    sample_batch,
-    sample_clip,
-)
+from leo_core.training.batches import PAIRS, before_backdrop, sample_batch, sample_clip
 from leo_core.training.data import Clip, read_clip
 from leo_core.training.humans.motion import CONTROLS, REACH
+from leo_core.training.initialization import grown_state
 from leo_core.training.losses import Discriminator, discriminator_loss, generator_adversarial, open_backbone, perceptual_l1
+from leo_core.training.objective import TrainedAnimator, Weights, losses
+from leo_core.training.reconstruction import held_out_score, rebuild
 from leo_core.training.tracking import DETAIL, track
+from leo_core.training.train_animator import SMALL_CHANNELS, add_commands
+from leo_core.training.trainer import Trainer, read_checkpoint
 
 ROOT = Path(__file__).resolve().parents[2]
 HEAD, BODY = CONTROLS["head"], CONTROLS["body"]

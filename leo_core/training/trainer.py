@@ -1,0 +1,228 @@
+"""One training run of the animator: model, moving average, optimizer, checkpoints.
+
+Equalized learning rates are steps of Adam per tensor instead of factors in the layers, so training runs the very modules
+that inference runs.
+"""
+import json
+import math
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+
+from ..animator import Animator, AnimatorConfig, Direction, orthonormal_basis
+from ..checkpoints import learning_rate_scale, load_animator, raw_state, read_dictionary_weight, save_animator, write_atomically
+from .batches import sample_batch, told_controls
+from .data import Clip
+from .humans.motion import CONTROLS
+from .initialization import grown_state, restart_as_copy, stored_shape
+from .losses import R1_EVERY, Discriminator, discriminator_loss
+from .objective import CONTROL_GAIN, DIVERGED, TrainedAnimator, Weights
+
+
+def parameter_groups(model: TrainedAnimator, rate: float) -> list[dict]:
+    """Adam groups in which a tensor steps as far as it would with the equalised-learning-rate factor in its layer."""
+    groups: dict[float, list] = {}
+    for name, parameter in model.animator.named_parameters():
+        if parameter.requires_grad:
+            groups.setdefault(learning_rate_scale(name, stored_shape(name, parameter)), []).append(parameter)
+    if model.dictionary.requires_grad:
+        groups.setdefault(1.0, []).append(model.dictionary)
+    return [{"params": parameters, "lr": rate * scale, "scale": scale} for scale, parameters in groups.items()]
+
+
+def read_checkpoint(run: Path) -> dict:
+    """``last.pt`` of a run, its configuration parsed.
+
+    :raises ValueError: the run has none.
+    """
+    path = run / "last.pt"
+    if not path.is_file():
+        raise ValueError(f"{run} holds no last.pt. Name the run folder of a train-animator that has saved.")
+    saved = torch.load(path, map_location="cpu", weights_only=True)
+    saved["config"] = AnimatorConfig.from_dict(saved["config"])
+    if "controls" not in saved:  # older checkpoints tell it by the loss weights of their run
+        settings = run / "settings.json"
+        saved["controls"] = settings.is_file() and json.loads(settings.read_text()).get("controls", 0) > 0
+    if isinstance(saved["controls"], bool):  # older checkpoints know the controls of heads alone
+        saved["controls"] = CONTROLS["head"].names if saved["controls"] else ()
+    return saved
+
+
+def read_beginning(source: Path) -> tuple[AnimatorConfig, dict[str, torch.Tensor], tuple[str, ...]]:
+    """Configuration, state of the `TrainedAnimator`, and the controls that directions were tied to: of an animator file, or of
+    the moving average of a run folder.
+
+    :raises ValueError: it is neither.
+    """
+    if not source.is_file():
+        saved = read_checkpoint(source)
+        return saved["config"], saved["average"], saved["controls"]
+    animator, info = load_animator(source)
+    state = {f"animator.{name}": value for name, value in animator.state_dict().items()}
+    named = {direction.name for direction in info.directions.values()}
+    tied = next((controls.names for controls in CONTROLS.values() if named & set(controls.names)), ())
+    return animator.config, {**state, "dictionary": read_dictionary_weight(source)}, tied
+
+
+def require_same_config(source: Path, found: AnimatorConfig, wanted: AnimatorConfig, todo: str) -> None:
+    """:raises ValueError: they differ; names every field that does."""
+    found, wanted = asdict(found), asdict(wanted)
+    differing = [f"{name} {found[name]}, not {wanted[name]}" for name in wanted if found[name] != wanted[name]]
+    if differing:
+        raise ValueError(f"The animator in {source} has {'; '.join(differing)}. {todo}")
+
+
+class Trainer:
+    """One training run in a folder: model, moving average, optimiser, step. Resumes from ``last.pt``.
+
+    :param accelerator: device, precision and processes (`accelerate.Accelerator`); the CPU by default.
+    :param backbone: network of the perceptual loss, needed where that is switched on.
+    :ivar controls: names of the controls of renders that steps so far tied the first motion directions to.
+    """
+
+    def __init__(self, run: Path, config: AnimatorConfig, weights: Weights, rate: float, seed: int, keep_codes: bool = False,
+                 accelerator: Accelerator | None = None, backbone: torch.nn.Module | None = None):
+        self.run, self.config, self.weights, self.rate, self.seed, self.backbone = run, config, weights, rate, seed, backbone
+        self.accelerator = accelerator or Accelerator(cpu=True)
+        chance = torch.Generator().manual_seed(seed)
+        model = TrainedAnimator(config, chance)
+        if keep_codes:
+            model.keep_codes()
+        optimizer = torch.optim.Adam(parameter_groups(model, rate), betas=(0.9, 0.99))
+        self.wrapped, self.optimizer = self.accelerator.prepare(model, optimizer)
+        self.model = self.accelerator.unwrap_model(self.wrapped)
+        self.average = {name: value.clone() for name, value in self.model.state_dict().items()}
+        self.discriminator = None
+        if weights.adversarial:
+            discriminator = Discriminator(config, chance)
+            optimizer = torch.optim.Adam(discriminator.parameters(), 0.2 * rate, betas=(0.0, 0.99))
+            self.discriminator, self.discriminator_optimizer = self.accelerator.prepare(discriminator, optimizer)
+        self.step = 0
+        self.controls: tuple[str, ...] = ()
+
+    def begin_from(self, source: Path, repaint: bool = False) -> None:
+        """Begin from another animator of the same size or half of it: its file, or the moving average of its run.
+
+        :param repaint: let its painting begin again as a copy of the warped picture (`restart_as_copy`).
+        :raises ValueError: there is none, or it is another one.
+        """
+        found, state, controls = read_beginning(source)
+        channels, half = self.config.channels, self.config.size // 2
+        wanted = self.config
+        if found.size == half:
+            if channels[self.config.size] != channels[half]:
+                raise ValueError(f"An animator of {self.config.size} px cannot begin from one of {half} px: its finest features "
+                                 f"have {channels[self.config.size]} channels, those of {half} px have {channels[half]}.")
+            wanted = replace(self.config, size=half, channels={r: c for r, c in channels.items() if r <= half})
+        require_same_config(source, found, wanted, "Begin from one of the same --size or half of it, with the same --directions.")
+        self.model.load_state_dict(grown_state(state, self.model.state_dict()) if found.size == half else state)
+        if repaint:
+            self.model.animator.dictionary.basis.copy_(orthonormal_basis(self.model.dictionary))
+            restart_as_copy(self.model.animator)
+        self.average = {name: value.clone() for name, value in self.model.state_dict().items()}
+        self.controls = controls
+
+    def resume(self) -> None:
+        """Go on from ``last.pt``, if there is one.
+
+        :raises ValueError: it holds an animator of another configuration, or it trained other parts of it.
+        """
+        if (self.run / "last.pt").is_file():
+            saved = read_checkpoint(self.run)
+            require_same_config(self.run, saved["config"], self.config, "Go on with the same --size and --directions, or "
+                                "name another run folder.")
+            if len(saved["optimizer"]["param_groups"]) != len(self.optimizer.param_groups):
+                raise ValueError(f"{self.run} was begun {'with' if self.model.dictionary.requires_grad else 'without'} --keep-codes. Go on "
+                                 f"the same way, or name another run folder and --begin-from this one.")
+            self.model.load_state_dict(saved["model"])
+            self.optimizer.load_state_dict(saved["optimizer"])
+            self.recall(saved)
+            if self.discriminator and "discriminator" in saved:
+                self.accelerator.unwrap_model(self.discriminator).load_state_dict(saved["discriminator"])
+                self.discriminator_optimizer.load_state_dict(saved["discriminator_optimizer"])
+
+    def recall(self, saved: dict) -> None:
+        """What a checkpoint says of the run besides the state of training: enough to export it."""
+        self.average = {name: value.to(self.accelerator.device) for name, value in saved["average"].items()}
+        self.step, self.controls = saved["step"], saved["controls"]
+
+    def save(self) -> None:
+        saved = {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(),
+                 "average": self.average, "step": self.step, "config": self.config.to_dict(), "controls": self.controls}
+        if self.discriminator:
+            saved["discriminator"] = self.accelerator.unwrap_model(self.discriminator).state_dict()
+            saved["discriminator_optimizer"] = self.discriminator_optimizer.state_dict()
+        write_atomically(self.run / "last.pt", lambda temporary: torch.save(saved, temporary))
+
+    def train_step(self, clips: list[Clip], batch_size: int, total: int, augment: float = 1.0) -> dict[str, float]:
+        """One step. Clips, arguments, seed and step decide all of it, so a run resumed with the same ones is the
+        unbroken run. Another ``total`` changes the learning rates and how often true controls are given.
+
+        :raises ValueError: the run diverged.
+        """
+        progress = self.step / total
+        # The generator learns from true controls while the encoder learns to read them, and then from the encoder.
+        codes_learn = self.model.dictionary.requires_grad
+        teaching = max(0.0, 1 - progress / 0.6) if self.weights.controls and codes_learn else 0.0
+        rank = self.accelerator.process_index
+        chance = np.random.default_rng([self.seed, self.step, rank] if rank else [self.seed, self.step])
+        batch = sample_batch(clips, batch_size, chance, augment, teaching).to(self.accelerator.device)
+        # linear warm-up, then a cosine to a twentieth at the end of the run
+        rate = self.rate * min(1, (self.step + 1) / 100) * (0.05 + 0.475 * (1 + math.cos(math.pi * min(1, progress))))
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate * group["scale"]
+        if self.discriminator:
+            self.discriminator.requires_grad_(False)
+        with self.accelerator.autocast():
+            parts, made, true = self.wrapped(batch, self.weights, self.backbone, self.discriminator)
+        self.optimizer.zero_grad(set_to_none=True)
+        self.accelerator.backward(sum(parts.values()))
+        norm = self.accelerator.clip_grad_norm_(self.model.parameters(), 1.0)
+        # float16 gradients overflow now and then: their scaler leaves such a step out and goes on with a smaller scale
+        if not torch.isfinite(norm) and self.accelerator.mixed_precision != "fp16":
+            raise ValueError(DIVERGED)
+        self.optimizer.step()
+        if self.discriminator:
+            parts["discriminator"] = self.train_discriminator(true, made)
+        self.step += 1
+        if self.weights.controls and batch.controlled.any():
+            self.controls = told_controls(clips).names
+        decay = min(0.998, self.step / (self.step + 10))
+        with torch.no_grad():
+            for name, value in self.model.state_dict().items():
+                self.average[name].lerp_(value, 1 - decay)
+        return {name: value.item() for name, value in parts.items()}
+
+    def train_discriminator(self, true: torch.Tensor, made: torch.Tensor) -> torch.Tensor:
+        """Its step, in float32 (R1 needs second derivatives).
+
+        :return: its loss.
+        """
+        self.discriminator.requires_grad_(True)
+        loss = discriminator_loss(self.discriminator, true.float(), made.float(), penalise=self.step % R1_EVERY == 0)
+        self.discriminator_optimizer.zero_grad(set_to_none=True)
+        self.accelerator.backward(loss)
+        self.discriminator_optimizer.step()
+        return loss.detach()
+
+    def averaged(self) -> tuple[Animator, torch.Tensor]:
+        """The moving average as an animator for inference, and its dictionary weight."""
+        animator = Animator(self.config).eval().requires_grad_(False)
+        state = {name.removeprefix("animator."): value for name, value in self.average.items() if name != "dictionary"}
+        state["dictionary.basis"] = orthonormal_basis(self.average["dictionary"])
+        animator.load_state_dict(state)
+        return animator, self.average["dictionary"]
+
+    def export(self, path: Path, notes: dict[str, str], directions: dict[int, Direction] | None = None) -> None:
+        """Write the inference file (float16 safetensors) of the moving average.
+
+        :param directions: names and ranges; those of the controls that directions were tied to by default.
+        """
+        animator, dictionary = self.averaged()
+        if directions is None:
+            directions = {i: Direction(name, -CONTROL_GAIN, CONTROL_GAIN) for i, name in enumerate(self.controls)}
+        save_animator(path, raw_state(animator, dictionary), self.config, torch.float16, directions,
+                      {**notes, "steps": str(self.step)})
