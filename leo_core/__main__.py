@@ -12,8 +12,9 @@ MODULES = (
     "training.train_animator",
     "training.adapt",
     "training.evaluate",
-    "training.humans.commands", "training.portraits.commands",
-    "training.prior",
+    "training.humans.commands",
+    "training.portraits.commands",
+    "training.train_prior",
     "lmdm.evaluate",
 )
 

@@ -225,7 +225,8 @@ class NoNetwork(nn.Module):
 
 def evaluate(args) -> None:
     """Run ``evaluate-prior``."""
-    from ..training.prior import Windows, collect
+    from ..training.motion_sources import collect
+    from .training import Windows
 
     if args.threads:
         torch.set_num_threads(args.threads)

@@ -6,8 +6,8 @@ import torch
 
 from leo_core.identity import AnimatorId
 from leo_core.lmdm.prior import MotionPrior, PriorConfig
+from leo_core.lmdm.training import PriorTrainer, PriorTraining
 from leo_core.motion import MotionSequence
-from leo_core.training.prior import PriorTrainer, PriorTraining
 
 ANIMATOR = AnimatorId("walker", "a" * 64)
 DIRECTIONS = 5

@@ -10,8 +10,8 @@ from leo_pack.nodes import lmdm as nodes
 
 from leo_core.identity import AnimatorId
 from leo_core.lmdm.prior import PriorConfig, load_prior, save_prior
+from leo_core.lmdm.training import PriorTrainer, PriorTraining
 from leo_core.motion import MotionSequence, trim
-from leo_core.training.prior import PriorTrainer, PriorTraining
 
 ANIMATOR = AnimatorId("walker", "a" * 64)
 OTHER = AnimatorId("talker", "b" * 64)

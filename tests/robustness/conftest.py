@@ -49,8 +49,8 @@ def prior_file(tmp_path_factory, animator_file) -> str:
 
     from leo_core.checkpoints import load_animator
     from leo_core.lmdm.prior import PriorConfig, save_prior
+    from leo_core.lmdm.training import PriorTrainer, PriorTraining
     from leo_core.motion import MotionSequence
-    from leo_core.training.prior import PriorTrainer, PriorTraining
 
     animator = load_animator(animator_file)[1].id
     time_ = torch.arange(60).unsqueeze(1) / 25

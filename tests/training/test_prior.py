@@ -11,8 +11,8 @@ import torch
 from leo_core.__main__ import main
 from leo_core.identity import AnimatorId
 from leo_core.lmdm.prior import PriorConfig, Sampling, load_prior
+from leo_core.lmdm.training import PriorTrainer, PriorTraining, Windows, draw_known, fit_config
 from leo_core.motion import MotionSequence, save_motion
-from leo_core.training.prior import PriorTrainer, PriorTraining, Windows, draw_known, fit_config
 
 ANIMATOR = AnimatorId("walker", "a" * 64)
 CONFIG = PriorConfig(3, length=20, context=3, channels=(16, 24), head_width=8)

@@ -1,15 +1,10 @@
-"""Training a motion prior: in the graph (node Train Motion Prior) and on the command line (``train-prior``).
-
-The loop needs nothing beyond ComfyUI's own packages. Only the command line draws pictures (matplotlib) and, when it is
-started by a launcher on several devices, imports Accelerate.
-"""
+"""Training a motion prior, with nothing beyond ComfyUI's own packages: the node and the command line share it."""
 import hashlib
 import json
-import logging
 import math
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
 
@@ -19,14 +14,12 @@ from safetensors.torch import save_file
 
 from ..checkpoints import write_atomically
 from ..identity import AnimatorId
-from ..lmdm.condition import CodeScale, denoiser_input, to_residual
-from ..lmdm.linear import LinearMotion, Temperament
-from ..lmdm.prior import MotionPrior, PriorConfig, Sampling, private_generator
-from ..lmdm.schedule import cosine_alpha_bar
-from ..lmdm.start import StartPoses
-from ..motion import MotionSequence, change_rate, load_motion, require_compatible, save_motion
-
-log = logging.getLogger(__name__)
+from ..motion import MotionSequence, change_rate, require_compatible
+from .condition import CodeScale, denoiser_input, to_residual
+from .linear import LinearMotion, Temperament
+from .prior import MotionPrior, PriorConfig, private_generator
+from .schedule import cosine_alpha_bar
+from .start import StartPoses
 
 SHORTEST_WINDOW = 16
 
@@ -311,184 +304,3 @@ def fit_config(motions: Sequence[MotionSequence], length: int = 64, fps: Fractio
             f"Use longer clips."
         )
     return PriorConfig(directions=motions[0].directions, length=min(length, longest), fps=str(fps), **choices)
-
-
-def encode_source(source: str, animator_path: Path | None, cache: Path, fps: Fraction | None, batch: int = 16) -> list[tuple[str, MotionSequence]]:
-    """(identity, motion) of every clip of a source, encoded once and kept in ``cache`` as motion files.
-
-    :param source: [NAME=]FOLDER of videos, frame folders, renders or saved motions, or [NAME=]GRID.mp4@CELL.
-    :param fps: frame rate of clips whose files do not say it.
-    """
-    from ..checkpoints import load_animator
-    from .data import read_source
-
-    label, _, location = source.rpartition("=")
-    folder = Path(location.partition("@")[0])
-    if folder.is_dir() and (saved := sorted(folder.rglob("*.safetensors"))):
-        return [(f"{label}/{path.stem}" if label else path.stem, motion) for path, motion in load_motions(saved)]
-    if animator_path is None:
-        raise ValueError(f"{source} holds clips, which an animator has to read first. Name its file with --animator.")
-
-    animator, info = load_animator(animator_path)
-    newest = max([folder.stat().st_mtime, *(path.stat().st_mtime for path in folder.rglob("*"))] if folder.is_dir() else [folder.stat().st_mtime])
-    key = hashlib.sha256(f"{source} {newest} {fps} {info.id.fingerprint}".encode()).hexdigest()[:16]
-    kept = cache / key
-    if not kept.is_dir():
-        rate = source_fps(folder, fps)
-        unfinished = cache / f"{key}.unfinished"
-        unfinished.mkdir(parents=True, exist_ok=True)
-        for number, clip in enumerate(read_source(source, animator.config.size)):
-            frames = torch.from_numpy(clip.frames).movedim(-1, 1)
-            with torch.inference_mode():
-                codes = [animator.motion_head(animator.encoder.codes(part.float() / 127.5 - 1)) for part in frames.split(batch)]
-            save_motion(unfinished / f"{number:05d}.safetensors", MotionSequence(torch.cat(codes).clone(), rate, info.id), clip.identity)
-        unfinished.rename(kept)
-    loaded = [load_motion(path) for path in sorted(kept.iterdir())]
-    return [(identity, motion) for motion, identity in loaded]
-
-
-def load_motions(paths: Sequence[Path]) -> list[tuple[Path, MotionSequence]]:
-    """Saved motions; a folder may hold other files beside them, which are named and left out."""
-    loaded = []
-    for path in paths:
-        try:
-            loaded.append((path, load_motion(path)[0]))
-        except ValueError as error:
-            log.warning("left out: %s", error)
-    return loaded
-
-
-def source_fps(path: Path, otherwise: Fraction | None) -> Fraction:
-    """Frame rate of a video, of the renders in a folder or of the first video there; ``otherwise`` where nothing says it.
-
-    :raises ValueError: nothing says it, and there is no other.
-    """
-    from ..video import read_video
-    from .data import VIDEOS
-
-    if (path / "manifest.json").is_file():
-        return Fraction(json.loads((path / "manifest.json").read_text())["fps"]).limit_denominator(1001)
-    videos = [path] if path.is_file() else sorted(p for p in path.iterdir() if p.suffix.lower() in VIDEOS)
-    if videos:
-        return read_video(str(videos[0])).fps
-    if otherwise is None:
-        raise ValueError(f"Nothing in {path} tells its frame rate. Name it with --fps.")
-    return otherwise
-
-
-def collect(args) -> tuple[list[MotionSequence], list[tuple[str, MotionSequence]]]:
-    """Training motions and held-out (identity, motion) pairs of the command line."""
-    motions, held_out = [], []
-    for source in args.data:
-        for identity, motion in encode_source(source, args.animator, args.run_folder / "motions", args.fps):
-            if any(text in identity for text in args.hold_out):
-                held_out.append((identity, motion))
-            else:
-                motions.append(motion)
-    return motions, held_out
-
-
-def train(args) -> None:
-    """Run or resume ``train-prior``."""
-    from tqdm import tqdm
-
-    if args.threads:
-        torch.set_num_threads(args.threads)
-    accelerator = None
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        from accelerate import Accelerator
-
-        accelerator = Accelerator(cpu=args.device == "cpu")
-    main = accelerator is None or accelerator.is_main_process
-    args.run_folder.mkdir(parents=True, exist_ok=True)
-    if accelerator:
-        with accelerator.main_process_first():
-            motions, held_out = collect(args)
-    else:
-        motions, held_out = collect(args)
-    options = PriorTraining(**{name: getattr(args, name) for name in asdict(PriorTraining())})
-    config = fit_config(motions, args.length, args.prior_fps, context=args.context, channels=tuple(args.channels), lmc=not args.no_lmc)
-    device = accelerator.device if accelerator else args.device
-    trainer = PriorTrainer(motions, config, options, [motion for _, motion in held_out], device, accelerator)
-    state = args.run_folder / "last.safetensors"
-    if state.exists():
-        trainer.load(state)
-    if main:
-        people = len({identity for identity, _ in held_out})
-        data = trainer.data
-        print(f"{len(data.motions)} motions, {data.frames} frames to train on; {len(held_out)} motions of {people} identities held out")
-
-    if main and trainer.watched and not trainer.watched_losses:
-        trainer.watch()  # before the first step: what the linear guess leaves
-    with tqdm(total=options.steps, initial=trainer.step, mininterval=5, disable=not main) as bar:
-        while trainer.step < options.steps:
-            bar.set_postfix(loss=f"{trainer.train_step():.4f}", refresh=False)
-            bar.update()
-            if main and (trainer.step % args.watch == 0 or trainer.step == options.steps):
-                if trainer.watched:
-                    trainer.watch()
-                trainer.save(state)
-                draw(trainer, args.run_folder)
-    if main:
-        from ..lmdm.prior import save_prior
-
-        prior = trainer.prior()
-        prior = replace(prior, notes={**prior.notes, **dict(note.split("=", 1) for note in args.note)})
-        save_prior(args.run_folder / "prior.safetensors", prior, getattr(torch, args.dtype))
-        print(f"{args.run_folder / 'prior.safetensors'}: loss {sum(trainer.losses[-100:]) / len(trainer.losses[-100:]):.4f}")
-        if trainer.watched_losses:
-            print("held out: " + ", ".join(f"{loss:.4f} after {step} steps" for step, loss in trainer.watched_losses))
-
-
-def draw(trainer: PriorTrainer, folder: Path) -> None:
-    """loss.png and samples.png: training windows above, samples of the prior below."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(figsize=(8, 4))
-    width = max(1, trainer.step // 200)
-    means = torch.tensor(trainer.losses[: trainer.step // width * width]).reshape(-1, width).mean(1)
-    axes.plot(range(width, width * len(means) + 1, width), means, label="training")
-    if trainer.watched_losses:
-        axes.plot(*zip(*trainer.watched_losses, strict=True), label="held out (moving average)")
-    axes.set(xlabel="step", ylabel="loss", yscale="log")
-    axes.legend()
-    figure.savefig(folder / "loss.png", dpi=100)
-    pyplot.close(figure)
-
-    windows = trainer.data.spread(4)
-    sampled = [trainer.prior().sample(windows.shape[1], Sampling(seed, 25), window[:1]) for seed, window in enumerate(windows)]
-    figure, grid = pyplot.subplots(2, len(windows), figsize=(4 * len(windows), 6), sharey=True, squeeze=False)
-    for column, (window, sample) in enumerate(zip(windows, sampled, strict=True)):
-        for axes, codes, title in ((grid[0, column], window, "training window"), (grid[1, column], sample, "sample from the same start")):
-            axes.plot(trainer.scale.codes(codes))
-            axes.set_title(title)
-    figure.savefig(folder / "samples.png", dpi=80)
-    pyplot.close(figure)
-
-
-def add_commands(subparsers) -> None:
-    """``train-prior``."""
-    defaults, config = PriorTraining(), PriorConfig(directions=1)  # of which only the defaults of the other fields are used
-    parser = subparsers.add_parser("train-prior", help="train a motion prior on clips or saved motions; resumes by itself")
-    parser.add_argument("run_folder", type=Path, help="folder of the run: cached codes, checkpoint, plots, prior.safetensors")
-    parser.add_argument("--data", nargs="+", required=True, help="sources: [NAME=]FOLDER of videos or saved motions, or [NAME=]GRID.mp4@CELL")
-    parser.add_argument("--animator", type=Path, help="animator file that encodes clips (saved motions need none)")
-    parser.add_argument("--hold-out", nargs="*", default=[], help="identities (parts of names) never trained on")
-    parser.add_argument("--fps", type=Fraction, help="frame rate of clips, where their files do not say it")
-    parser.add_argument("--prior-fps", type=Fraction, help="frame rate of the prior; by default that of most motions")
-    parser.add_argument("--length", type=int, default=config.length, help="frames of a window")
-    parser.add_argument("--context", type=int, default=config.context, help="known codes that windows share")
-    parser.add_argument("--channels", type=int, nargs="+", default=config.channels, help="width of the U-Net per level")
-    parser.add_argument("--no-lmc", action="store_true", help="ablation: concatenate the start code instead of the Linear Motion Condition")
-    for name, value in asdict(defaults).items():
-        choices = ["no", "bf16"] if name == "mixed_precision" else None
-        parser.add_argument(f"--{name.replace('_', '-')}", type=type(value), default=value, choices=choices)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--dtype", choices=("float16", "float32"), default="float16", help="of the weights in prior.safetensors")
-    parser.add_argument("--watch", type=int, default=500, help="steps between checkpoints, held-out losses and plots")
-    parser.add_argument("--note", nargs="*", default=[], metavar="KEY=TEXT", help="provenance kept in the file")
-    parser.add_argument("--threads", type=int, default=0)
-    parser.set_defaults(run=train)

@@ -1,0 +1,85 @@
+"""Motion to train a prior on or to compare it with: saved motions, or clips that an animator encodes once."""
+import hashlib
+import json
+import logging
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import torch
+
+from ..checkpoints import load_animator
+from ..motion import MotionSequence, load_motion, save_motion
+from ..video import read_video
+from .data import VIDEOS, read_source
+
+log = logging.getLogger(__name__)
+
+
+def encode_source(source: str, animator_path: Path | None, cache: Path, fps: Fraction | None, batch: int = 16) -> list[tuple[str, MotionSequence]]:
+    """(identity, motion) of every clip of a source, encoded once and kept in ``cache`` as motion files.
+
+    :param source: [NAME=]FOLDER of videos, frame folders, renders or saved motions, or [NAME=]GRID.mp4@CELL.
+    :param fps: frame rate of clips whose files do not say it.
+    """
+    label, _, location = source.rpartition("=")
+    folder = Path(location.partition("@")[0])
+    if folder.is_dir() and (saved := sorted(folder.rglob("*.safetensors"))):
+        return [(f"{label}/{path.stem}" if label else path.stem, motion) for path, motion in load_motions(saved)]
+    if animator_path is None:
+        raise ValueError(f"{source} holds clips, which an animator has to read first. Name its file with --animator.")
+
+    animator, info = load_animator(animator_path)
+    newest = max([folder.stat().st_mtime, *(path.stat().st_mtime for path in folder.rglob("*"))] if folder.is_dir() else [folder.stat().st_mtime])
+    key = hashlib.sha256(f"{source} {newest} {fps} {info.id.fingerprint}".encode()).hexdigest()[:16]
+    kept = cache / key
+    if not kept.is_dir():
+        rate = source_fps(folder, fps)
+        unfinished = cache / f"{key}.unfinished"
+        unfinished.mkdir(parents=True, exist_ok=True)
+        for number, clip in enumerate(read_source(source, animator.config.size)):
+            frames = torch.from_numpy(clip.frames).movedim(-1, 1)
+            with torch.inference_mode():
+                codes = [animator.motion_head(animator.encoder.codes(part.float() / 127.5 - 1)) for part in frames.split(batch)]
+            save_motion(unfinished / f"{number:05d}.safetensors", MotionSequence(torch.cat(codes).clone(), rate, info.id), clip.identity)
+        unfinished.rename(kept)
+    loaded = [load_motion(path) for path in sorted(kept.iterdir())]
+    return [(identity, motion) for motion, identity in loaded]
+
+
+def load_motions(paths: Sequence[Path]) -> list[tuple[Path, MotionSequence]]:
+    """Saved motions; a folder may hold other files beside them, which are named and left out."""
+    loaded = []
+    for path in paths:
+        try:
+            loaded.append((path, load_motion(path)[0]))
+        except ValueError as error:
+            log.warning("left out: %s", error)
+    return loaded
+
+
+def source_fps(path: Path, otherwise: Fraction | None) -> Fraction:
+    """Frame rate of a video, of the renders in a folder or of the first video there; ``otherwise`` where nothing says it.
+
+    :raises ValueError: nothing says it, and there is no other.
+    """
+    if (path / "manifest.json").is_file():
+        return Fraction(json.loads((path / "manifest.json").read_text())["fps"]).limit_denominator(1001)
+    videos = [path] if path.is_file() else sorted(p for p in path.iterdir() if p.suffix.lower() in VIDEOS)
+    if videos:
+        return read_video(str(videos[0])).fps
+    if otherwise is None:
+        raise ValueError(f"Nothing in {path} tells its frame rate. Name it with --fps.")
+    return otherwise
+
+
+def collect(args) -> tuple[list[MotionSequence], list[tuple[str, MotionSequence]]]:
+    """Training motions and held-out (identity, motion) pairs of the command line."""
+    motions, held_out = [], []
+    for source in args.data:
+        for identity, motion in encode_source(source, args.animator, args.run_folder / "motions", args.fps):
+            if any(text in identity for text in args.hold_out):
+                held_out.append((identity, motion))
+            else:
+                motions.append(motion)
+    return motions, held_out
