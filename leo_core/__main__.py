@@ -15,7 +15,7 @@ MODULES = (
     "training.humans.commands",
     "training.portraits.commands",
     "training.train_prior",
-    "lmdm.evaluate",
+    "training.evaluate_prior",
 )
 
 

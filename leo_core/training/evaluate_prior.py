@@ -10,9 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from ..lmdm.condition import CodeScale, to_residual
+from ..lmdm.prior import MotionPrior, Sampling, load_prior, private_generator
+from ..lmdm.training import Windows
 from ..motion import MotionSequence
-from .condition import CodeScale, to_residual
-from .prior import MotionPrior, Sampling, load_prior, private_generator
+from .motion_sources import collect
 
 
 @dataclass(frozen=True)
@@ -225,9 +227,6 @@ class NoNetwork(nn.Module):
 
 def evaluate(args) -> None:
     """Run ``evaluate-prior``."""
-    from ..training.motion_sources import collect
-    from .training import Windows
-
     if args.threads:
         torch.set_num_threads(args.threads)
     prior = load_prior(args.prior)

@@ -4,9 +4,17 @@ from pathlib import Path
 import torch
 
 from leo_core.lmdm.condition import CodeScale
-from leo_core.lmdm.evaluate import classifier_accuracy, joint_ratios, joints_of, nearest_distance, seams, second_difference_ratio, spread_ratio
 from leo_core.lmdm.prior import Sampling, load_prior
 from leo_core.motion import load_motion
+from leo_core.training.evaluate_prior import (
+    classifier_accuracy,
+    joint_ratios,
+    joints_of,
+    nearest_distance,
+    seams,
+    second_difference_ratio,
+    spread_ratio,
+)
 
 MODELS = Path(__file__).resolve().parents[2] / "models"
 SCALE = CodeScale(torch.zeros(3), torch.ones(3))
