@@ -6,7 +6,7 @@ from pathlib import Path
 
 # Each offers add_commands(subparsers). Some need packages that only training needs.
 MODULES = (
-    "checkpoints",
+    "training.convert",
     "directions",
     "library",
     "training.train_animator",

@@ -20,10 +20,10 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from .animator import Animator, Direction
-from .checkpoints import load_animator, write_atomically
+from .animator.checkpoint import load_animator
+from .files import quoted, write_atomically
 from .identity import require_same_animator
 from .motion import load_motion
-from .untrusted import quoted
 
 REACH = 2.0  # deviations to either side: a useful range, and what is rendered to find out
 ROW = re.compile(r"(?P<direction>.+?)\s*[:=]\s*(?P<amount>[-+]?(\d+\.?\d*|\.\d+))")

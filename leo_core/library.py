@@ -15,7 +15,7 @@ from PIL import Image
 from scipy.interpolate import PchipInterpolator
 
 from .animator import Animator, Direction
-from .checkpoints import AnimatorInfo, load_animator
+from .animator.checkpoint import AnimatorInfo, load_animator
 from .directions import deviations, read_pictures, square
 from .motion import MotionSequence, save_motion
 from .video import read_video

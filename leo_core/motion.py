@@ -23,9 +23,8 @@ from safetensors.torch import save_file
 from scipy import linalg, sparse
 from scipy.interpolate import CubicSpline
 
-from .checkpoints import write_atomically
+from .files import quoted, write_atomically
 from .identity import AnimatorId, require_same_animator
-from .untrusted import quoted
 
 MAX_FILE_BYTES = 2**30
 MAX_HEADER_BYTES = 2**16

@@ -11,7 +11,7 @@ import torch
 from comfy_api.latest import io
 
 from ..leo_core.animator import AnimatorConfig, Appearance, Direction, fast_bfloat16
-from ..leo_core.checkpoints import load_animator
+from ..leo_core.animator.checkpoint import load_animator
 from ..leo_core.crop import Crop, fill_missing
 from ..leo_core.flow import FlowField
 from ..leo_core.identity import AnimatorId, require_same_animator

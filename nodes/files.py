@@ -11,7 +11,7 @@ from pathlib import Path
 
 import folder_paths
 
-from ..leo_core.untrusted import LARGEST_HEADER, quoted
+from ..leo_core.files import LARGEST_HEADER, quoted
 
 FOLDER_KEY = "leo"
 PACK_MODELS = Path(__file__).parent.parent / "models"

@@ -10,11 +10,11 @@ import torch
 import torch.nn.functional as F
 from comfy_api.latest import io, ui
 
+from ..leo_core.files import quoted
 from ..leo_core.identity import require_same_animator
 from ..leo_core.lmdm.prior import MotionPrior, Sampling, load_prior, require_frames, save_prior
 from ..leo_core.lmdm.training import PriorTrainer, PriorTraining, fit_config
 from ..leo_core.motion import MotionSequence, change_rate, concatenate, plot, trim
-from ..leo_core.untrusted import quoted
 from . import files
 from .runtime import Progress
 from .types import LeoLMDM, LeoMotion

@@ -18,7 +18,7 @@ from PIL import Image
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.append(str(ROOT))
 
-from leo_core.checkpoints import load_animator  # noqa: E402
+from leo_core.animator.checkpoint import load_animator  # noqa: E402
 from leo_core.flow import looked_at  # noqa: E402
 from leo_core.fullres import FullResolution  # noqa: E402
 from leo_core.motion import MotionSequence, transfer  # noqa: E402

@@ -17,7 +17,7 @@ from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
-from leo_core.checkpoints import load_animator  # noqa: E402
+from leo_core.animator.checkpoint import load_animator  # noqa: E402
 from leo_core.fullres import FullResolution  # noqa: E402
 from leo_core.identity import require_same_animator  # noqa: E402
 from leo_core.lmdm.prior import Sampling, load_prior  # noqa: E402

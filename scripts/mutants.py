@@ -18,8 +18,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 WORK = ROOT / ".dev" / "mutants"
-MUTATED = ("checkpoints", "motion", "flow", "untrusted")
-TESTS = ("conftest.py", "test_checkpoints.py", "test_motion.py", "test_flow.py", "test_untrusted.py", "robustness/hostile.py", "data")
+MUTATED = ("animator/checkpoint", "motion", "flow", "files")
+TESTS = ("conftest.py", "test_checkpoints.py", "test_motion.py", "test_flow.py", "test_files.py", "robustness/hostile.py", "data")
 CONFIG = f"""
 [tool.mutmut]
 source_paths = ["leo_core"]
@@ -72,7 +72,7 @@ def main() -> None:
     options.add_argument("--workers", type=int, default=2)
     options = options.parse_args()
     prepare()
-    mutmut(options.workers, "leo_core.untrusted.x_nothing*", "leo_core.flow.x_resize__mutmut_1")
+    mutmut(options.workers, "leo_core.files.x_nothing*", "leo_core.flow.x_resize__mutmut_1")
     names = sorted(results())
     chosen = names if options.sample is None else sorted(random.Random(options.seed).sample(names, min(options.sample, len(names))))
     mutmut(options.workers, *chosen)
@@ -81,7 +81,8 @@ def main() -> None:
     survivors = []
     for name in chosen:
         killed = codes[name] not in (0, 5, 33, None)
-        by_file[name.split(".")[1]][killed] += 1
+        module = name.removeprefix("leo_core.").rpartition(".x_")[0].replace(".", "/")
+        by_file[module][killed] += 1
         if not killed:
             survivors.append(name)
     print("\n".join(survivors))

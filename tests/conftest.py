@@ -174,7 +174,7 @@ def animator_file(tmp_path_factory) -> str:
     import torch
 
     from leo_core.animator import Animator, lia, orthonormal_basis
-    from leo_core.checkpoints import raw_state, save_animator
+    from leo_core.animator.checkpoint import raw_state, save_animator
 
     config = lia(32, {4: 16, 8: 16, 16: 8, 32: 8}, style_dim=16, directions=4)
     animator = Animator(config).eval().requires_grad_(False)

@@ -10,9 +10,8 @@ import torch
 from safetensors.torch import save_file
 
 from leo_core.animator import Direction, lia, orthonormal_basis
-from leo_core.checkpoints import (
+from leo_core.animator.checkpoint import (
     check_layout,
-    convert,
     file_layout,
     learning_rate_scale,
     load_animator,
@@ -21,8 +20,9 @@ from leo_core.checkpoints import (
     read_directions,
     recognise,
     save_animator,
-    write_atomically,
 )
+from leo_core.files import write_atomically
+from leo_core.training.convert import convert
 
 DATA = Path(__file__).parent / "data"
 CONFIG = lia(32, {4: 16, 8: 16, 16: 8, 32: 8}, style_dim=16, directions=4)
@@ -85,7 +85,7 @@ def test_convert_keeps_the_model(saved, tmp_path):
 
 def test_interrupted_save_keeps_the_old_file(saved, state, monkeypatch):
     before = saved.read_bytes()
-    monkeypatch.setattr("leo_core.checkpoints.save_file", lambda *_: (_ for _ in ()).throw(OSError("No space left on device")))
+    monkeypatch.setattr("leo_core.animator.checkpoint.save_file", lambda *_: (_ for _ in ()).throw(OSError("No space left on device")))
     with pytest.raises(OSError, match="No space left"):
         save_animator(saved, state, CONFIG)
     assert saved.read_bytes() == before

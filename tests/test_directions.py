@@ -8,7 +8,7 @@ from PIL import Image
 
 from leo_core import directions as find
 from leo_core.animator import Animator, AnimatorConfig, Direction, orthonormal_basis
-from leo_core.checkpoints import load_animator, raw_state, save_animator
+from leo_core.animator.checkpoint import load_animator, raw_state, save_animator
 
 KNOWN = {1: Direction("turn", -4.0, 4.0), 3: Direction("Eyes closed(-) open(+)", -0.4, 0.4)}
 

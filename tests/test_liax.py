@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 
 from leo_core.__main__ import main
 from leo_core.animator import LIAX_DIRECTIONS, Animator, AnimatorConfig, liax, orthonormal_basis
-from leo_core.checkpoints import StateReader, check_layout, file_layout, load_animator, recognise
+from leo_core.animator.checkpoint import StateReader, check_layout, file_layout, load_animator, recognise
 from leo_core.motion import MotionSequence
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -181,7 +181,7 @@ LOAD = """
 import gc, sys, time
 from pathlib import Path
 import torch
-from leo_core.checkpoints import load_animator
+from leo_core.animator.checkpoint import load_animator
 
 def memory(what):  # in bytes, all resident pages: anonymous, of mapped files, and shared
     status = Path("/proc/self/status").read_text()
@@ -246,7 +246,7 @@ CONVERT = """
 import sys
 from pathlib import Path
 import torch
-from leo_core.checkpoints import convert
+from leo_core.training.convert import convert
 
 def memory(what):
     status = Path("/proc/self/status").read_text()

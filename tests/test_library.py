@@ -6,7 +6,7 @@ import torch
 
 from leo_core.__main__ import main
 from leo_core.animator import Direction
-from leo_core.checkpoints import load_animator
+from leo_core.animator.checkpoint import load_animator
 from leo_core.directions import write_directions
 from leo_core.library import GESTURES, draw_gesture
 from leo_core.motion import load_motion

@@ -21,10 +21,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from ..checkpoints import write_atomically
+from ..files import check_safetensors_header, quoted, write_atomically
 from ..identity import AnimatorId
 from ..motion import FPS, MOST_FRAMES
-from ..untrusted import check_safetensors_header, quoted
 from .condition import CodeScale, denoiser_input, linear_motion_condition, to_residual
 from .drift import DriftControl
 from .joints import ease_joints

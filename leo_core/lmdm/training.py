@@ -12,7 +12,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from ..checkpoints import write_atomically
+from ..files import write_atomically
 from ..identity import AnimatorId
 from ..motion import MotionSequence, change_rate, require_compatible
 from .condition import CodeScale, denoiser_input, to_residual

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from ..checkpoints import load_animator, raw_state, save_animator
+from ..animator.checkpoint import load_animator, raw_state, save_animator
 from .data import Clip, read_clip, shrunk
 from .evaluate import save_picture
 from .objective import Weights

@@ -17,8 +17,9 @@ from PIL import Image
 from tqdm import tqdm
 
 from ..animator import Animator
-from ..checkpoints import load_animator, write_atomically
+from ..animator.checkpoint import load_animator
 from ..directions import read_pictures
+from ..files import write_atomically
 from .data import Clip, read_source, split_by_identity
 from .losses import open_backbone
 from .reconstruction import frame_sheet, rebuild

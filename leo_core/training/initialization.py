@@ -5,8 +5,8 @@ import torch
 import torch.nn.functional as F
 
 from ..animator import Animator
+from ..animator.checkpoint import is_transposed, learning_rate_scale
 from ..animator.layers import activate
-from ..checkpoints import is_transposed, learning_rate_scale
 
 
 def stored_shape(name: str, value: torch.Tensor) -> tuple[int, ...]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from ..checkpoints import load_animator
+from ..animator.checkpoint import load_animator
 from ..motion import MotionSequence, load_motion, save_motion
 from ..video import read_video
 from .data import VIDEOS, read_source

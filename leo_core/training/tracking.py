@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from ..checkpoints import write_atomically
+from ..files import write_atomically
 from .data import Clip, shrunk
 
 DETAIL = 128   # pixels, at least, that clips are read at to be followed, however small the animator

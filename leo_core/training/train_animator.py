@@ -13,7 +13,8 @@ from PIL import Image
 from tqdm import tqdm
 
 from ..animator import lia
-from ..checkpoints import load_animator, write_atomically
+from ..animator.checkpoint import load_animator
+from ..files import write_atomically
 from .batches import PAIRS, told_controls
 from .data import read_source, shrunk, split_by_identity
 from .losses import open_backbone

@@ -13,7 +13,8 @@ import torch
 from accelerate import Accelerator
 
 from ..animator import Animator, AnimatorConfig, Direction, orthonormal_basis
-from ..checkpoints import learning_rate_scale, load_animator, raw_state, read_dictionary_weight, save_animator, write_atomically
+from ..animator.checkpoint import learning_rate_scale, load_animator, raw_state, read_dictionary_weight, save_animator
+from ..files import write_atomically
 from .batches import sample_batch, told_controls
 from .data import Clip
 from .humans.motion import CONTROLS

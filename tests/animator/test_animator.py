@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from leo_core.animator import Animator, AnimatorConfig, layers, lia, liax, orthonormal_basis
+from leo_core.animator.checkpoint import load_animator
 from leo_core.animator.layers import StyledConv, fir_upsample, warp
-from leo_core.checkpoints import load_animator
 from leo_core.identity import AnimatorId
 from leo_core.motion import MotionSequence, load_motion, transfer
 from leo_core.video import read_video

@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from leo_core.checkpoints import load_animator
+from leo_core.animator.checkpoint import load_animator
 
 DATA = Path(__file__).parent.parent / "data"
 TOLERANCE = 2e-3  # the goldens are rounded to float16

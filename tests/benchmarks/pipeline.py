@@ -31,7 +31,7 @@ from comfy_server import ComfyServer  # noqa: E402
 from motion import resident  # noqa: E402
 
 from leo_core.animator import fast_bfloat16, lia  # noqa: E402
-from leo_core.checkpoints import load_animator, raw_state, save_animator  # noqa: E402
+from leo_core.animator.checkpoint import load_animator, raw_state, save_animator  # noqa: E402
 from leo_core.motion import MotionSequence  # noqa: E402
 from leo_core.video import VideoWriter, read_video  # noqa: E402
 

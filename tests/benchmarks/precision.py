@@ -12,7 +12,7 @@ import torch
 from animator import best_seconds, random_animator  # puts the repository on the path
 
 from leo_core.animator import Animator, fast_bfloat16, lia
-from leo_core.checkpoints import load_animator
+from leo_core.animator.checkpoint import load_animator
 from leo_core.motion import load_motion
 from leo_core.video import read_video
 

@@ -6,7 +6,7 @@ import torch
 from frontend import READY
 
 from leo_core.animator import Animator, Direction, lia, orthonormal_basis
-from leo_core.checkpoints import raw_state, save_animator
+from leo_core.animator.checkpoint import raw_state, save_animator
 
 GRAPH = """() => {
   app.graph.clear();

@@ -15,12 +15,13 @@ import atheris
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "robustness")]
 with atheris.instrument_imports(include=["leo_core"]):
-    from leo_core import checkpoints, directions, motion, untrusted  # noqa: F401
+    from leo_core import directions, motion  # noqa: F401
+    from leo_core.animator import checkpoint
     from leo_core.lmdm import prior
 import hostile  # noqa: E402
 import torch  # noqa: E402
 
-SUFFIXES = {"model.pt": checkpoints.load_animator, "model.safetensors": checkpoints.load_animator, "told.safetensors": checkpoints.read_directions,
+SUFFIXES = {"model.pt": checkpoint.load_animator, "model.safetensors": checkpoint.load_animator, "told.safetensors": checkpoint.read_directions,
             "motion.safetensors": motion.load_motion, "prior.safetensors": prior.load_prior}
 FOLDER = Path(tempfile.mkdtemp(prefix="leo-fuzz-", dir="/dev/shm" if os.path.isdir("/dev/shm") else None))
 

@@ -3,7 +3,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leo_core.checkpoints import load_animator
+from leo_core.animator.checkpoint import load_animator
 from leo_core.lmdm.condition import CodeScale, denoiser_input, linear_motion_condition, to_residual
 
 shapes = st.tuples(st.integers(1, 3), st.integers(2, 20), st.integers(1, 8), st.integers(0, 2**31))

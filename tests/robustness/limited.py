@@ -87,12 +87,12 @@ def in_a_fork(read, path: str) -> dict:
 
 
 def model(path: str):
-    from leo_core.checkpoints import load_animator
+    from leo_core.animator.checkpoint import load_animator
     load_animator(path)
 
 
 def directions(path: str):
-    from leo_core.checkpoints import read_directions
+    from leo_core.animator.checkpoint import read_directions
     from leo_core.directions import describe
     describe(*read_directions(path))
 

@@ -12,7 +12,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from leo_core.checkpoints import convert
+from leo_core.training.convert import convert
 
 pytestmark = pytest.mark.timeout(3600)  # thousands of files with --full, each read in a process of its own
 

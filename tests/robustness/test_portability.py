@@ -7,7 +7,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from leo_core.animator import Animator, liax
-from leo_core.checkpoints import load_animator
+from leo_core.animator.checkpoint import load_animator
 from leo_core.flow import FlowField, warp_picture
 from leo_core.fullres import FullResolution
 from leo_core.lmdm.prior import Sampling, load_prior

@@ -13,7 +13,7 @@ import torch
 from comfy_server import ExecutionError
 from PIL import Image
 
-from leo_core.checkpoints import load_animator
+from leo_core.animator.checkpoint import load_animator
 
 ROOT = Path(__file__).resolve().parents[2]
 TURN = 0  # the direction that the model names "turn"

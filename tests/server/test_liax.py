@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from leo_core.checkpoints import load_animator
+from leo_core.animator.checkpoint import load_animator
 from leo_core.motion import MotionSequence, load_motion, save_motion
 
 DATA = Path(__file__).resolve().parents[1] / "data"

@@ -10,7 +10,7 @@ from comfy_server import ExecutionError
 from PIL import Image
 
 from leo_core.animator import Animator, lia, orthonormal_basis
-from leo_core.checkpoints import raw_state, save_animator
+from leo_core.animator.checkpoint import raw_state, save_animator
 from leo_core.identity import AnimatorId
 from leo_core.motion import MotionSequence, load_motion, save_motion
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 from leo_core.__main__ import main
 from leo_core.animator import lia
-from leo_core.checkpoints import load_animator
+from leo_core.animator.checkpoint import load_animator
 from leo_core.training.adapt import split_by_time
 from leo_core.training.data import Clip
 from leo_core.training.evaluate import Score, align_affine, frechet_distance, kernel_distance

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from PIL import Image
 
 from leo_core.animator import Direction, lia
-from leo_core.checkpoints import load_animator
+from leo_core.animator.checkpoint import load_animator
 from leo_core.training.batches import PAIRS, before_backdrop, sample_batch, sample_clip
 from leo_core.training.data import Clip, read_clip
 from leo_core.training.humans.motion import CONTROLS, REACH

@@ -1,20 +1,25 @@
-"""Files from strangers: what they promise is held against what they are before anything is allocated or unpickled.
+"""Writing files atomically, and checking untrusted ones before anything is allocated or unpickled.
 
-torch.load with weights_only runs no code of a file, but it believes its figures: a few bytes can make it allocate terabytes,
-inflate a compressed record, or read a storage beyond the end of its record. So the pickle is first read with everything in it
-put down as a note, then compared with the file. All limits are our choice, several times what released weights have.
+``torch.load(weights_only=True)`` runs no code from a file, but it believes the sizes the file declares: a few bytes can make it
+allocate terabytes, inflate a compressed record, or read past the end of a storage. So the pickle is first read with a note in
+place of every tensor, and the notes are compared with the file. All limits are our choice, several times what released weights
+need.
 """
 import io
 import math
 import mmap
+import os
 import pickle
 import pickletools
+import tempfile
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
+
+from safetensors import SafetensorError
 
 LARGEST_HEADER = 2**21  # bytes of a safetensors header
 LARGEST_PICKLE = 2**21  # bytes
@@ -33,6 +38,27 @@ def quoted(text: object) -> str:
     text = str(text)
     clipped = text if len(text) <= LONGEST_QUOTE else text[:LONGEST_QUOTE] + ".."
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in clipped)
+
+
+def write_atomically(path: str | os.PathLike, write: Callable[[str], None]) -> None:
+    """Let ``write`` fill a file beside path, then rename it: path is either the old file or the whole new one.
+
+    :raises OSError: it could not be written, as on a full disk; what was there is left as it was.
+    """
+    path = Path(path)
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
+    os.close(handle)
+    try:
+        write(temporary)
+        # mkstemp makes files private
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException as error:
+        os.unlink(temporary)
+        if isinstance(error, (SafetensorError, RuntimeError)):  # so safetensors and torch.save call what the disk refuses
+            raise OSError(f"{path} could not be written ({str(error).splitlines()[0]}). Is the disk full? An older file of that name is "
+                          f"as it was.") from error
+        raise
 
 
 def check_safetensors_header(path: Path) -> None:

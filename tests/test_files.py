@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from leo_core.untrusted import LARGEST_HEADER, TensorNote, check_safetensors_header, describe_torch_file, quoted
+from leo_core.files import LARGEST_HEADER, TensorNote, check_safetensors_header, describe_torch_file, quoted
 
 sys.path.append(str(Path(__file__).parent / "robustness"))
 import hostile  # noqa: E402

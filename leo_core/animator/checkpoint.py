@@ -1,20 +1,18 @@
-"""Animator files: recognise, load, save, convert.
+"""Animator files: recognize, load, save.
 
 Three kinds of file are read: released LIA weights (a bare state dict, or a training checkpoint that holds it under
 ``gen``), released LIA-X weights (a bare state dict), and our own safetensors, which carry their configuration in the
 metadata. Nothing in a file is executed.
 
 All of them become one canonical form: our module names, with weights as training left them, that is without the
-equalised-learning-rate factor 1 / sqrt(fan_in) of the published architecture. Our files store that form, and the
+equalized-learning-rate factor 1 / sqrt(fan_in) of the published architecture. Our files store that form, and the
 fingerprint is taken of it, so every file of one model has the same fingerprint. The factor is multiplied in at load.
 """
 import argparse
 import json
 import math
 import os
-import re
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,15 +20,15 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from .animator import LIAX_DIRECTIONS, Animator, AnimatorConfig, Direction, lia, orthonormal_basis
-from .identity import AnimatorId, fingerprint, tensor_digest
-from .untrusted import TensorNote, check_safetensors_header, describe_torch_file, mapped, quoted
+from ..files import TensorNote, check_safetensors_header, describe_torch_file, mapped, quoted, write_atomically
+from ..identity import AnimatorId, fingerprint, tensor_digest
+from .config import LIAX_DIRECTIONS, AnimatorConfig, Direction
+from .model import Animator, orthonormal_basis
+from .published import UNUSED, recognise_lia, recognise_liax
 
 # The parts whose weights decide what a motion code means.
 CODE_PARTS = ("encoder.", "motion_head.", "dictionary.weight")
 WEIGHT_TYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-# Published keys that inference never reads: fixed blur kernels, noise gains, LIA's unused 4x4 RGB head.
-UNUSED = re.compile(r".*\.kernel|.*\.noise\.weight|dec\.to_rgb1\..*")
 
 
 @dataclass(frozen=True)
@@ -125,104 +123,6 @@ def read_pickled_state(path: Path) -> dict[str, torch.Tensor]:
     except Exception as error:  # as above
         raise no_safe_file(path, error if str(error) else type(error).__name__) from None
     return state_within(path, content, torch.Tensor)
-
-
-def styled_names(target: str, source: str) -> dict[str, str]:
-    return {f"{target}.conv.weight": f"{source}.conv.weight",
-            f"{target}.modulation.weight": f"{source}.conv.modulation.weight",
-            f"{target}.modulation.bias": f"{source}.conv.modulation.bias",
-            f"{target}.bias": f"{source}.activate.bias"}
-
-
-def conv_names(target: str, source: str, first: int = 0) -> dict[str, str]:
-    """A published convolution keeps weight and activation bias as neighbours in a Sequential, from index first."""
-    return {f"{target}.weight": f"{source}.{first}.weight", f"{target}.bias": f"{source}.{first + 1}.bias"}
-
-
-def down_names(target: str, source: str) -> dict[str, str]:
-    return {**conv_names(f"{target}.conv1", f"{source}.conv1"),
-            **conv_names(f"{target}.conv2", f"{source}.conv2", 1),
-            f"{target}.skip.weight": f"{source}.skip.1.weight"}
-
-
-def head_names(level: int, flow: str, rgb: str) -> dict[str, str]:
-    flow_head, rgb_head = f"flow_generator.levels.{level}.head", f"decoder.levels.{level}.rgb"
-    return {f"{flow_head}.conv.weight": f"{flow}.conv.weight", f"{flow_head}.bias": f"{flow}.bias",
-            f"{flow_head}.modulation.weight": f"{flow}.conv.modulation.weight",
-            f"{flow_head}.modulation.bias": f"{flow}.conv.modulation.bias",
-            **conv_names(f"{rgb_head}.conv", f"{rgb}.conv"), f"{rgb_head}.bias": f"{rgb}.bias"}
-
-
-def shared_names(stem: str, blocks: list[str], code: str, head: str, depth: int) -> dict[str, str]:
-    """Encoder, motion head, dictionary and the 4x4 start of the generator, which differ in key names alone."""
-    names = {**conv_names("encoder.stem", stem), "encoder.code.weight": f"{code}.weight",
-             "dictionary.weight": "dec.direction.weight", "flow_generator.constant": "dec.input.input",
-             **styled_names("flow_generator.stem", "dec.conv1")}
-    for i, block in enumerate(blocks):
-        names |= down_names(f"encoder.blocks.{i}", block)
-    for i in range(depth):
-        names |= {f"motion_head.layers.{i}.{kind}": f"{head}.{i}.{kind}" for kind in ("weight", "bias")}
-    return names
-
-
-def count(shapes: dict, pattern: str) -> int:
-    """How many of pattern.format(0), pattern.format(1), .. are keys of shapes."""
-    i = 0
-    while pattern.format(i) in shapes:
-        i += 1
-    return i
-
-
-def published_channels(shapes: dict, stem: str, blocks: list[str]) -> dict[int, int]:
-    widths = [shapes[f"{stem}.0.weight"][0]] + [shapes[f"{block}.conv2.1.weight"][0] for block in blocks]
-    return {4 << i: width for i, width in enumerate(reversed(widths))}
-
-
-def recognise_lia(shapes: dict) -> tuple[AnimatorConfig, dict[str, str]]:
-    """Configuration and canonical name -> published key of a LIA state dict, from its keys and shapes."""
-    net = "enc.net_app.convs"
-    depth = count(shapes, "enc.fc.{}.weight")
-    levels = count(shapes, "dec.to_flows.{}.bias")
-    blocks = [f"{net}.{i + 1}" for i in range(levels)]
-    config = lia(4 << levels, published_channels(shapes, f"{net}.0", blocks), shapes[f"{net}.{levels + 1}.weight"][0],
-                 shapes["dec.direction.weight"][1], depth)
-    names = shared_names(f"{net}.0", blocks, f"{net}.{levels + 1}", "enc.fc", depth)
-    for i in range(levels):
-        level = f"flow_generator.levels.{i}"
-        names |= styled_names(f"{level}.up", f"dec.convs.{2 * i}")
-        names |= styled_names(f"{level}.refine.0", f"dec.convs.{2 * i + 1}")
-        names |= head_names(i, f"dec.to_flows.{i}", f"dec.to_rgbs.{i}")
-    return config, names
-
-
-def recognise_liax(shapes: dict) -> tuple[AnimatorConfig, dict[str, str]]:
-    """Configuration and canonical name -> published key of a LIA-X state dict, from its keys and shapes."""
-    net = "enc.enc_2r"
-    blocks = [f"{net}.{name}.0" if name != "block_512" else f"{net}.{name}" for name in
-              (*(f"block{i}" for i in range(2, 8)), "block_512")]
-    depth = count(shapes, "enc.enc_r2t.{}.weight")
-    scales = ("_512", *range(2, 8))  # the published names of the scales 8, 16, .. 512
-    channels = published_channels(shapes, f"{net}.block1", blocks)
-    config = AnimatorConfig(
-        "LIA-X", 512, shapes[f"{net}.block8.weight"][0], shapes["dec.direction.weight"][1], channels, depth,
-        align_corners=True, widen_first=True, refine_blocks=count(shapes, "dec.conv2_2.{}.gamma"),
-        rgb_blocks=count(shapes, "dec.conv2_2_rgb.{}.conv1.0.weight"))
-    names = shared_names(f"{net}.block1", blocks, f"{net}.block8", "enc.enc_r2t", depth)
-    for i, scale in enumerate(scales):
-        level, picture = f"flow_generator.levels.{i}", f"decoder.levels.{i}"
-        names |= styled_names(f"{level}.up", f"dec.conv{scale}_1")
-        for j in range(config.refine_blocks):
-            target, source = f"{level}.refine.{j}", f"dec.conv{scale}_2.{j}"
-            names |= styled_names(f"{target}.conv1", f"{source}.conv1")
-            names |= styled_names(f"{target}.conv2", f"{source}.conv2")
-            names |= {f"{target}.{part}": f"{source}.{part}" for part in ("gamma", "norm.weight", "norm.bias")}
-        if i:
-            names |= conv_names(f"{picture}.up", f"dec.conv{scale}_2_up", 1)
-        for j in range(config.rgb_blocks):
-            for conv in ("conv1", "conv2"):
-                names |= conv_names(f"{picture}.residuals.{j}.{conv}", f"dec.conv{scale}_2_rgb.{j}.{conv}")
-        names |= head_names(i, f"dec.flow{scale}", f"dec.rgb{scale}")
-    return config, names
 
 
 def recognise(reader: StateReader) -> tuple[AnimatorConfig, dict[str, str]]:
@@ -413,59 +313,3 @@ def write_animator(path: str | os.PathLike, stored: dict[str, torch.Tensor], con
                 "leo.fingerprint": identity,
                 **{f"leo.note.{key}": text for key, text in notes.items()}}
     write_atomically(path, lambda temporary: save_file(stored, temporary, metadata))
-
-
-def write_atomically(path: str | os.PathLike, write: Callable[[str], None]) -> None:
-    """Let ``write`` fill a file beside path, then rename it: path is either the old file or the whole new one.
-
-    :raises OSError: it could not be written, as on a full disk; what was there is left as it was.
-    """
-    path = Path(path)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
-    os.close(handle)
-    try:
-        write(temporary)
-        # mkstemp makes files private
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException as error:
-        os.unlink(temporary)
-        if isinstance(error, (SafetensorError, RuntimeError)):  # so safetensors and torch.save call what the disk refuses
-            raise OSError(f"{path} could not be written ({str(error).splitlines()[0]}). Is the disk full? An older file of that name is "
-                          f"as it was.") from error
-        raise
-
-
-def convert(source: str | os.PathLike, target: str | os.PathLike, dtype: torch.dtype) -> str:
-    """Write any supported animator file as our own safetensors.
-
-    :return: a report for people: family, size, parameters, fingerprint, file sizes.
-    """
-    source, target = Path(source), Path(target)
-    reader = StateReader(source)
-    config, names = recognise(reader)
-    layout = file_layout(config)
-    check_layout(reader, names, layout)
-    stored, digests = {}, {}
-    for name, value in read_raw(reader, names, layout):
-        if name.startswith(CODE_PARTS):
-            digests[name] = tensor_digest(value)
-        if name == "dictionary.weight":
-            stored.setdefault("dictionary.basis", orthonormal_basis(value))
-        # One tensor at a time: the source's is let go before the next is read.
-        stored[name] = value if name == "dictionary.basis" else value.to(dtype)
-    write_animator(target, stored, config, fingerprint(digests), *told(reader, config))
-    parameters = sum(value.numel() for name, value in stored.items() if name != "dictionary.basis")
-    return (f"{source.name} ({source.stat().st_size / 1e6:.1f} MB) -> {target.name} "
-            f"({target.stat().st_size / 1e6:.1f} MB, {str(dtype).removeprefix('torch.')})\n"
-            f"{config.family}, {config.size} px, {config.directions} directions, {parameters / 1e6:.1f} M parameters, "
-            f"fingerprint {fingerprint(digests)}")
-
-
-def add_commands(subparsers) -> None:
-    """``convert``: any supported animator file to our own safetensors."""
-    parser = subparsers.add_parser("convert", help="write a LIA, LIA-X or LEO animator file as LEO safetensors")
-    parser.add_argument("source", type=Path)
-    parser.add_argument("target", type=Path)
-    parser.add_argument("--dtype", choices=("float16", "float32"), default="float16")
-    parser.set_defaults(run=lambda args: print(convert(args.source, args.target, getattr(torch, args.dtype))))
