@@ -7,8 +7,8 @@ from pathlib import Path
 # Each offers add_commands(subparsers). Some need packages that only training needs.
 MODULES = (
     "training.convert",
-    "directions",
-    "library",
+    "training.probe_directions",
+    "training.motion_library",
     "training.train_animator",
     "training.adapt",
     "training.evaluate",

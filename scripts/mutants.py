@@ -81,7 +81,7 @@ def main() -> None:
     survivors = []
     for name in chosen:
         killed = codes[name] not in (0, 5, 33, None)
-        module = name.removeprefix("leo_core.").rpartition(".x_")[0].replace(".", "/")
+        module = next(module for module in MUTATED if name.startswith(f"leo_core.{module.replace('/', '.')}."))
         by_file[module][killed] += 1
         if not killed:
             survivors.append(name)

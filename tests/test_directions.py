@@ -8,7 +8,8 @@ from PIL import Image
 
 from leo_core import directions as find
 from leo_core.animator import Animator, AnimatorConfig, Direction, orthonormal_basis
-from leo_core.animator.checkpoint import load_animator, raw_state, save_animator
+from leo_core.animator.checkpoint import load_animator, raw_state, save_animator, write_directions
+from leo_core.training import probe_directions as probe
 
 KNOWN = {1: Direction("turn", -4.0, 4.0), 3: Direction("Eyes closed(-) open(+)", -0.4, 0.4)}
 
@@ -77,45 +78,45 @@ def responses():
     pictures = 2 * torch.rand(3, 3, 64, 64, generator=torch.Generator().manual_seed(0)) - 1
     pictures *= torch.tensor([0.2, 0.6, 1.0]).reshape(3, 1, 1, 1)
     pictures += torch.tensor([-0.5, 0.0, 0.4]).reshape(3, 1, 1, 1)
-    return find.respond(Stage(), pictures)
+    return probe.respond(Stage(), pictures)
 
 
 class TestResponses:
     def test_names_say_how_the_content_moves(self, responses):
-        names = [direction.name for direction in find.propose(responses).values()]
+        names = [direction.name for direction in probe.propose(responses).values()]
         assert names[0].endswith("left-right") and names[1].endswith("up-down")
         assert names[2].endswith("small-large") and names[3].endswith("tilt left-right")
         assert len(set(names)) == 5
 
     def test_a_direction_without_effect_gets_no_name(self, responses):
-        assert find.propose(responses)[4].name == "direction 4"
+        assert probe.propose(responses)[4].name == "direction 4"
         assert not responses.change[4].any()
 
     def test_the_range_is_two_deviations_either_way(self, responses):
-        direction = find.propose(responses)[0]
+        direction = probe.propose(responses)[0]
         assert direction.high == pytest.approx(2 * float(responses.deviation[0])) and direction.low == -direction.high
         assert find.deviations(5, {0: direction})[0] == pytest.approx(float(responses.deviation[0]))
 
     def test_proposed_names_can_be_typed_into_an_edit(self, responses):
-        known = find.propose(responses)
+        known = probe.propose(responses)
         rows = "\n".join(f"{direction.name}: {i + 1}" for i, direction in known.items())
         assert find.read_amounts(rows, 5, known).tolist() == [1, 2, 3, 4, 5]
 
     def test_the_place_of_a_change_is_named(self):
         change = torch.zeros(64, 64)
         change[4:16, 40:56] = 1
-        assert find._where(change) == "upper right"
-        assert find._where(torch.ones(64, 64)) == "whole"
+        assert probe._where(change) == "upper right"
+        assert probe._where(torch.ones(64, 64)) == "whole"
 
     def test_the_sheet_shows_a_row_per_direction(self, responses):
-        sheet = find.contact_sheet(responses, find.propose(responses), cell=64)
+        sheet = probe.contact_sheet(responses, probe.propose(responses), cell=64)
         assert sheet.shape == (18 + 5 * 64, 220 + 8 * 64, 3)
         difference = lambda d: (sheet[18 + 64 * d : 82 + 64 * d, 220:284] - sheet[18 + 64 * d : 82 + 64 * d, 348:412]).abs().mean()  # noqa: E731
         assert difference(0) > 0.02 and difference(4) == 0
 
     def test_one_picture_has_no_deviation(self):
         with pytest.raises(ValueError, match="at least two pictures"):
-            find.respond(Stage(), torch.zeros(1, 3, 64, 64))
+            probe.respond(Stage(), torch.zeros(1, 3, 64, 64))
 
 
 class TestCommand:
@@ -133,7 +134,7 @@ class TestCommand:
 
     def run(self, *arguments):
         parser = argparse.ArgumentParser()
-        find.add_commands(parser.add_subparsers())
+        probe.add_commands(parser.add_subparsers())
         args = parser.parse_args(["directions", *map(str, arguments)])
         args.run(args)
 
@@ -159,7 +160,7 @@ class TestCommand:
         Image.new("RGB", (16, 16), "red").save(photo)
         Image.new("RGB", (16, 16), "blue").save(tmp_path / "b.png")
         pictures = (photo, tmp_path / "b.png", "--sheet", tmp_path / "sheet.png")
-        find.write_directions(model, {1: Direction("wink", -3.0, 3.0), 2: Direction("grin", -1.0, 1.0)})
+        write_directions(model, {1: Direction("wink", -3.0, 3.0), 2: Direction("grin", -1.0, 1.0)})
         (tmp_path / "names.json").write_text(json.dumps({"2": ""}))
         self.run(model, *pictures, "--names", tmp_path / "names.json", "--write")
         kept = load_animator(model)[1].directions

@@ -6,10 +6,9 @@ import torch
 
 from leo_core.__main__ import main
 from leo_core.animator import Direction
-from leo_core.animator.checkpoint import load_animator
-from leo_core.directions import write_directions
-from leo_core.library import GESTURES, draw_gesture
+from leo_core.animator.checkpoint import load_animator, write_directions
 from leo_core.motion import load_motion
+from leo_core.training.motion_library import GESTURES, draw_gesture
 
 ROOT = Path(__file__).resolve().parents[1]
 NAMES = sorted({name for gesture in GESTURES.values() for name in gesture.tracks})

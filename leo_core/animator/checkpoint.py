@@ -313,3 +313,18 @@ def write_animator(path: str | os.PathLike, stored: dict[str, torch.Tensor], con
                 "leo.fingerprint": identity,
                 **{f"leo.note.{key}": text for key, text in notes.items()}}
     write_atomically(path, lambda temporary: save_file(stored, temporary, metadata))
+
+
+def write_directions(path: str | os.PathLike, directions: dict[int, Direction]) -> None:
+    """Keep names and ranges in one of our own animator files; its weights stay as they are, the file is replaced at once.
+
+    :raises ValueError: the file is not a LEO animator.
+    """
+    path = Path(path)
+    with safe_open(path, "pt") as file:
+        metadata = file.metadata() or {}
+        if metadata.get("leo.kind") != "animator":
+            raise ValueError(f"{path.name} is not a LEO animator, so it has no place for names. Convert it first.")
+        tensors = {key: file.get_tensor(key).clone() for key in file.keys()}
+    metadata["leo.directions"] = json.dumps({i: vars(direction) for i, direction in directions.items()})
+    write_atomically(path, lambda temporary: save_file(tensors, temporary, metadata))

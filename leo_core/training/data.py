@@ -16,6 +16,8 @@ import numpy as np
 from einops import reduce
 from PIL import Image
 
+from .pictures import center_square
+
 log = logging.getLogger(__name__)
 
 VIDEOS = {".mp4", ".mkv", ".mpg", ".mov", ".avi", ".webm"}
@@ -52,14 +54,6 @@ class Clip:
     backdrop: np.ndarray | None = None
 
 
-def to_square(picture: Image.Image, size: int) -> np.ndarray:
-    """Centre-crop to a square and resize, antialiased; [size, size, 3] uint8."""
-    side = min(picture.size)
-    left, top = (picture.width - side) // 2, (picture.height - side) // 2
-    box = (left, top, left + side, top + side)
-    return np.asarray(picture.convert("RGB").resize((size, size), Image.Resampling.LANCZOS, box=box))
-
-
 def counting_order(path: Path) -> tuple[list[str | int], str]:
     """Sorts files by name with their numbers as numbers: frame_2 before frame_10."""
     parts = re.split("([0-9]+)", path.name)
@@ -94,7 +88,7 @@ def read_grid(path: Path, cell: int, size: int) -> list[Clip]:
             for left in range(0, picture.width - cell + 1, cell):
                 # cut out first: a resize that is only told the box would let the neighbours into its edges
                 tile = picture.crop((left, top, left + cell, top + cell))
-                cells.setdefault(f"{path.stem}_r{top // cell}c{left // cell}", []).append(to_square(tile, size))
+                cells.setdefault(f"{path.stem}_r{top // cell}c{left // cell}", []).append(center_square(tile, size))
     if not cells:
         raise ValueError(f"{path} has no cell of {cell} px. Name the size of its cells, as in grid.mp4@128.")
     return [Clip(name, name, np.stack(frames)) for name, frames in cells.items()]
@@ -169,7 +163,7 @@ def read_clip(path: Path, size: int) -> Clip:
     :raises ValueError: it has fewer than two frames, or holds sound alone.
     :raises OSError, av.FFmpegError: it cannot be read.
     """
-    frames = [to_square(picture, size) for picture in decode(path)]
+    frames = [center_square(picture, size) for picture in decode(path)]
     if len(frames) < 2:
         raise ValueError(f"it has {len(frames)} frames, and training needs at least 2")
     return Clip(path.stem, path.stem, np.stack(frames))

@@ -18,10 +18,10 @@ from tqdm import tqdm
 
 from ..animator import Animator
 from ..animator.checkpoint import load_animator
-from ..directions import read_pictures
 from ..files import write_atomically
 from .data import Clip, read_source, split_by_identity
 from .losses import open_backbone
+from .pictures import read_pictures, to_pictures
 from .reconstruction import frame_sheet, rebuild
 
 LEAST_MOTION = 1e-3  # clips whose frames differ less from the first (L1, 0..1) have no ratio
@@ -140,7 +140,7 @@ def score_with_networks(animator: Animator, clips: list[Clip], frames: int, lpip
         network = open_backbone(identity, "cpu")
         between, to_first = [], []
         for (rebuilt, _), clip in zip(pairs, clips, strict=True):
-            first = torch.from_numpy(clip.frames[:1]).permute(0, 3, 1, 2) / 127.5 - 1
+            first = to_pictures(clip.frames[:1])
             features = network(rebuilt)
             between.append(features.diff(dim=0).norm(dim=1).mean().item())
             to_first.append((features - network(first)).norm(dim=1).mean().item())
@@ -169,7 +169,7 @@ def cross_sheet(animator: Animator, pictures: list[Path], clip: Clip, columns: i
     """The clip's motion on other people's pictures, relative to its first frame: driving row, then a row per picture."""
     size = animator.config.size
     times = np.linspace(0, len(clip.frames) - 1, columns).astype(int)
-    driving = torch.from_numpy(clip.frames[times]).permute(0, 3, 1, 2) / 127.5 - 1
+    driving = to_pictures(clip.frames[times])
     rows = [driving]
     with torch.no_grad():
         alpha = animator.motion_head(animator.encoder.codes(driving))

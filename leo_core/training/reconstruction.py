@@ -5,6 +5,7 @@ from PIL import Image
 
 from ..animator import Animator
 from .data import Clip
+from .pictures import to_pictures
 
 
 @torch.no_grad()
@@ -23,11 +24,6 @@ def held_out_score(animator: Animator, clips: list[Clip], frames: int = 8) -> di
     ratios = [a / b for a, b in zip(ours, repeated, strict=True) if b > 1e-3]
     return {"l1": float(np.mean(ours)), "repeat": float(np.mean(repeated)),
             "ratio": float(np.mean(ratios)) if ratios else None}
-
-
-def to_pictures(frames: np.ndarray) -> torch.Tensor:
-    """[T, S, S, 3] uint8 -> [T, 3, S, S] float32 in -1..1."""
-    return torch.from_numpy(frames).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 def rebuild(animator: Animator, frames: np.ndarray, times: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:

@@ -9,16 +9,17 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
+import numpy as np
 import torch
-from einops import rearrange
 from PIL import Image
 from scipy.interpolate import PchipInterpolator
 
-from .animator import Animator, Direction
-from .animator.checkpoint import AnimatorInfo, load_animator
-from .directions import deviations, read_pictures, square
-from .motion import MotionSequence, save_motion
-from .video import read_video
+from ..animator import Animator, Direction
+from ..animator.checkpoint import AnimatorInfo, load_animator
+from ..directions import deviations
+from ..motion import MotionSequence, save_motion
+from ..video import read_video
+from .pictures import center_square, read_pictures, to_pictures
 
 FPS = Fraction(25)
 BATCH = 16
@@ -97,8 +98,8 @@ def write_library(animator: Animator, info: AnimatorInfo, folder: Path, rest: to
     motions = {name: (draw_gesture(gesture, info.directions, rest), FPS, gesture.description) for name, gesture in GESTURES.items()}
     for clip in clips:
         stream = read_video(str(clip))
-        frames = torch.stack([square(Image.fromarray(frame), animator.config.size) for frame in stream])
-        codes = encode(animator, rearrange(frames, "n h w c -> n c h w"))
+        frames = np.stack([center_square(Image.fromarray(frame), animator.config.size) for frame in stream])
+        codes = encode(animator, to_pictures(frames))
         motions[clip.stem.replace("_", " ")] = (codes, stream.fps, f"The motion of {clip.name}. {credit}".strip())
     written = []
     for name, (codes, fps, description) in motions.items():
