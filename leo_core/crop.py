@@ -11,8 +11,9 @@ import torch
 import torch.nn.functional as F
 from kornia.filters import gaussian_blur2d, get_gaussian_kernel1d
 
+from .motion.resample import Missing, fill_missing
+
 Border = Literal["edge", "reflect", "black"]
-Missing = Literal["hold", "interpolate", "pass through"]
 Pick = Literal["largest", "index", "nearest"]
 Track = Literal["still", "follow"]
 Region = Literal["box", "subject"]
@@ -307,24 +308,6 @@ def _box_of_mask(mask: torch.Tensor) -> Box | None:
     if not len(rows):
         return None
     return float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)
-
-
-def fill_missing(values: torch.Tensor, missing: torch.Tensor, policy: Missing) -> torch.Tensor:
-    """Replace the rows of missing frames: boxes here, motion codes where a clip is encoded.
-
-    :param values: [T, N]; what stands in missing rows does not matter.
-    :param missing: bool [T], not all True.
-    :param policy: ``interpolate`` between the neighbours, otherwise the last known row is held. Before the first known
-        row and after the last, the nearest one is held.
-    :return: [T, N]; rows that are not missing are exact.
-    """
-    known, places = (~missing).nonzero()[:, 0], torch.arange(len(missing))
-    before = known[(torch.searchsorted(known, places, right=True) - 1).clamp(min=0)]
-    if policy != "interpolate":
-        return values[before]
-    after = known[torch.searchsorted(known, places).clamp(max=len(known) - 1)]
-    share = ((places - before) / (after - before).clamp(min=1)).clamp(0, 1).to(values)[:, None]
-    return torch.lerp(values[before], values[after], share)
 
 
 def _sides(box: list[float], margin: float, aspect: float) -> tuple[int, int]:

@@ -12,10 +12,10 @@ from comfy_api.latest import io
 
 from ..leo_core.animator import AnimatorConfig, Appearance, Direction, fast_bfloat16
 from ..leo_core.animator.checkpoint import load_animator
-from ..leo_core.crop import Crop, fill_missing
+from ..leo_core.crop import Crop
 from ..leo_core.flow import FlowField
 from ..leo_core.identity import AnimatorId, require_same_animator
-from ..leo_core.motion import MotionSequence, exact_rate
+from ..leo_core.motion import MotionSequence, exact_rate, fill_missing
 from ..leo_core.video import BrokenFrames, ahead
 from . import files
 from .fullres import FullResolutionFrames

@@ -4,7 +4,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from leo_core.crop import Paste, crop_subject, fill_missing, scaled
+from leo_core.crop import Paste, crop_subject, scaled
+from leo_core.motion import fill_missing
 
 
 def picture(height=90, width=120, channels=3, seed=0):
