@@ -156,11 +156,18 @@ def colour(flow: FlowField, size: int, full: float = 0.0) -> torch.Tensor:
     if not 0 <= full < math.inf:
         raise ValueError(f"Full colour at a movement of {full / 2:g} of the width. Give a number from 0; 0 takes the largest of the clip.")
     displacement = resize(flow.displacement[flow.scales[-1]].float(), size)
-    length = displacement.norm(dim=1)
-    full = full or float(length.max()) or 1.0
-    hue = torch.atan2(-displacement[:, 1], -displacement[:, 0]).remainder(2 * math.pi)
-    hsv = torch.stack([hue, (length / full).clamp(max=1), torch.ones_like(hue)], 1)
-    return rearrange(kornia.color.hsv_to_rgb(hsv), "t c h w -> t h w c")
+    full = full or float(displacement.norm(dim=1).max()) or 1.0
+    return rearrange(color_wheel(-displacement, full), "t c h w -> t h w c")
+
+
+def color_wheel(movement: torch.Tensor, full: float) -> torch.Tensor:
+    """Movement [N, 2, H, W] (x right, y down) as colors [N, 3, H, W] in 0..1: the direction as hue, the length as saturation.
+
+    :param full: length that is fully saturated.
+    """
+    hue = torch.atan2(movement[:, 1], movement[:, 0]).remainder(2 * math.pi)
+    hsv = torch.stack([hue, (movement.norm(dim=1) / full).clamp(max=1), torch.ones_like(hue)], 1)
+    return kornia.color.hsv_to_rgb(hsv)
 
 
 def _arrow_count(height: int, width: int, every: int) -> int:

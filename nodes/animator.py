@@ -1,147 +1,27 @@
 """LEO's four stages as nodes: encoder, motion encoder, flow generator, inpainting decoder; and the loader."""
-from collections.abc import Iterator
-from dataclasses import dataclass
 from fractions import Fraction
-from itertools import islice
 
 import comfy.model_management as mm
-import comfy.model_patcher
-import comfy.ops
 import torch
 from comfy_api.latest import io
 
-from ..leo_core.animator import AnimatorConfig, Appearance, Direction, fast_bfloat16
-from ..leo_core.animator.checkpoint import load_animator
+from ..leo_core.animator import Appearance
 from ..leo_core.crop import Crop
 from ..leo_core.flow import FlowField
-from ..leo_core.identity import AnimatorId, require_same_animator
 from ..leo_core.motion import MotionSequence, exact_rate, fill_missing
 from ..leo_core.video import BrokenFrames, ahead
-from . import files
 from .fullres import FullResolutionFrames
-from .media import open_video
-from .pictures import as_image, check_image, check_single, resize, to_animator, to_image
-from .runtime import Progress, in_chunks, load_for_chunks
-from .tell import tell
-from .types import LeoAnimator, LeoAppearance, LeoCrop, LeoFlow, LeoMotion
+from .support import files
+from .support.chunks import Progress, in_chunks
+from .support.handles import AnimatorHandle
+from .support.images import check_image, check_single, resize, to_image
+from .support.rendering import check_wiring, encode_appearance, encode_clip, latents
+from .support.sockets import LeoAnimator, LeoAppearance, LeoCrop, LeoFlow, LeoMotion
+from .support.status import tell
+from .support.streams import open_video
 
 # A pose comes from a still, which has no frame rate; this one is used where a pose is joined with nothing else.
 POSE_FPS = Fraction(25)
-
-
-class AnimatorHandle:
-    """What a LEO_ANIMATOR socket carries: the networks, each under ComfyUI's model manager.
-
-    :param path: of the model file; raises ValueError when it is no animator.
-    """
-
-    def __init__(self, path: str):
-        self.device = mm.get_torch_device()
-        offload = mm.unet_offload_device()
-        self.dtype = self.flow_dtype = torch.float16 if mm.should_use_fp16(self.device) else torch.float32
-        if self.device.type == "cpu" and fast_bfloat16() and not mm.FORCE_FP32:
-            self.flow_dtype = torch.bfloat16
-        animator, info = load_animator(path, comfy.ops.manual_cast, self.dtype, offload, self.flow_dtype)
-        self.id: AnimatorId = info.id
-        self.directions: dict[int, Direction] = info.directions
-        self.config: AnimatorConfig = animator.config
-        self.dictionary = animator.dictionary
-        self.encoder, self.motion_head, self.flow_generator, self.decoder = (
-            self._managed(network, offload) for network in
-            (animator.encoder, animator.motion_head, animator.flow_generator, animator.decoder))
-
-    def _managed(self, network: torch.nn.Module, offload: torch.device):
-        mm.archive_model_dtypes(network)
-        return comfy.model_patcher.CoreModelPatcher(network, load_device=self.device, offload_device=offload)
-
-    def load(self, *patchers) -> int:
-        """Bring networks to the device with room for a chunk; returns how many frames to run at once."""
-        return load_for_chunks(list(patchers), self.device, self.config.memory_per_frame(self.dtype.itemsize))
-
-    def to_device(self, value: torch.Tensor) -> torch.Tensor:
-        return value.to(self.device, self.dtype)
-
-    def for_flow(self, features: dict[int, torch.Tensor]) -> dict[int, torch.Tensor]:
-        """Features as the flow generator takes them, which may be less precise than the others."""
-        return {scale: maps.to(self.device, self.flow_dtype) for scale, maps in features.items()}
-
-    def generate_flow(self, features: dict[int, torch.Tensor], latents: torch.Tensor) -> tuple[dict, dict]:
-        """The flow generator on features `for_flow` and latents of any precision; displacements and masks, float32."""
-        return self.flow_generator.model(features, latents.to(self.device, self.flow_dtype))
-
-
-def encode_appearance(handle: AnimatorHandle, image: torch.Tensor) -> Appearance:
-    """One picture [1, H, W, C] read by encoder and motion head."""
-    handle.load(handle.encoder, handle.motion_head)
-    code, features = handle.encoder.model(handle.to_device(to_animator(image, handle.config.size)))
-    pose = handle.motion_head.model(code)
-    keep = mm.intermediate_device()
-    return Appearance(code.to(keep), {scale: maps.to(keep) for scale, maps in features.items()},
-                      pose.to("cpu", torch.float32), handle.id)
-
-
-def encode_motion(handle: AnimatorHandle, frames: Iterator[torch.Tensor], progress: Progress) -> torch.Tensor:
-    """Motion codes [T, D] of a stream of pictures [H, W, C], uint8 or in 0..1, never holding more than a chunk of them."""
-    chunk = handle.load(handle.encoder, handle.motion_head)
-    codes: list[torch.Tensor] = []
-    while block := [to_animator(as_image(frame)[None], handle.config.size) for frame in islice(frames, chunk)]:
-        pictures = torch.cat(block)
-
-        def run(start: int, stop: int, pictures=pictures) -> torch.Tensor:
-            code = handle.encoder.model.codes(handle.to_device(pictures[start:stop]))
-            return handle.motion_head.model(code).to("cpu", torch.float32)
-
-        for start, stop, part in in_chunks(len(pictures), chunk, run):
-            codes.append(part)
-            if stop < len(pictures):
-                chunk = stop - start  # memory ran out: the next block starts as small
-        progress.update(sum(map(len, codes)), lambda shown=pictures[-1:]: to_image(shown)[0])
-    return torch.cat(codes)
-
-
-@dataclass(frozen=True)
-class Chunk:
-    """Rendered frames start..stop: pictures [n, 3, S, S] about -1..1, finest displacement and mask, on the device."""
-
-    start: int
-    stop: int
-    pictures: torch.Tensor
-    displacement: torch.Tensor
-    mask: torch.Tensor
-
-
-def latents(handle: AnimatorHandle, appearance: Appearance, motion: MotionSequence) -> torch.Tensor:
-    """z + Q a for every frame, [T, style_dim] on the CPU in float32.
-
-    :raises ValueError: a motion of another number of directions, which a damaged or forged file may hold.
-    """
-    if motion.directions != handle.config.directions:
-        raise ValueError(f"The motion has {motion.directions} directions and the animator {handle.config.directions}, though both name animator "
-                         f"{handle.id}: the motion is damaged. Encode it again.")
-    return appearance.code.to("cpu", torch.float32) + handle.dictionary(motion.codes)
-
-
-def check_wiring(handle: AnimatorHandle, **values: Appearance | MotionSequence | FlowField) -> None:
-    """Refuse, by name, values that another animator made."""
-    for what, value in values.items():
-        require_same_animator(what, value.animator, "LEO_ANIMATOR", handle.id)
-
-
-def render_chunks(handle: AnimatorHandle, appearance: Appearance, motion: MotionSequence) -> Iterator[Chunk]:
-    """Flow generator and decoder back to back, chunk by chunk, nothing but the current chunk in memory."""
-    check_wiring(handle, appearance=appearance, motion=motion)
-    chunk = handle.load(handle.flow_generator, handle.decoder)
-    features = {scale: handle.to_device(maps) for scale, maps in appearance.features.items()}
-    for_flow, every = handle.for_flow(features), latents(handle, appearance, motion)
-
-    def run(start: int, stop: int) -> Chunk:
-        displacement, mask = handle.generate_flow(for_flow, every[start:stop])
-        pictures = handle.decoder.model(features, displacement, mask)
-        finest = handle.config.size
-        return Chunk(start, stop, pictures, displacement[finest], mask[finest])
-
-    for _, _, result in in_chunks(len(motion), chunk, run):
-        yield result
 
 
 class LEOLoadAnimator(io.ComfyNode):
@@ -232,7 +112,7 @@ class LEOMotionEncoder(io.ComfyNode):
         if crop is not None:
             absent = crop.missing_of(total)
             frames = (crop.cut(frame, place) for place, frame in enumerate(frames))
-        codes = encode_motion(animator, frames, Progress(total))
+        codes = encode_clip(animator, frames, Progress(total))
         said = [f"{total} frames at {float(rate):.5g} fps"]
         if video is not None:
             said.append(str(stream.report))

@@ -4,10 +4,10 @@ import torch
 from comfy_api.latest import io
 
 from ..leo_core import flow as ops
-from .motion import over_time, timing_inputs
-from .pictures import check_image
-from .runtime import Progress
-from .types import LeoFlow
+from .support.chunks import Progress
+from .support.images import check_image
+from .support.sockets import LeoFlow
+from .support.widgets import over_time, timing_inputs
 
 CATEGORY = "LEO/flow"
 

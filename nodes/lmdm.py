@@ -1,99 +1,22 @@
 """Motion out of nothing: load or train a motion prior, sample, join and loop with it."""
-import re
 from dataclasses import replace
 from pathlib import Path
 
 import comfy.model_management as mm
-import comfy.model_patcher
-import comfy.ops
 import torch
-import torch.nn.functional as F
 from comfy_api.latest import io, ui
 
-from ..leo_core.files import quoted
-from ..leo_core.identity import require_same_animator
-from ..leo_core.lmdm.prior import MotionPrior, Sampling, load_prior, require_frames, save_prior
-from ..leo_core.lmdm.training import PriorTrainer, PriorTraining, fit_config
-from ..leo_core.motion import MotionSequence, change_rate, concatenate, plot, trim
-from . import files
-from .runtime import Progress
-from .types import LeoLMDM, LeoMotion
+from ..leo_core.lmdm.prior import Sampling, require_frames, save_prior
+from ..leo_core.lmdm.training import PriorTrainer, PriorTraining, fit_config, loss_curve
+from ..leo_core.motion import MotionSequence, change_rate, concatenate, pose_code, trim
+from .support import files
+from .support.chunks import Progress, WindowProgress
+from .support.files import free_path
+from .support.handles import MotionPriorHandle
+from .support.sockets import LeoLMDM, LeoMotion
+from .support.widgets import sampling_inputs
 
-SAMPLERS = ["dpmpp_2m", "ddim", "ddpm"]
 LONGEST = 1_000_000
-
-
-class MotionPriorHandle:
-    """What a LEO_LMDM socket carries: a motion prior whose denoiser is under ComfyUI's model manager."""
-
-    def __init__(self, prior: MotionPrior):
-        self.prior = prior
-        self.device = mm.get_torch_device()
-        mm.archive_model_dtypes(prior.unet)
-        self.patcher = comfy.model_patcher.CoreModelPatcher(prior.unet, load_device=self.device, offload_device=mm.unet_offload_device())
-
-    @classmethod
-    def load(cls, path: str) -> "MotionPriorHandle":
-        """:raises ValueError: the file is no motion prior."""
-        return cls(load_prior(path, comfy.ops.manual_cast, mm.unet_offload_device()))
-
-    def ready(self) -> torch.device:
-        """Bring the denoiser to its device, which is returned."""
-        window = self.prior.config.length * sum(self.prior.config.channels) * 4
-        mm.load_models_gpu([self.patcher], memory_required=64 * window)
-        return self.device
-
-    def check(self, what: str, motion: MotionSequence) -> None:
-        """Refuse a motion of another animator, or one of another number of directions, which a damaged or forged file may hold."""
-        require_same_animator(what, motion.animator, "motion prior", self.prior.animator)
-        if motion.directions != self.prior.config.directions:
-            raise ValueError(f"The {what} has {motion.directions} directions and the motion prior {self.prior.config.directions}, though both name "
-                             f"animator {self.prior.animator}: the {what} is damaged. Encode it again.")
-
-    def motion(self, codes: torch.Tensor) -> MotionSequence:
-        return MotionSequence(codes, self.prior.fps, self.prior.animator)
-
-
-class WindowProgress:
-    """Progress of sampling: checks for an interrupt at every step and shows the emerging codes.
-
-    :param calls: how many calls of the prior share the bar; `next_call` goes on to the next.
-    """
-
-    def __init__(self, handle: MotionPriorHandle, calls: int = 1):
-        self._handle, self._calls, self._call = handle, calls, 0
-        self._bar = Progress(1)
-
-    def __call__(self, done: int, total: int, estimate) -> None:
-        mm.throw_exception_if_processing_interrupted()
-        self._bar.total = self._calls * total
-        self._bar.update(self._call * total + done, lambda: plot(self._handle.motion(estimate()), width=512, strip=16)[0])
-
-    def next_call(self) -> None:
-        self._call += 1
-
-
-def sampling_inputs(steps: int = 50) -> list[io.Input]:
-    return [
-        io.Int.Input("seed", default=0, min=0, max=2**64 - 1, control_after_generate=True,
-                     tooltip="The same seed gives the same motion on every device."),
-        io.Int.Input("steps", default=steps, min=1, max=1000, tooltip="Denoising steps per window of motion; 20 to 50 are enough."),
-        io.Combo.Input("sampler", options=SAMPLERS, default="dpmpp_2m",
-                       tooltip="dpmpp_2m needs the fewest steps, ddim follows eta, ddpm draws fresh noise at every step."),
-        io.Float.Input("eta", default=0.0, min=0.0, max=1.0, step=0.01, advanced=True,
-                       tooltip="Fresh noise in ddim: 0 is deterministic, 1 is as ddpm; the others ignore it."),
-    ]
-
-
-def pose_code(pose: MotionSequence) -> torch.Tensor:
-    """The [1, D] code of a pose.
-
-    :raises ValueError: more than one frame.
-    """
-    if len(pose) != 1:
-        raise ValueError(f"A start pose is a motion of one frame, got {len(pose)} frames. "
-                         f"Cut one frame with LEO Trim Motion, or use the pose of LEO Encoder.")
-    return pose.codes
 
 
 class LEOLoadMotionPrior(io.ComfyNode):
@@ -153,7 +76,7 @@ class LEOLMDMSampler(io.ComfyNode):
         require_frames(frames)
         if start_pose is not None:
             prior.check("start pose", start_pose)
-            start = pose_code(start_pose)
+            start = pose_code(start_pose)[None]
         sampling = Sampling(seed, steps, sampler, eta)
         if motion is None:
             return io.NodeOutput(prior.motion(model.sample(frames, sampling, start, prior.ready(), WindowProgress(prior))))
@@ -298,30 +221,6 @@ class LEOTrainMotionPrior(io.ComfyNode):
         first, last = sum(losses[:few]) / few, sum(losses[-few:]) / few
         told = f"{path.name}: loss 1 -> {first:.3f} by the linear fit -> {last:.3f}, windows of {config.length} frames at {config.fps} fps"
         return io.NodeOutput(MotionPriorHandle.load(str(path)), ui=ui.PreviewText(told))
-
-
-def free_path(name: str) -> Path:
-    """Where to save a prior of that name in output/leo: numbered when the name is taken.
-
-    :raises ValueError: not a plain file name.
-    """
-    if not re.fullmatch(r"\w[\w .()-]{0,99}", name) or files.DEVICES.match(name):
-        raise ValueError(f"'{quoted(name)}' is no file name. Use letters, digits, spaces, dots, brackets, '-' and '_', at most 100, and begin with "
-                         f"a letter or digit. Windows keeps names like CON and COM1 to itself.")
-    folder = Path(files.output_folder())
-    path, number = folder / f"{name}.safetensors", 2
-    while path.exists():
-        path, number = folder / f"{name} {number}.safetensors", number + 1
-    return path
-
-
-def loss_curve(losses: list[float], width: int = 512, height: int = 192) -> torch.Tensor:
-    """[height, width, 3] picture of the loss so far; the first loss is the top."""
-    level = F.adaptive_avg_pool1d(torch.tensor(losses)[None, None] / max(losses[0], 1e-9), width)[0, 0]
-    row = ((1 - level.clamp(0, 1)) * (height - 1)).long()
-    picture = torch.full((height, width, 3), 0.98)
-    picture[torch.arange(height).unsqueeze(1) >= row] = torch.tensor([0.55, 0.7, 0.9])
-    return picture
 
 
 NODES: list[type[io.ComfyNode]] = [LEOLoadMotionPrior, LEOLMDMSampler, LEOJoinMotion, LEOLoopMotion, LEOTrainMotionPrior]

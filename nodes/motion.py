@@ -1,60 +1,22 @@
 """Motion as material: nodes that take LEO_MOTION apart and put it together again."""
-import os
-
-import numpy as np
-import torch
 from comfy_api.latest import io, ui
-
-# isort: split
-# after comfy_api.latest, which it imports in a circle
-from comfy_api.input import CurveInput
 
 from ..leo_core import motion as ops
 from ..leo_core.animator import Appearance
 from ..leo_core.directions import describe, deviations, read_amounts, read_choice
-from ..leo_core.identity import require_same_animator
 from ..leo_core.motion import MotionSequence
-from . import files
-from .animator import AnimatorHandle, render_chunks
-from .pictures import to_image
-from .types import LeoAnimator, LeoAppearance, LeoMotion
+from .support.handles import AnimatorHandle
+from .support.images import to_image
+from .support.rendering import render_chunks
+from .support.sockets import LeoAnimator, LeoAppearance, LeoMotion
+from .support.widgets import NAMES_TOOLTIP, known_directions, over_time, timing_inputs
 
 CATEGORY = "LEO/motion"
-NAMES_TOOLTIP = "Connect the animator to call directions by name where it has names; a number always works."
-
-
-def known_directions(animator: AnimatorHandle | None, motion: MotionSequence) -> dict:
-    """What the connected animator says about its directions; nothing without one."""
-    if animator is None:
-        return {}
-    require_same_animator("motion", motion.animator, "LEO_ANIMATOR", animator.id)
-    return animator.directions
-
-
-def sample_curve(curve, frames: int) -> torch.Tensor:
-    """A curve widget's value, typed (a dict) or linked (a CurveInput), as one weight per frame."""
-    return torch.from_numpy(CurveInput.from_raw(curve).interp_array(np.linspace(0, 1, frames))).float()
-
-
-def over_time(timing: str, curve, strength: float, frames: int) -> torch.Tensor:
-    """One weight per frame, held or along the curve."""
-    if timing == "constant":
-        return torch.full((frames,), strength)
-    return strength * sample_curve(curve, frames)
 
 
 def timeline(motion: MotionSequence) -> dict:
     """What web/leo_timeline.js draws on the node."""
     return {"leo_motion": [{"frames": len(motion), "fps": float(motion.fps), "curves": ops.outline(motion)}]}
-
-
-def timing_inputs(what: str) -> list[io.Input]:
-    return [
-        io.Combo.Input("timing", options=["constant", "curve"], default="constant",
-                       tooltip=f"Whether {what} holds all the time or follows the curve."),
-        io.Curve.Input("curve", socketless=False,
-                       tooltip="Keyframes from the first frame to the last, from none at the bottom to all at the top; read when timing is curve."),
-    ]
 
 
 class LEOTransferMotion(io.ComfyNode):
@@ -369,59 +331,6 @@ class LEOSelectDirections(io.ComfyNode):
         return io.NodeOutput(ops.select_directions(motion, chosen if action == "keep" else ~chosen, rest_pose))
 
 
-class LEOSaveMotion(io.ComfyNode):
-    @classmethod
-    def define_schema(cls):
-        return io.Schema(
-            node_id="LEOSaveMotion",
-            display_name="LEO Save Motion",
-            category=CATEGORY,
-            description="Writes a motion as a small .safetensors file to keep and to share.",
-            search_aliases=["export motion", "motion file", "share motion"],
-            is_output_node=True,
-            inputs=[
-                LeoMotion.Input("motion", tooltip="The motion to save."),
-                io.String.Input("filename_prefix", default="leo/motion", tooltip="Folder and name in ComfyUI's output folder; a number is added."),
-                io.String.Input("description", default="", multiline=True, optional=True,
-                                tooltip="A line about what is to be seen, kept in the file and shown when it is loaded."),
-            ],
-        )
-
-    @classmethod
-    def execute(cls, motion, filename_prefix, description="") -> io.NodeOutput:
-        folder, name, counter, subfolder = files.place_in_output(filename_prefix)
-        file = f"{name}_{counter:05}_.safetensors"
-        ops.save_motion(os.path.join(folder, file), motion, description)
-        return io.NodeOutput(ui=ui.PreviewText(f"{os.path.join(subfolder, file)}: {summary(motion)}"))
-
-
-class LEOLoadMotion(io.ComfyNode):
-    @classmethod
-    def define_schema(cls):
-        return io.Schema(
-            node_id="LEOLoadMotion",
-            display_name="LEO Load Motion",
-            category=CATEGORY,
-            description="Reads a saved motion; it fits only the animator that it was made with.",
-            search_aliases=["import motion", "motion library", "motion preset", "open motion"],
-            has_intermediate_output=True,
-            inputs=[
-                io.Combo.Input("file", options=files.list_files("motion"),
-                               tooltip="Motion file from ComfyUI's models/leo folder, from its output folder, or of those that come with the pack."),
-            ],
-            outputs=[LeoMotion.Output("motion", tooltip="The saved motion.")],
-        )
-
-    @classmethod
-    def fingerprint_inputs(cls, file) -> float:
-        return os.path.getmtime(files.resolve_file(file))
-
-    @classmethod
-    def execute(cls, file) -> io.NodeOutput:
-        motion, description = ops.load_motion(files.resolve_file(file))
-        return io.NodeOutput(motion, ui=ui.PreviewText("\n".join(filter(None, [summary(motion), description]))))
-
-
 class LEOPlotMotion(io.ComfyNode):
     @classmethod
     def define_schema(cls):
@@ -446,12 +355,7 @@ class LEOPlotMotion(io.ComfyNode):
         return io.NodeOutput(ops.plot(motion, behind, width, strip), ui=timeline(motion))
 
 
-def summary(motion: MotionSequence) -> str:
-    """One line for people: length, rate, animator."""
-    return f"{len(motion)} frames, {float(len(motion) / motion.fps):.2f} s at {float(motion.fps):g} fps, animator {motion.animator}"
-
-
 NODES: list[type[io.ComfyNode]] = [
     LEOTransferMotion, LEOEditDirections, LEOBlendMotion, LEORetimeMotion, LEOTrimMotion, LEOSmoothMotion, LEOAmplifyMotion,
-    LEOSelectDirections, LEOSaveMotion, LEOLoadMotion, LEOPlotMotion,
+    LEOSelectDirections, LEOPlotMotion,
 ]

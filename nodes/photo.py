@@ -5,22 +5,13 @@ from comfy_api.latest import io
 
 from ..leo_core.crop import Crop, Paste, crop_subject
 from ..leo_core.video import continued_index
-from .pictures import check_image
-from .runtime import Progress
-from .tell import tell
-from .types import LeoCrop
+from .support.chunks import Progress
+from .support.images import check_image
+from .support.sockets import LeoCrop
+from .support.status import tell
+from .support.widgets import paste_inputs
 
 CATEGORY = "LEO/photo"
-
-
-def paste_inputs() -> list[io.Input]:
-    """How a picture is put into its place: the same two widgets wherever that is done."""
-    return [
-        io.Float.Input("feather", default=0.1, min=0.0, max=0.5, step=0.01,
-                       tooltip="Width of the fade into the picture around it, as a part of the crop's shorter side."),
-        io.Combo.Input("region", options=["box", "subject"], default="box",
-                       tooltip="What is replaced: the whole box, or only the subject of the mask that made the crop."),
-    ]
 
 
 class LEOCropSubject(io.ComfyNode):

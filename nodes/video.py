@@ -16,14 +16,15 @@ from ..leo_core.animator import Appearance
 from ..leo_core.crop import Crop, Paste, crop_subject, scaled
 from ..leo_core.motion import MotionSequence
 from ..leo_core.video import Sound, VideoWriter, ahead, continued_index, sound_of_file, sound_of_tensor
-from .animator import AnimatorHandle, render_chunks
 from .fullres import FullResolutionFrames
-from .media import TensorStream, VideoStream, open_video
-from .photo import paste_inputs
-from .pictures import check_image, to_image
-from .runtime import PREVIEW_SIZE, Progress
-from .tell import tell
-from .types import LeoAnimator, LeoAppearance, LeoCrop, LeoMotion
+from .support.chunks import PREVIEW_SIZE, Progress
+from .support.handles import AnimatorHandle
+from .support.images import check_image, to_image
+from .support.rendering import render_chunks
+from .support.sockets import LeoAnimator, LeoAppearance, LeoCrop, LeoMotion
+from .support.status import tell
+from .support.streams import TensorStream, VideoStream, open_video
+from .support.widgets import paste_inputs
 
 
 class Backdrop:

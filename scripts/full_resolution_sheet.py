@@ -55,7 +55,7 @@ class Bench:
         moments = set(torch.linspace(0, len(clip) - 1, count + 1).round().int().tolist())
         frames = torch.cat([self.prepare(torch.from_numpy(frame).movedim(-1, 0)[None].float() / 255)
                             for place, frame in enumerate(clip) if place in moments])
-        self.motion = MotionSequence(self.animator.motion_head(self.animator.encoder.codes(frames)), clip.fps, self.info.id)
+        self.motion = MotionSequence(self.animator.encode_motion(frames), clip.fps, self.info.id)
 
     def prepare(self, picture: torch.Tensor) -> torch.Tensor:
         return F.interpolate(picture, (self.size, self.size), mode="bilinear", antialias=True) * 2 - 1

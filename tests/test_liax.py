@@ -150,8 +150,8 @@ def test_half_precision_on_the_cpu_shows_the_same_picture():
 
 
 def test_names_and_useful_ranges_reach_edit_directions(files):
-    from leo_pack.nodes.animator import AnimatorHandle
     from leo_pack.nodes.motion import LEOEditDirections
+    from leo_pack.nodes.support.handles import AnimatorHandle
 
     with torch.inference_mode():
         handle = AnimatorHandle(str(files / "narrow.pt"))

@@ -107,6 +107,11 @@ class MotionHead(torch.nn.Module):
         return code
 
 
+def encode_motion(encoder: Encoder, motion_head: MotionHead, pictures: torch.Tensor) -> torch.Tensor:
+    """Pictures [N, 3, S, S] in -1..1 -> their motion codes [N, D]."""
+    return motion_head(encoder.codes(pictures))
+
+
 def orthonormal_basis(weight: torch.Tensor) -> torch.Tensor:
     """Q [style_dim, D] of the reduced QR of weight + 1e-8, in float32 on the CPU: motion codes depend on its signs."""
     return torch.linalg.qr(weight.detach().to("cpu", torch.float32) + 1e-8).Q.contiguous()
@@ -259,3 +264,7 @@ class Animator(torch.nn.Module):
     def render(self, features: dict[int, torch.Tensor], latent: torch.Tensor) -> torch.Tensor:
         """Source features and latents [N, style_dim] -> pictures [N, 3, S, S], unbounded around -1..1."""
         return self.decoder(features, *self.flow_generator(features, latent))
+
+    def encode_motion(self, pictures: torch.Tensor, batch: int = 16) -> torch.Tensor:
+        """Pictures [N, 3, S, S] in -1..1 -> their motion codes [N, D], read ``batch`` at a time."""
+        return torch.cat([encode_motion(self.encoder, self.motion_head, part) for part in pictures.split(batch)])

@@ -14,7 +14,6 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from fractions import Fraction
 from pathlib import Path
-from typing import Literal
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -34,7 +33,6 @@ from .start import StartPoses
 from .unet import UNet
 
 MOST_STEPS = 10_000
-SamplerName = Literal["dpmpp_2m", "ddim", "ddpm"]
 Progress = Callable[[int, int, Callable[[], torch.Tensor]], None]
 
 
@@ -92,13 +90,14 @@ class Sampling:
 
     :param seed: 0 .. 2**64 - 1. Noise comes from CPU generators of (seed, window), so a seed gives one motion on every device.
     :param steps: denoising steps per window, 1 .. MOST_STEPS.
+    :param sampler: a key of `SAMPLERS`.
     :param eta: fresh noise of DDIM, 0 .. 1.
     :raises ValueError: a value outside its range.
     """
 
     seed: int = 0
     steps: int = 50
-    sampler: SamplerName = "dpmpp_2m"
+    sampler: str = "dpmpp_2m"
     eta: float = 0.0
 
     def __post_init__(self):

@@ -78,4 +78,5 @@ def _log_snr(alpha_bar: torch.Tensor, t: int) -> float:
     return 0.5 * math.log(float(alpha_bar[t]) / (1 - float(alpha_bar[t])))
 
 
-SAMPLERS = {"ddpm": sample_ddpm, "ddim": sample_ddim, "dpmpp_2m": sample_dpmpp_2m}
+# The one list of samplers: nodes and commands offer these, in this order.
+SAMPLERS = {"dpmpp_2m": sample_dpmpp_2m, "ddim": sample_ddim, "ddpm": sample_ddpm}

@@ -9,6 +9,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from safetensors import safe_open
 from safetensors.torch import save_file
 
@@ -304,3 +305,12 @@ def fit_config(motions: Sequence[MotionSequence], length: int = 64, fps: Fractio
             f"Use longer clips."
         )
     return PriorConfig(directions=motions[0].directions, length=min(length, longest), fps=str(fps), **choices)
+
+
+def loss_curve(losses: list[float], width: int = 512, height: int = 192) -> torch.Tensor:
+    """[height, width, 3] picture of the loss so far; the first loss is the top."""
+    level = F.adaptive_avg_pool1d(torch.tensor(losses)[None, None] / max(losses[0], 1e-9), width)[0, 0]
+    row = ((1 - level.clamp(0, 1)) * (height - 1)).long()
+    picture = torch.full((height, width, 3), 0.98)
+    picture[torch.arange(height).unsqueeze(1) >= row] = torch.tensor([0.55, 0.7, 0.9])
+    return picture

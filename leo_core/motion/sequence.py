@@ -53,10 +53,18 @@ def pose_code(pose: MotionSequence) -> torch.Tensor:
 
 
 def require_compatible(first_what: str, first: MotionSequence, second_what: str, second: MotionSequence) -> None:
-    """Raise ValueError unless two motions speak the codes of one animator."""
+    """Raise ValueError unless two motions hold codes of the same animator."""
     require_same_animator(first_what, first.animator, second_what, second.animator)
-    if first.directions != second.directions:
+    require_directions(first_what, first, second_what, second.directions)
+
+
+def require_directions(what: str, motion: MotionSequence, other_what: str, directions: int) -> None:
+    """Raise ValueError unless a motion has as many directions as what it is used with, which a damaged or forged file may not.
+
+    :param other_what: what has ``directions`` of them, for the message ("animator", "motion prior", "pose").
+    """
+    if motion.directions != directions:
         raise ValueError(
-            f"The {first_what} has {first.directions} directions and the {second_what} {second.directions}, though both name "
-            f"animator {first.animator}: one of them is damaged. Encode it again."
+            f"The {what} has {motion.directions} directions and the {other_what} {directions}, although both name animator "
+            f"{motion.animator}: one of them is damaged. Encode the {what} again."
         )

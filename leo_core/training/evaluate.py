@@ -172,7 +172,7 @@ def cross_sheet(animator: Animator, pictures: list[Path], clip: Clip, columns: i
     driving = to_pictures(clip.frames[times])
     rows = [driving]
     with torch.no_grad():
-        alpha = animator.motion_head(animator.encoder.codes(driving))
+        alpha = animator.encode_motion(driving)
         for source in read_pictures(pictures, size).split(1):
             code, features = animator.encoder(source)
             latent = code + animator.dictionary(animator.motion_head(code) + alpha - alpha[:1])

@@ -12,6 +12,7 @@ from torch import nn
 
 from ..lmdm.condition import CodeScale, to_residual
 from ..lmdm.prior import MotionPrior, Sampling, load_prior, private_generator
+from ..lmdm.samplers import SAMPLERS
 from ..lmdm.training import Windows
 from ..motion import MotionSequence
 from .motion_sources import collect
@@ -282,7 +283,7 @@ def add_commands(subparsers) -> None:
     parser.add_argument("--ablation", type=Path, help="a prior trained with --no-lmc, to stand beside")
     parser.add_argument("--count", type=int, default=256, help="sampled sequences and held-out windows")
     parser.add_argument("--steps", type=int, default=50)
-    parser.add_argument("--sampler", default="dpmpp_2m", choices=("dpmpp_2m", "ddim", "ddpm"))
+    parser.add_argument("--sampler", default=Sampling.sampler, choices=list(SAMPLERS))
     parser.add_argument("--eta", type=float, default=0.0)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--seconds", type=float, default=3600, help="length of the endurance test; 0 leaves it out")

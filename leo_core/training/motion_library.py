@@ -22,7 +22,6 @@ from ..video import read_video
 from .pictures import center_square, read_pictures, to_pictures
 
 FPS = Fraction(25)
-BATCH = 16
 
 Keys = tuple[tuple[float, float], ...]
 
@@ -81,11 +80,6 @@ def draw_gesture(gesture: Gesture, directions: dict[int, Direction], rest: torch
 
 
 @torch.inference_mode()
-def encode(animator: Animator, pictures: torch.Tensor) -> torch.Tensor:
-    """Pictures [N, 3, S, S] in -1..1 -> their codes [N, D]."""
-    return torch.cat([animator.motion_head(animator.encoder.codes(part)) for part in pictures.split(BATCH)])
-
-
 def write_library(animator: Animator, info: AnimatorInfo, folder: Path, rest: torch.Tensor, clips: Sequence[Path] = (),
                   credit: str = "") -> list[Path]:
     """Write every gesture that the animator has the directions for, and the motion of clips, as motion files.
@@ -99,7 +93,7 @@ def write_library(animator: Animator, info: AnimatorInfo, folder: Path, rest: to
     for clip in clips:
         stream = read_video(str(clip))
         frames = np.stack([center_square(Image.fromarray(frame), animator.config.size) for frame in stream])
-        codes = encode(animator, to_pictures(frames))
+        codes = animator.encode_motion(to_pictures(frames))
         motions[clip.stem.replace("_", " ")] = (codes, stream.fps, f"The motion of {clip.name}. {credit}".strip())
     written = []
     for name, (codes, fps, description) in motions.items():
@@ -109,9 +103,10 @@ def write_library(animator: Animator, info: AnimatorInfo, folder: Path, rest: to
     return written
 
 
+@torch.inference_mode()
 def run_library(args: argparse.Namespace) -> None:
     animator, info = load_animator(args.model)
-    rest = encode(animator, read_pictures(args.rest, animator.config.size)).mean(0)
+    rest = animator.encode_motion(read_pictures(args.rest, animator.config.size)).mean(0)
     for path in write_library(animator, info, args.folder, rest, args.clips, args.credit):
         print(path)
 

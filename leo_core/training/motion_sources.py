@@ -6,17 +6,21 @@ from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from ..animator.checkpoint import load_animator
 from ..motion import MotionSequence, load_motion, save_motion
 from ..video import read_video
 from .data import VIDEOS, read_source
+from .pictures import to_pictures
+
+BATCH = 16
 
 log = logging.getLogger(__name__)
 
 
-def encode_source(source: str, animator_path: Path | None, cache: Path, fps: Fraction | None, batch: int = 16) -> list[tuple[str, MotionSequence]]:
+def encode_source(source: str, animator_path: Path | None, cache: Path, fps: Fraction | None) -> list[tuple[str, MotionSequence]]:
     """(identity, motion) of every clip of a source, encoded once and kept in ``cache`` as motion files.
 
     :param source: [NAME=]FOLDER of videos, frame folders, renders or saved motions, or [NAME=]GRID.mp4@CELL.
@@ -38,10 +42,11 @@ def encode_source(source: str, animator_path: Path | None, cache: Path, fps: Fra
         unfinished = cache / f"{key}.unfinished"
         unfinished.mkdir(parents=True, exist_ok=True)
         for number, clip in enumerate(read_source(source, animator.config.size)):
-            frames = torch.from_numpy(clip.frames).movedim(-1, 1)
+            # in parts: of a long clip the frames as floats would take four times the memory that it has already
+            parts = np.split(clip.frames, range(BATCH, len(clip.frames), BATCH))
             with torch.inference_mode():
-                codes = [animator.motion_head(animator.encoder.codes(part.float() / 127.5 - 1)) for part in frames.split(batch)]
-            save_motion(unfinished / f"{number:05d}.safetensors", MotionSequence(torch.cat(codes).clone(), rate, info.id), clip.identity)
+                codes = torch.cat([animator.encode_motion(to_pictures(part)) for part in parts])
+            save_motion(unfinished / f"{number:05d}.safetensors", MotionSequence(codes.clone(), rate, info.id), clip.identity)
         unfinished.rename(kept)
     loaded = [load_motion(path) for path in sorted(kept.iterdir())]
     return [(identity, motion) for motion, identity in loaded]

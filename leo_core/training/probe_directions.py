@@ -8,7 +8,6 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-import kornia
 import numpy as np
 import torch
 from einops import rearrange, reduce, repeat
@@ -17,6 +16,7 @@ from PIL import Image, ImageDraw
 from ..animator import Animator, Direction
 from ..animator.checkpoint import load_animator, write_directions
 from ..directions import REACH, deviation_of
+from ..flow import color_wheel
 from ..identity import require_same_animator
 from ..motion import load_motion
 from .pictures import read_pictures
@@ -112,10 +112,7 @@ def contact_sheet(responses: Responses, names: dict[int, Direction], cell: int =
     """
     strength = responses.change.mean((1, 2))
     heat = responses.change / responses.change.amax().clamp(min=1e-6)
-    length = responses.movement.norm(dim=1)
-    hue = torch.atan2(responses.movement[:, 1], responses.movement[:, 0]).remainder(2 * torch.pi)
-    full = length.amax().clamp(min=1e-6)
-    ways = kornia.color.hsv_to_rgb(torch.stack([hue, length / full, torch.ones_like(hue)], 1))
+    ways = color_wheel(responses.movement, max(float(responses.movement.norm(dim=1).amax()), 1e-6))
     columns = [picture for renders, source in zip(responses.renders, responses.sources, strict=True)
                for picture in (renders[:, 0], source.expand(len(heat), -1, -1, -1), renders[:, 1])]
     columns += [repeat(1 - heat, "d h w -> d 3 h w"), ways]

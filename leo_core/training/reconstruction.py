@@ -30,7 +30,7 @@ def rebuild(animator: Animator, frames: np.ndarray, times: np.ndarray) -> tuple[
     """Frames at ``times`` rebuilt from frame 0 with their own codes, and the true ones; both [n, 3, S, S] in 0..1."""
     code, features = animator.encoder(to_pictures(frames[:1]))
     truth = to_pictures(frames[times])
-    alpha = animator.motion_head(animator.encoder.codes(truth))
+    alpha = animator.encode_motion(truth)
     pictures = animator.render(features, code + animator.dictionary(alpha))
     return (pictures / 2 + 0.5).clamp(0, 1), truth / 2 + 0.5
 

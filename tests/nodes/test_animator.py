@@ -3,6 +3,8 @@ from fractions import Fraction
 
 import pytest
 import torch
+from leo_pack.nodes.support.images import to_image
+from leo_pack.nodes.support.rendering import render_chunks
 
 from leo_core.motion import MotionSequence
 
@@ -49,7 +51,7 @@ def test_stages_one_by_one_are_rendering_at_once(nodes, handle, graph):
     """Flow Generator and Decoder give the frames of the two run together, but for float16 flows."""
     appearance, _, motion, flow = graph
     apart, _ = nodes.LEOInpaintingDecoder.execute(handle, appearance, flow, False).result
-    together = torch.cat([nodes.to_image(chunk.pictures) for chunk in nodes.render_chunks(handle, appearance, motion)])
+    together = torch.cat([to_image(chunk.pictures) for chunk in render_chunks(handle, appearance, motion)])
     assert (apart - together).abs().mean() < 1 / 255
 
 

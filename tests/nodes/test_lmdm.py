@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from leo_pack.nodes import files
 from leo_pack.nodes import lmdm as nodes
+from leo_pack.nodes.support import files
+from leo_pack.nodes.support.handles import MotionPriorHandle
 
 from leo_core.identity import AnimatorId
 from leo_core.lmdm.prior import PriorConfig, load_prior, save_prior
@@ -36,7 +37,7 @@ def prior_file(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def handle(prior_file):
-    return nodes.MotionPriorHandle.load(str(prior_file))
+    return MotionPriorHandle.load(str(prior_file))
 
 
 @pytest.fixture

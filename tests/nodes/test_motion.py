@@ -4,6 +4,7 @@ from fractions import Fraction
 import pytest
 import torch
 from leo_pack.nodes import motion as nodes
+from leo_pack.nodes import motion_files
 
 from leo_core.animator import Direction
 from leo_core.identity import AnimatorId
@@ -43,7 +44,7 @@ def leo_folder(comfy_folders, monkeypatch):
     monkeypatch.setattr(folder_paths, "filename_list_cache", {})
     return folder
 
-@pytest.mark.parametrize("node", nodes.NODES, ids=lambda node: node.__name__)
+@pytest.mark.parametrize("node", [*nodes.NODES, *motion_files.NODES], ids=lambda node: node.__name__)
 def test_everything_explains_itself(node, leo_folder):
     schema = node.GET_SCHEMA()
     assert schema.node_id == node.__name__ and schema.category == "LEO/motion"
@@ -177,11 +178,11 @@ class TestOthers:
 class TestFiles:
     def test_saved_motions_are_numbered_and_come_back(self, leo_folder):
         for seed in (1, 2):
-            text = nodes.LEOSaveMotion.execute(make(seed=seed), "leo/wave", "waves").ui
+            text = motion_files.LEOSaveMotion.execute(make(seed=seed), "leo/wave", "waves").ui
         names = sorted(path.name for path in leo_folder.iterdir())
         assert names == ["wave_00001_.safetensors", "wave_00002_.safetensors"]
         assert "wave_00002_" in str(text.as_dict()) and "0.48 s at 25 fps" in str(text.as_dict())
-        loaded = nodes.LEOLoadMotion.execute("wave_00002_.safetensors")
+        loaded = motion_files.LEOLoadMotion.execute("wave_00002_.safetensors")
         assert torch.equal(loaded.result[0].codes, make(seed=2).codes) and "waves" in str(loaded.ui.as_dict())
 
     @pytest.mark.parametrize("prefix", ["../../wave", "leo/../../wave", "/wave", "link/wave", "link/deeper/wave", "leo\\..\\..\\wave"])
@@ -189,9 +190,9 @@ class TestFiles:
         (tmp_path / "elsewhere").mkdir()
         (leo_folder.parent / "link").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
         with pytest.raises(ValueError, match="no place in ComfyUI's output folder"):
-            nodes.LEOSaveMotion.execute(make(), prefix)
+            motion_files.LEOSaveMotion.execute(make(), prefix)
         assert not list((tmp_path / "elsewhere").iterdir())
 
     def test_a_file_that_is_not_listed_is_refused(self, leo_folder):
         with pytest.raises(ValueError, match="not in LEO's folders"):
-            nodes.LEOLoadMotion.execute("../secret.safetensors")
+            motion_files.LEOLoadMotion.execute("../secret.safetensors")

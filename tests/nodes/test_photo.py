@@ -2,7 +2,7 @@
 import pytest
 import torch
 from leo_pack.nodes import photo, sample
-from leo_pack.nodes.media import open_video
+from leo_pack.nodes.support.streams import open_video
 
 BOX = {"x": 30.5, "y": 20, "width": 40.0, "height": 50.0}
 CROP = {"margin": 0.25, "aspect": 1.0, "border": "edge", "person": "largest", "index": 0, "point_x": 0.5, "point_y": 0.5, "track": "still",

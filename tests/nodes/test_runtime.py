@@ -5,7 +5,7 @@ import torch
 
 @pytest.fixture
 def in_chunks():
-    from leo_pack.nodes.runtime import in_chunks
+    from leo_pack.nodes.support.chunks import in_chunks
 
     return in_chunks
 

@@ -11,6 +11,8 @@ import torch
 from comfy_api.latest import InputImpl, Types
 from leo_pack.nodes import animator as animator_nodes
 from leo_pack.nodes import fullres, photo, video
+from leo_pack.nodes.support import rendering
+from leo_pack.nodes.support.handles import AnimatorHandle
 
 from leo_core.motion import MotionSequence
 from leo_core.video import VideoWriter, read_video, sound_of_file, sound_of_tensor
@@ -34,7 +36,7 @@ def photograph():
 
 @pytest.fixture
 def appearance(handle, photograph):
-    return animator_nodes.encode_appearance(handle, photograph)
+    return rendering.encode_appearance(handle, photograph)
 
 
 def motion(handle, frames, fps=FPS, reach=1.0):
@@ -115,7 +117,7 @@ def test_save_video_takes_it_as_it_is(handle, appearance, tmp_path):
 def test_the_photo_keeps_its_size_and_what_is_around_the_crop(handle, photograph):
     cut, crop, *_ = photo.LEOCropSubject.execute(photograph, 0.0, 1.0, "edge", "largest", 0, 0.5, 0.5, "still", 5.0, "hold",
                                                  boxes={"x": 60, "y": 40, "width": 60, "height": 60}).result
-    seen = animator_nodes.encode_appearance(handle, cut)
+    seen = rendering.encode_appearance(handle, cut)
     rendered = render(handle, seen, motion(handle, 6), crop=crop, picture=photograph)
     assert rendered.get_dimensions() == (162, 122), "an odd side has one pixel more"
     shown = frames_of(rendered)
@@ -146,7 +148,7 @@ def test_full_resolution_shows_the_photo_itself_in_its_own_pose(handle, appearan
 
 def test_full_resolution_goes_on_when_memory_runs_out(handle, appearance, photograph, monkeypatch):
     warp = fullres.FullResolutionFrames(handle, appearance, photograph[0])
-    chunk = next(animator_nodes.render_chunks(handle, appearance, motion(handle, 1)))
+    chunk = next(rendering.render_chunks(handle, appearance, motion(handle, 1)))
     values = torch.rand(32, 32, 3), chunk.displacement, chunk.mask
     expected = warp(*values)
     warp._device = torch.device("cuda")
@@ -391,7 +393,7 @@ LONG_WITH_FULL_COUNTS = pytest.mark.timeout(3 * 3600)
 @pytest.fixture
 def measured_handle(handle, full):
     """The animator that is measured: at full counts the one that comes with the pack."""
-    return animator_nodes.AnimatorHandle(str(SHIPPED)) if full else handle
+    return AnimatorHandle(str(SHIPPED)) if full else handle
 
 
 @LONG_WITH_FULL_COUNTS
@@ -402,7 +404,7 @@ def test_memory_does_not_grow_with_the_length(measured_handle, photograph, tmp_p
         around = {"picture": photograph, "audio": {"waveform": noise(frames / 25), "sample_rate": 44100}}
     else:
         around = {"crop": small_crop(BOX), "video": clip(tmp_path / "long.mp4", frames, sound=sound_of_tensor(noise(frames / 25), 44100))}
-    seen, moves = animator_nodes.encode_appearance(measured_handle, photograph), motion(measured_handle, frames, reach=0.3)
+    seen, moves = rendering.encode_appearance(measured_handle, photograph), motion(measured_handle, frames, reach=0.3)
 
     def measured(self, frame):
         write(self, frame)
@@ -416,14 +418,14 @@ def test_memory_does_not_grow_with_the_length(measured_handle, photograph, tmp_p
 
 @LONG_WITH_FULL_COUNTS
 def test_reading_a_long_clip_does_not_hold_it(measured_handle, tmp_path, monkeypatch, full):
-    frames, memory, convert = 5000 if full else 300, Memory(full), animator_nodes.to_animator
+    frames, memory, convert = 5000 if full else 300, Memory(full), rendering.to_animator
     driving = clip(tmp_path / "long.mp4", frames, size=(240, 320))
 
     def measured(image, side):
         memory()
         return convert(image, side)
 
-    monkeypatch.setattr(animator_nodes, "to_animator", measured)
+    monkeypatch.setattr(rendering, "to_animator", measured)
     moves = encode_clip(measured_handle, driving)
     assert len(moves) == frames == memory.count and moves.fps == FPS
     memory.check()
@@ -438,7 +440,7 @@ def test_every_real_clip_renders(measured_handle, media, full):
         first = torch.from_numpy(next(iter(stream))).float()[None] / 255
         cut, crop = photo.LEOCropSubject.execute(first, 0.0, 1.0, "edge", "largest", 0, 0.5, 0.5, "still", 5.0, "hold").result
         moves = encode_clip(measured_handle, driving)
-        seen = animator_nodes.encode_appearance(measured_handle, cut)
+        seen = rendering.encode_appearance(measured_handle, cut)
         rendered = render(measured_handle, seen, moves, crop=crop, picture=first, video=driving)
         height, width = stream.size
         assert rendered.get_frame_count() == stream.frame_count, path.name

@@ -33,7 +33,7 @@ def handle(animator_file, monkeypatch):
     """What LEO Load Animator puts on its socket for the small animator, in full precision: bfloat16 rounds by the size of a batch."""
     import comfy.model_management as mm
     import torch
-    from leo_pack.nodes.animator import AnimatorHandle
+    from leo_pack.nodes.support.handles import AnimatorHandle
 
     monkeypatch.setattr(mm, "FORCE_FP32", True)
     with torch.inference_mode():

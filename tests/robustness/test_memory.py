@@ -6,7 +6,8 @@ import pytest
 import torch
 from leo_pack.nodes import animator as nodes
 from leo_pack.nodes import video
-from leo_pack.nodes.lmdm import MotionPriorHandle
+from leo_pack.nodes.support.handles import MotionPriorHandle
+from leo_pack.nodes.support.rendering import encode_appearance
 
 from leo_core.lmdm.prior import Sampling
 from leo_core.motion import MotionSequence
@@ -17,7 +18,7 @@ ROOM = {"cpu": 8}
 
 @pytest.fixture(autouse=True)
 def several_frames_at_once(monkeypatch):
-    monkeypatch.setattr("leo_pack.nodes.runtime.LARGEST_CHUNK", ROOM)
+    monkeypatch.setattr("leo_pack.nodes.support.chunks.LARGEST_CHUNK", ROOM)
 
 
 @pytest.fixture
@@ -145,7 +146,7 @@ def test_the_same_inputs_give_the_same_bytes(handle, photo, clip, comfy_folders,
     with torch.inference_mode():
         drawn = [prior.prior.sample(40, Sampling(seed=2**64 - 1, steps=3)) for _ in range(2)]
     assert torch.equal(*drawn)
-    films = [video.LEORenderVideo.execute(handle, nodes.encode_appearance(handle, photo), MotionSequence(first["motion"], Fraction(25), handle.id),
+    films = [video.LEORenderVideo.execute(handle, encode_appearance(handle, photo), MotionSequence(first["motion"], Fraction(25), handle.id),
                                           full_resolution=False, crf=18, feather=0.1, region="box", length="motion", broken_frames="hold").result[0]
              for _ in range(2)]
     contents = [open(film.get_stream_source(), "rb").read() for film in films]

@@ -46,7 +46,7 @@ class Sockets:
     def __init__(self, handle, prior, folder):
         self.handle, self.prior, self.folder = handle, prior, folder
         self.ids = [*[handle.id] * 8, AnimatorId("stranger", "e" * 64)]
-        from leo_pack.nodes.animator import encode_appearance
+        from leo_pack.nodes.support.rendering import encode_appearance
 
         self.appearance = encode_appearance(handle, torch.rand(1, 40, 48, 3, generator=torch.Generator().manual_seed(1)))
 

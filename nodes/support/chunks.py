@@ -8,6 +8,8 @@ import comfy.utils
 import torch
 from PIL import Image
 
+from ...leo_core.motion import plot
+
 Result = TypeVar("Result")
 
 PREVIEW_SECONDS = 0.2
@@ -66,3 +68,23 @@ def in_chunks(total: int, chunk: int, compute: Callable[[int, int], Result]) -> 
             continue
         yield start, stop, result
         start = stop
+
+
+class WindowProgress:
+    """Progress of sampling: checks for an interrupt at every step and shows the emerging codes.
+
+    :param handle: MotionPriorHandle of the prior that samples.
+    :param calls: how many calls of the prior share the bar; `next_call` goes on to the next.
+    """
+
+    def __init__(self, handle, calls: int = 1):
+        self._handle, self._calls, self._call = handle, calls, 0
+        self._bar = Progress(1)
+
+    def __call__(self, done: int, total: int, estimate) -> None:
+        mm.throw_exception_if_processing_interrupted()
+        self._bar.total = self._calls * total
+        self._bar.update(self._call * total + done, lambda: plot(self._handle.motion(estimate()), width=512, strip=16)[0])
+
+    def next_call(self) -> None:
+        self._call += 1

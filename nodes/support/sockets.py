@@ -1,7 +1,7 @@
 """What the LEO sockets carry.
 
-LEO_ANIMATOR    AnimatorHandle (nodes/animator.py)
-LEO_LMDM        MotionPriorHandle (nodes/lmdm.py)
+LEO_ANIMATOR    AnimatorHandle (handles.py)
+LEO_LMDM        MotionPriorHandle (handles.py)
 LEO_APPEARANCE  leo_core.animator.Appearance
 LEO_MOTION      leo_core.motion.MotionSequence
 LEO_FLOW        leo_core.flow.FlowField

@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from comfy_api.latest import Input, InputImpl
 
-from ..leo_core.video import BrokenFrames, VideoStream, read_video
-from .pictures import check_image
+from ...leo_core.video import BrokenFrames, VideoStream, read_video
+from .images import check_image
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ import asyncio
 from aiohttp import web
 from server import PromptServer
 
-from ..leo_core.animator.checkpoint import read_directions
-from ..leo_core.directions import describe
+from ...leo_core.animator.checkpoint import read_directions
+from ...leo_core.directions import describe
 from . import files
 
 

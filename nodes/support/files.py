@@ -11,10 +11,10 @@ from pathlib import Path
 
 import folder_paths
 
-from ..leo_core.files import LARGEST_HEADER, quoted
+from ...leo_core.files import LARGEST_HEADER, quoted
 
 FOLDER_KEY = "leo"
-PACK_MODELS = Path(__file__).parent.parent / "models"
+PACK_MODELS = Path(__file__).parents[2] / "models"
 # Released weights say nothing of themselves: what is not ours counts as an animator, and its loader looks closer.
 KIND_OF_FOREIGN_FILES = "animator"
 DEVICES = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|com\d|lpt\d)\s*(\.|$)", re.IGNORECASE)
@@ -78,4 +78,19 @@ def resolve_file(name: str) -> str:
     if path is None:
         roots = ", ".join(folder_paths.get_folder_paths(FOLDER_KEY))
         raise ValueError(f"'{name}' is not in LEO's folders. Put the file into one of: {roots}.")
+    return path
+
+
+def free_path(name: str) -> Path:
+    """Where to save a prior of that name in output/leo: numbered when the name is taken.
+
+    :raises ValueError: not a plain file name.
+    """
+    if not re.fullmatch(r"\w[\w .()-]{0,99}", name) or DEVICES.match(name):
+        raise ValueError(f"'{quoted(name)}' is no file name. Use letters, digits, spaces, dots, brackets, '-' and '_', at most 100, and begin with "
+                         f"a letter or digit. Windows keeps names like CON and COM1 to itself.")
+    folder = Path(output_folder())
+    path, number = folder / f"{name}.safetensors", 2
+    while path.exists():
+        path, number = folder / f"{name} {number}.safetensors", number + 1
     return path

@@ -1,0 +1,1 @@
+"""What the nodes share: handles of models, sockets, widgets, streams and files. No nodes here."""

@@ -1,0 +1,67 @@
+"""Widgets that several nodes have, and how their values are read."""
+import numpy as np
+import torch
+from comfy_api.latest import io
+
+# isort: split
+# after comfy_api.latest, which it imports in a circle
+from comfy_api.input import CurveInput
+
+from ...leo_core.identity import require_same_animator
+from ...leo_core.lmdm.prior import Sampling
+from ...leo_core.lmdm.samplers import SAMPLERS
+from ...leo_core.motion import MotionSequence
+from .handles import AnimatorHandle
+
+NAMES_TOOLTIP = "Connect the animator to call directions by name where it has names; a number always works."
+
+
+def sampling_inputs(steps: int = 50) -> list[io.Input]:
+    return [
+        io.Int.Input("seed", default=0, min=0, max=2**64 - 1, control_after_generate=True,
+                     tooltip="The same seed gives the same motion on every device."),
+        io.Int.Input("steps", default=steps, min=1, max=1000, tooltip="Denoising steps per window of motion; 20 to 50 are enough."),
+        io.Combo.Input("sampler", options=list(SAMPLERS), default=Sampling.sampler,
+                       tooltip="dpmpp_2m needs the fewest steps, ddim follows eta, ddpm draws fresh noise at every step."),
+        io.Float.Input("eta", default=0.0, min=0.0, max=1.0, step=0.01, advanced=True,
+                       tooltip="Fresh noise in ddim: 0 is deterministic, 1 is as ddpm; the others ignore it."),
+    ]
+
+
+def paste_inputs() -> list[io.Input]:
+    """How a picture is put into its place: the same two widgets wherever that is done."""
+    return [
+        io.Float.Input("feather", default=0.1, min=0.0, max=0.5, step=0.01,
+                       tooltip="Width of the fade into the picture around it, as a part of the crop's shorter side."),
+        io.Combo.Input("region", options=["box", "subject"], default="box",
+                       tooltip="What is replaced: the whole box, or only the subject of the mask that made the crop."),
+    ]
+
+
+def known_directions(animator: AnimatorHandle | None, motion: MotionSequence) -> dict:
+    """What the connected animator says about its directions; nothing without one."""
+    if animator is None:
+        return {}
+    require_same_animator("motion", motion.animator, "LEO_ANIMATOR", animator.id)
+    return animator.directions
+
+
+def sample_curve(curve, frames: int) -> torch.Tensor:
+    """A curve widget's value, typed (a dict) or linked (a CurveInput), as one weight per frame."""
+    return torch.from_numpy(CurveInput.from_raw(curve).interp_array(np.linspace(0, 1, frames))).float()
+
+
+def over_time(timing: str, curve, strength: float, frames: int) -> torch.Tensor:
+    """One weight per frame, held or along the curve."""
+    if timing == "constant":
+        return torch.full((frames,), strength)
+    return strength * sample_curve(curve, frames)
+
+
+def timing_inputs(what: str) -> list[io.Input]:
+    return [
+        io.Combo.Input("timing", options=["constant", "curve"], default="constant",
+                       tooltip=f"Whether {what} holds all the time or follows the curve."),
+        io.Curve.Input("curve", socketless=False,
+                       tooltip="Keyframes from the first frame to the last, from none at the bottom to all at the top; read when timing is curve."),
+    ]
