@@ -15,6 +15,7 @@ MODULES = (
     "training.humans.commands",
     "training.portraits.commands",
     "training.train_prior",
+    "training.train_reader",
     "training.evaluate_prior",
 )
 

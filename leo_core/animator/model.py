@@ -61,17 +61,21 @@ class Encoder(torch.nn.Module):
 
     def forward(self, pictures: torch.Tensor) -> tuple[torch.Tensor, dict[int, torch.Tensor]]:
         """:return: z [N, style_dim] and features {r: [N, C, r, r]} for r = 8 .. size."""
+        code, features = self.appearance(pictures)
+        return self._with_motion(code, pictures), features
+
+    def appearance(self, pictures: torch.Tensor) -> tuple[torch.Tensor, dict[int, torch.Tensor]]:
+        """What `forward` gives without the motion reader's codes: [N, appearance_dim], and the features."""
         *features, h = self._maps(pictures, keep=True)
-        return self._read(pictures, h), dict(zip(self.scales, features, strict=True))
+        return self.code(h).flatten(1), dict(zip(self.scales, features, strict=True))
 
     def codes(self, pictures: torch.Tensor) -> torch.Tensor:
         """z alone, for many pictures: their features are dropped on the way."""
         h, = self._maps(pictures, keep=False)
-        return self._read(pictures, h)
+        return self._with_motion(self.code(h).flatten(1), pictures)
 
-    def _read(self, pictures: torch.Tensor, coarsest: torch.Tensor) -> torch.Tensor:
-        """z [N, style_dim] of the coarsest features [N, C, 4, 4], with the reader's motion code as its last part."""
-        code = self.code(coarsest).flatten(1)
+    def _with_motion(self, code: torch.Tensor, pictures: torch.Tensor) -> torch.Tensor:
+        """z [N, style_dim]: the appearance code, and the reader's motion code where there is one."""
         return code if self.reader is None else torch.cat([code, self.reader(pictures)], 1)
 
     def _maps(self, pictures: torch.Tensor, keep: bool) -> list[torch.Tensor]:
@@ -163,33 +167,35 @@ class FlowGenerator(torch.nn.Module):
         self.levels = torch.nn.ModuleList(
             FlowLevel(a, b, config, operations, **kw) for a, b in pairwise(widths))
 
-    def forward(self, features: dict[int, torch.Tensor], latent: torch.Tensor
+    def forward(self, features: dict[int, torch.Tensor], latent: torch.Tensor, finest: int | None = None
                 ) -> tuple[dict[int, torch.Tensor], dict[int, torch.Tensor]]:
         """
         :param features: of the source, {r: [1 or N, C, r, r]}.
         :param latent: z + Q a, [N, style_dim].
+        :param finest: stop at this scale, as some steps of training do; the animator's own by default.
         :return: displacement {r: [N, 2, r, r]} in -1..1 (x, y; 2 is the whole width) and mask {r: [N, 1, r, r]} in
             0..1 (1 keeps the warped source), both float32.
         """
         h = channels_last(self.constant.to(latent).expand(latent.shape[0], -1, -1, -1))
-        return self._up(0, self.stem(h, latent), None, features, latent)
+        return self._up(0, self.stem(h, latent), None, features, latent, finest or self.scales[-1])
 
-    def _up(self, first: int, h, raw, features, latent) -> tuple[dict[int, torch.Tensor], dict[int, torch.Tensor]]:
+    def _up(self, first: int, h, raw, features, latent, finest: int) -> tuple[dict[int, torch.Tensor], dict[int, torch.Tensor]]:
         """The levels from ``first`` on, the fine ones frame by frame where that is faster."""
         displacement, mask = {}, {}
-        for place in range(first, len(self.levels)):
-            scale = self.scales[place]
+        scales = [r for r in self.scales if r <= finest]
+        for place in range(first, len(scales)):
+            scale = scales[place]
             if outgrows_cache(h, self.widths[place], scale):
                 frames = []
                 for i in range(len(h)):
                     own = {r: maps if len(maps) == 1 else maps[i:i + 1] for r, maps in features.items()}
-                    frames.append(self._up(place, h[i:i + 1], None if raw is None else raw[i:i + 1], own, latent[i:i + 1]))
-                for r in self.scales[place:]:
+                    frames.append(self._up(place, h[i:i + 1], None if raw is None else raw[i:i + 1], own, latent[i:i + 1], finest))
+                for r in scales[place:]:
                     displacement[r], mask[r] = (torch.cat([frame[part][r] for frame in frames]) for part in range(2))
                 break
             h, raw = self.levels[place](h, latent, raw)
             displacement[scale], mask[scale] = torch.tanh(raw[:, :2]), torch.sigmoid(raw[:, 2:])
-            if scale != self.scales[-1]:
+            if scale != finest:
                 warped = warp(features[scale], displacement[scale], self.align_corners).to(h.dtype)
                 h = torch.lerp(h, warped, mask[scale].to(h.dtype))
         return displacement, mask
@@ -234,9 +240,9 @@ class InpaintingDecoder(torch.nn.Module):
 
     def forward(self, features: dict[int, torch.Tensor], displacement: dict[int, torch.Tensor],
                 mask: dict[int, torch.Tensor]) -> torch.Tensor:
-        """:return: pictures [N, 3, S, S] float32, unbounded around -1..1: clamp before showing."""
+        """:return: pictures [N, 3, S, S] float32, unbounded around -1..1: clamp before showing. S is the finest scale of the flow."""
         warped = rgb = None
-        for scale, level in zip(self.scales, self.levels, strict=True):
+        for scale, level in zip(self.scales[:len(displacement)], self.levels, strict=False):
             # LIA's RGB is linear in the warped features up to here, so its three channels are warped in their place.
             maps = level.rgb.colours(features[scale]) if level.bare else features[scale]
             visible = warp(maps, displacement[scale], self.align_corners)

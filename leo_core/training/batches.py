@@ -1,4 +1,4 @@
-"""Training batches of the animator: views of clips, augmented, with flow targets for the pairs rebuilt from each other."""
+"""Training batches of the animator: views of clips, augmented, with flow targets for the pairs of source and driving view."""
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
@@ -6,21 +6,22 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from .data import Clip
+from .augmentation import moved
+from .data import Clip, before_backdrop
 from .humans.motion import CONTROLS, REACH, Controls
 
-VIEWS = 3                                    # frames encoded per clip and step
-PAIRS = ((0, 1), (0, 2), (1, 2), (2, 1))     # (source, driving) views rebuilt from each other
+DRIVINGS = 3                                 # views rebuilt from the source view, per clip and step
 
 
 @dataclass
 class Batch:
-    """Views of B clips and the flow targets of the pairs rebuilt from them.
+    """Views of B clips, and how the N later ones follow from the first.
 
-    :param views: [B, VIEWS, 3, S, S] in -1..1.
-    :param flow: [B, len(PAIRS), 2, S, S] normalised displacement; weight: [B, len(PAIRS), 1, S, S], 0 where unknown.
-    :param visible: [B, len(PAIRS), 1, S, S] in 0..1, and exact: [B, len(PAIRS)] whether it is known.
-    :param controls: [B, VIEWS, K], and controlled: [B] whether they are known.
+    :param views: [B, 1 + N, 3, S, S] in -1..1; the first is the source.
+    :param flow: [B, N, 2, S, S] normalised displacement to the source; weight: [B, N, 1, S, S], 0 where unknown.
+    :param visible: [B, N, 1, S, S] in 0..1, and exact: [B, N] whether it is known.
+    :param regions: [B, N, 1, S, S] in 0..1: mouth and eyes, where known.
+    :param controls: [B, 1 + N, K], and controlled: [B] whether they are known.
     :param taught: [B], 1 where the generator is given the known controls in place of the encoder's reading of them.
     """
 
@@ -29,6 +30,7 @@ class Batch:
     weight: torch.Tensor
     visible: torch.Tensor
     exact: torch.Tensor
+    regions: torch.Tensor
     controls: torch.Tensor
     controlled: torch.Tensor
     taught: torch.Tensor
@@ -37,16 +39,17 @@ class Batch:
         return Batch(*(getattr(self, column.name).to(device) for column in fields(self)))
 
 
-def sample_batch(clips: list[Clip], count: int, rng: np.random.Generator, augment: float, teaching: float) -> Batch:
+def sample_batch(clips: list[Clip], count: int, rng: np.random.Generator, augment: float, teaching: float, drivings: int = DRIVINGS) -> Batch:
     """Draw clips and views, put rendered people before other backdrops, flip, zoom and recolour them. All chance is rng's.
 
     :param augment: 0..1, how far the pictures are changed.
     :param teaching: probability that a render's true controls go to the generator.
+    :param drivings: views rebuilt from each source.
     :raises ValueError: renders of heads and of bodies are mixed.
     """
     told = told_controls(clips)
     backdrops = [clip.backdrop for clip in clips if clip.backdrop is not None]
-    rows = [sample_clip(clips[rng.integers(len(clips))], rng, augment, teaching, told, backdrops) for _ in range(count)]
+    rows = [sample_clip(clips[rng.integers(len(clips))], rng, augment, teaching, told, backdrops, drivings) for _ in range(count)]
     return Batch(*(torch.stack(column) for column in zip(*rows, strict=True)))
 
 
@@ -61,39 +64,45 @@ def told_controls(clips: list[Clip]) -> Controls:
     return found.pop() if found else CONTROLS["head"]
 
 
-def sample_clip(clip: Clip, rng: np.random.Generator, augment: float, teaching: float, told: Controls, backdrops: Sequence[np.ndarray] = ()):
+def sample_clip(clip: Clip, rng: np.random.Generator, augment: float, teaching: float, told: Controls, backdrops: Sequence[np.ndarray] = (),
+                drivings: int = DRIVINGS):
     size = clip.frames.shape[1]
-    times = rng.integers(len(clip.frames), size=VIEWS)
+    times = rng.integers(len(clip.frames), size=1 + drivings)
     if clip.flow is not None:
         times[0] = clip.reference
     frames = clip.frames[times].astype(np.float32)
     if clip.coverage is not None and len(backdrops) and rng.random() < 0.5 * augment:
         frames = before_backdrop(clip, times, backdrops[rng.integers(len(backdrops))])
-    flow = np.zeros((len(PAIRS), size, size, 2), np.float32)
-    weight = np.zeros((len(PAIRS), size, size), np.float32)
-    visible = np.ones((len(PAIRS), size, size), np.float32)
-    exact = np.zeros(len(PAIRS), np.float32)
-    for i, (source, driving) in enumerate(PAIRS):
-        if source == 0 and clip.flow is not None:
-            flow[i], weight[i], exact[i] = clip.flow[times[driving]], clip.visible[times[driving]], clip.exact
-            if clip.exact:
-                visible[i] = weight[i]
+    flow = np.zeros((drivings, size, size, 2), np.float32)
+    weight, regions = np.zeros((2, drivings, size, size), np.float32)
+    visible = np.ones((drivings, size, size), np.float32)
+    exact = np.zeros(drivings, np.float32)
+    if clip.flow is not None:
+        flow[:], weight[:], exact[:] = clip.flow[times[1:]], clip.visible[times[1:]], clip.exact
+        if clip.exact:
+            visible = weight.copy()
+    if clip.regions is not None:
+        regions = clip.regions[times[1:]] / np.float32(255)
 
-    controls = torch.zeros(VIEWS, len(told.names)) if clip.controls is None else torch.from_numpy(clip.controls[times])
+    controls = torch.zeros(1 + drivings, len(told.names)) if clip.controls is None else torch.from_numpy(clip.controls[times])
     views = torch.from_numpy(frames).permute(0, 3, 1, 2) / 127.5 - 1
-    maps = torch.cat([torch.from_numpy(flow).permute(0, 3, 1, 2), torch.from_numpy(weight)[:, None],
-                      torch.from_numpy(visible)[:, None]], 1)
+    maps = torch.cat([torch.from_numpy(flow).permute(0, 3, 1, 2), torch.from_numpy(np.stack([weight, visible, regions], 1))], 1)
     if rng.random() < 0.5 * augment:
         views, maps = views.flip(-1), maps.flip(-1)
         maps[:, 0] = -maps[:, 0]
         controls = controls[:, told.mirror] * torch.tensor(told.sign)
     zoom = 1 - augment * rng.uniform(0, 0.2)
     shift = torch.tensor(rng.uniform(-1, 1, 2) * (1 - zoom), dtype=torch.float32)
+    count = len(views)
     theta = torch.cat([torch.eye(2) * zoom, shift[:, None]], 1)
     grid = F.affine_grid(theta[None], (1, 1, size, size), align_corners=False)
     views = F.grid_sample(views, grid.expand(len(views), -1, -1, -1), "bilinear", "border", False)
     maps = F.grid_sample(maps, grid.expand(len(maps), -1, -1, -1), "bilinear", "border", False)
     maps[:, :2] /= zoom
+    if told is CONTROLS["face"]:
+        controls, _ = moved(controls, torch.zeros(count), torch.full((count,), 1 / zoom), shift.expand(count, 2))
+        # A reader errs a little; what is built on it gets used to that.
+        controls = controls + augment * torch.from_numpy(rng.normal(0, 0.04, tuple(controls.shape)).astype(np.float32))
     if told.rest:
         rest = torch.tensor(told.rest)
         controls = ((controls * REACH + rest - shift.repeat(len(rest) // 2)) / zoom - rest) / REACH
@@ -103,11 +112,5 @@ def sample_clip(clip: Clip, rng: np.random.Generator, augment: float, teaching: 
     gain = torch.tensor(1 + augment * (rng.uniform(-0.2, 0.2) + rng.uniform(-0.1, 0.1, 3)), dtype=torch.float32)
     views = ((views + 1) * gain[:, None, None] + augment * rng.uniform(-0.15, 0.15) - 1).clamp(-1, 1)
     controlled = torch.tensor(float(clip.controls is not None))
-    return (views, maps[:, :2], maps[:, 2:3], maps[:, 3:4], torch.from_numpy(exact), controls, controlled,
+    return (views, maps[:, :2], maps[:, 2:3], maps[:, 3:4], torch.from_numpy(exact), maps[:, 4:5], controls, controlled,
             controlled * float(rng.random() < teaching))
-
-
-def before_backdrop(clip: Clip, times: np.ndarray, backdrop: np.ndarray) -> np.ndarray:
-    """The rendered person before another backdrop [S, S, 3]: frames [n, S, S, 3] float32 in 0..255."""
-    uncovered = 1 - clip.coverage[times, ..., None] / np.float32(255)
-    return clip.frames[times] + uncovered * (backdrop.astype(np.float32) - clip.backdrop)

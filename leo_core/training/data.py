@@ -39,6 +39,7 @@ class Clip:
     :param exact: whether flow is known, not estimated.
     :param coverage: [T, S, S] uint8, or None: the share of each pixel that the person covers, of 255.
     :param backdrop: [S, S, 3] uint8, or None: what the frames show without the person.
+    :param regions: [T, S, S] uint8, or None: 255 where mouth and eyes are.
     """
 
     name: str
@@ -52,6 +53,13 @@ class Clip:
     exact: bool = True
     coverage: np.ndarray | None = None
     backdrop: np.ndarray | None = None
+    regions: np.ndarray | None = None
+
+
+def before_backdrop(clip: Clip, times: np.ndarray, backdrop: np.ndarray) -> np.ndarray:
+    """The rendered person before another backdrop [S, S, 3]: frames [n, S, S, 3] float32 in 0..255."""
+    uncovered = 1 - clip.coverage[times, ..., None] / np.float32(255)
+    return clip.frames[times] + uncovered * (backdrop.astype(np.float32) - clip.backdrop)
 
 
 def counting_order(path: Path) -> tuple[list[str | int], str]:
@@ -113,10 +121,10 @@ def read_render(folder: Path, entry: dict) -> Clip:
         maps = dict(data)
     if path.suffix != ".npz":
         maps["frames"] = np.stack([np.asarray(picture) for picture in decode(path)])
-        for name in {"backward_flow", "visible", "coverage"} & maps.keys():
+        for name in {"backward_flow", "visible", "coverage", "regions"} & maps.keys():
             maps[name] = maps[name].repeat(2, 1).repeat(2, 2)
     return Clip(f"{folder.name}/{path.stem}", f"{folder.name}-{entry['identity']}", maps["frames"], maps["backward_flow"], maps["visible"],
-                maps["controls"], entry["framing"], coverage=maps.get("coverage"), backdrop=maps.get("backdrop"))  # older renders lack the last two
+                maps["controls"], entry["framing"], coverage=maps.get("coverage"), backdrop=maps.get("backdrop"), regions=maps.get("regions"))
 
 
 def shrunk(clip: Clip, size: int) -> Clip:
@@ -131,6 +139,8 @@ def shrunk(clip: Clip, size: int) -> Clip:
     small = replace(clip, frames=pictures(clip.frames))
     if clip.coverage is not None:
         small = replace(small, coverage=pictures(clip.coverage), backdrop=pictures(clip.backdrop[None])[0])
+    if clip.regions is not None:
+        small = replace(small, regions=pictures(clip.regions))
     if clip.flow is None:
         return small
     # flow of hidden points is left out of the mean

@@ -43,6 +43,20 @@ def start_as_copy(animator: Animator) -> None:
 
 
 @torch.no_grad()
+def start_reading(animator: Animator, dictionary: torch.Tensor) -> None:
+    """Let the motion head hand the reader's codes through, and the dictionary use numbers of z that nothing else fills yet
+    (our choice): the generator then sees appearance, the source's pose and the wanted pose side by side."""
+    count, read = animator.config.directions, animator.config.appearance_dim
+    head = animator.motion_head.layers[-1].weight
+    head.zero_()
+    head[:, read:] = torch.eye(count)
+    free = slice(read - count, read)
+    dictionary.zero_()
+    dictionary[free] = torch.eye(count)
+    animator.encoder.code.weight[free] = 0
+
+
+@torch.no_grad()
 def restart_as_copy(animator: Animator) -> None:
     """The same for a trained animator, whatever its stem and masks have become: its flow is kept, its painting begins again
     (our choice). On softly painted pictures a short training then gets further than going on does."""

@@ -1,8 +1,9 @@
 """The model that training optimizes, and its losses.
 
-From the paper (LIA): one frame rebuilt from another through motion codes. Our choice, since compute is scarce: three views
-per clip are encoded once and rebuilt from each other; the flow at every scale is supervised, by exact flow on renders and
-by that of a classical estimator (`tracking.py`) on real clips; and the source picture warped by each flow is compared as well.
+From the paper (LIA): one frame rebuilt from another through motion codes. Our choice, since compute is scarce: several frames
+are rebuilt from one; the flow at every scale is supervised, by exact flow on renders and by that of a classical estimator
+(`tracking.py`) on real clips; mouth and eyes, two hundredths of a picture, count more; and the source picture warped by each
+flow is compared as well.
 """
 from dataclasses import dataclass
 
@@ -11,11 +12,12 @@ import torch.nn.functional as F
 
 from ..animator import Animator, AnimatorConfig
 from ..animator.layers import warp
-from .batches import PAIRS, VIEWS, Batch
-from .initialization import initial_value, start_as_copy
+from .batches import Batch
+from .initialization import initial_value, start_as_copy, start_reading
 from .losses import generator_adversarial, gradient_l1, perceptual_l1, pyramid_l1, ssim_loss
 
 CONTROL_GAIN = 3.0                           # code units per unit of a control
+REGION_FLOW, REGION_MASK, REGION_WARP = 8.0, 4.0, 2.0  # mouth and eyes count by 1 plus this
 FLOW_EMPHASIS = 10.0                         # a pixel's flow counts by 1 plus this for each half width of the picture it moves
 DIVERGED = "The run diverged. Start it again, with a lower --rate: it resumes from its last checkpoint."
 
@@ -30,6 +32,7 @@ class Weights:
     flow: float = 2.0        # L1 to the target flow, in units of the picture's width
     mask: float = 0.02       # cross-entropy of masks to the visibility of renders
     controls: float = 0.5    # L1 of the first motion directions to the controls of renders
+    region: float = 0.3      # L1 of mouth and eyes
     ssim: float = 0.0        # 1 - SSIM
     perceptual: float = 0.0  # L1 of the features of a backbone that the user supplies
     adversarial: float = 0.0  # non-saturating, against a discriminator that is trained along
@@ -42,14 +45,19 @@ class TrainedAnimator(torch.nn.Module):
         super().__init__()
         self.animator = Animator(config)
         self.animator.dictionary.basis.requires_grad_(False)
+        if config.reader:  # it is trained by itself (`train_reader.py`)
+            self.animator.encoder.reader.requires_grad_(False)
+            self.animator.motion_head.requires_grad_(False)
         self.dictionary = torch.nn.Parameter(torch.randn(config.style_dim, config.directions, generator=generator))
         for name, parameter in self.animator.named_parameters():
             parameter.data = initial_value(name, parameter, generator)
         start_as_copy(self.animator)
+        if config.reader:
+            start_reading(self.animator, self.dictionary)
 
-    def forward(self, batch: "Batch", weights: "Weights", *judges) -> tuple[dict[str, torch.Tensor], torch.Tensor, torch.Tensor]:
+    def forward(self, batch: "Batch", weights: "Weights", *judges, **options):
         """`losses`, as the call that launchers for several devices wrap."""
-        return losses(self, batch, weights, *judges)
+        return losses(self, batch, weights, *judges, **options)
 
     def keep_codes(self) -> None:
         """Freeze encoder, motion head and dictionary: the fingerprint stays, and with it priors and saved motions."""
@@ -57,36 +65,60 @@ class TrainedAnimator(torch.nn.Module):
         self.animator.encoder.requires_grad_(False)
         self.animator.motion_head.requires_grad_(False)
 
+    def read(self, batch: Batch) -> tuple[torch.Tensor, dict[int, torch.Tensor], torch.Tensor]:
+        """Source codes z [B, style_dim], source features, and motion codes of all views [B, 1 + N, D]; known controls take the
+        place of what the encoder reads as the batch says."""
+        encoder, count = self.animator.encoder, batch.views.shape[1]
+        if encoder.reader is None:
+            code, features = encoder(batch.views.flatten(0, 1))
+            alpha = self.animator.motion_head(code).float().unflatten(0, (-1, count))
+            return code[::count], {scale: maps[::count] for scale, maps in features.items()}, alpha
+        code, features = encoder.appearance(batch.views[:, 0])
+        alpha = CONTROL_GAIN * batch.controls
+        if not batch.controlled.all():
+            read = encoder.reader(batch.views.flatten(0, 1)).float().unflatten(0, (-1, count))
+            alpha = torch.lerp(read, alpha, batch.controlled[:, None, None])
+        return torch.cat([code.float(), alpha[:, 0]], 1), features, alpha
+
     def latents(self, appearance: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
         basis = torch.linalg.qr(self.dictionary + 1e-8).Q
         return appearance + codes @ basis.T
 
 
 def losses(model: TrainedAnimator, batch: Batch, weights: Weights, backbone: torch.nn.Module | None = None,
-           discriminator: torch.nn.Module | None = None) -> tuple[dict[str, torch.Tensor], torch.Tensor, torch.Tensor]:
+           discriminator: torch.nn.Module | None = None, finest: int | None = None
+           ) -> tuple[dict[str, torch.Tensor], torch.Tensor | None, torch.Tensor]:
     """Every loss that is switched on, already weighted.
 
-    :return: the losses, the pictures made and the true ones, both [B * len(PAIRS), 3, S, S] in -1..1.
+    :param finest: with it flow and masks alone are computed, up to this scale: half the price of a sample.
+    :return: the losses, the pictures made (None with ``finest``) and the true ones, both [B * N, 3, S, S] in -1..1.
     :raises ValueError: the pictures are not finite.
     """
-    animator, count = model.animator, batch.views.shape[0]
-    code, features = animator.encoder(batch.views.flatten(0, 1))
-    alpha = animator.motion_head(code).float()
-    sources = torch.tensor([[b * VIEWS + s for s, _ in PAIRS] for b in range(count)], device=code.device).flatten()
-    drivings = torch.tensor([[b * VIEWS + d for _, d in PAIRS] for b in range(count)], device=code.device).flatten()
-    views = batch.views.flatten(0, 1)
-    source, driving = views[sources], views[drivings]
-    features = {scale: maps[sources] for scale, maps in features.items()}
+    animator, size, count = model.animator, model.animator.config.size, batch.views.shape[1] - 1
+    code, features, alpha = model.read(batch)
+    source, driving = batch.views[:, 0].repeat_interleave(count, 0), batch.views[:, 1:].flatten(0, 1)
+    features = {scale: maps.repeat_interleave(count, 0) for scale, maps in features.items() if scale <= (finest or size)}
     first = min(batch.controls.shape[-1], animator.config.directions)
-    taught = batch.taught.repeat_interleave(VIEWS)[:, None]
-    true = CONTROL_GAIN * batch.controls.flatten(0, 1)[:, :first]
-    given = torch.cat([torch.lerp(alpha[:, :first], true, taught), alpha[:, first:]], 1)
-    displacement, mask = animator.flow_generator(features, model.latents(code[sources], given[drivings]))
-    picture = animator.decoder(features, displacement, mask)
+    given = torch.lerp(alpha[..., :first], CONTROL_GAIN * batch.controls[..., :first], batch.taught[:, None, None])
+    given = torch.cat([given, alpha[..., first:]], -1)[:, 1:].flatten(0, 1)
+    latents = model.latents(code.repeat_interleave(count, 0), given)
+    displacement, mask = animator.flow_generator(features, latents, finest)
+    picture = None if finest else animator.decoder(features, displacement, mask)
+    result = {} if finest else picture_losses(picture, driving, batch.regions.flatten(0, 1), weights, backbone, discriminator)
+    if weights.controls and animator.encoder.reader is None:
+        error = (alpha[..., :first] / CONTROL_GAIN - batch.controls[..., :first]).abs()
+        result["controls"] = weights.controls * (error * batch.controlled[:, None, None]).mean() * first
+    return result | flow_losses(displacement, mask, source, driving, batch, weights, animator.config.align_corners), picture, driving
+
+
+def picture_losses(picture: torch.Tensor, driving: torch.Tensor, regions: torch.Tensor, weights: Weights,
+                   backbone: torch.nn.Module | None, discriminator: torch.nn.Module | None) -> dict[str, torch.Tensor]:
+    """Losses of painted pictures beside the true ones, both [N, 3, S, S]; regions: [N, 1, S, S] in 0..1."""
     if not picture.isfinite().all():  # its L1 would have gradients of 0
         raise ValueError(DIVERGED)
-
     result = {"pixels": weights.pixels * pyramid_l1(picture, driving)}
+    if weights.region and regions.any():
+        result["region"] = weights.region * ((picture - driving).abs().mean(1, keepdim=True) * regions).sum() / (regions.sum() + 1)
     if weights.gradients:
         result["gradients"] = weights.gradients * gradient_l1(picture, driving)
     if weights.ssim:
@@ -95,29 +127,33 @@ def losses(model: TrainedAnimator, batch: Batch, weights: Weights, backbone: tor
         result["perceptual"] = weights.perceptual * perceptual_l1(backbone, picture, driving)
     if weights.adversarial:
         result["adversarial"] = weights.adversarial * generator_adversarial(discriminator(picture))
-    if weights.controls:
-        error = (alpha.unflatten(0, (count, VIEWS))[..., :first] / CONTROL_GAIN - batch.controls[..., :first]).abs()
-        result["controls"] = weights.controls * (error * batch.controlled[:, None, None]).mean() * first
+    return result
+
+
+def flow_losses(displacement: dict[int, torch.Tensor], mask: dict[int, torch.Tensor], source: torch.Tensor, driving: torch.Tensor,
+                batch: Batch, weights: Weights, align_corners: bool) -> dict[str, torch.Tensor]:
+    """Losses of flow and masks at every scale there is; source and driving: [B * N, 3, S, S]."""
+    result = {}
     target, weight = batch.flow.flatten(0, 1), batch.weight.flatten(0, 1)
     visible, exact = batch.visible.flatten(0, 1), batch.exact.flatten()[:, None, None, None]
-    for scale in animator.config.scales:
-        factor = batch.views.shape[-1] // scale
-        certain = F.avg_pool2d(weight, factor)
+    for scale in displacement:
+        factor = source.shape[-1] // scale
+        certain, regions = F.avg_pool2d(weight, factor), F.avg_pool2d(batch.regions.flatten(0, 1), factor)
         if weights.flow:
             # Targets count in pixel centres; with align_corners=True the same shift is wider by r / (r - 1).
             wanted = F.avg_pool2d(target * weight, factor) / (certain + 1e-3) * (scale / (scale - 1))
             # Most of a picture stands still, and to leave everything there is the nearest way to a small error.
-            emphasis = 1 + FLOW_EMPHASIS * wanted.norm(dim=1, keepdim=True)
+            emphasis = (1 + FLOW_EMPHASIS * wanted.norm(dim=1, keepdim=True)) * (1 + REGION_FLOW * regions)
             error = ((displacement[scale] - wanted).abs() * certain * emphasis).mean()
             result["flow"] = result.get("flow", 0) + weights.flow * error
         if weights.warp and factor <= 2:
             small, goal = F.avg_pool2d(source, factor), F.avg_pool2d(driving, factor)
-            moved = warp(small, displacement[scale], animator.config.align_corners)
-            error = ((moved - goal).abs() * F.avg_pool2d(visible, factor)).mean()
+            moved = warp(small, displacement[scale], align_corners)
+            error = ((moved - goal).abs() * F.avg_pool2d(visible, factor) * (1 + REGION_WARP * regions)).mean()
             result["warp"] = result.get("warp", 0) + weights.warp * error
         if weights.mask:
             with torch.autocast(mask[scale].device.type, enabled=False):  # autocast refuses binary_cross_entropy
                 likelihood = F.binary_cross_entropy(mask[scale].float().clamp(1e-4, 1 - 1e-4), F.avg_pool2d(visible, factor),
                                                     reduction="none")
-            result["mask"] = result.get("mask", 0) + weights.mask * (likelihood * exact).mean()
-    return result, picture, driving
+            result["mask"] = result.get("mask", 0) + weights.mask * (likelihood * exact * (1 + REGION_MASK * regions)).mean()
+    return result

@@ -1,52 +1,34 @@
-"""Train a motion reader by itself: ``python -m leo_core train-reader``.
+"""What a motion reader learns by: batches, initial weights, agreement with the truth (`train_reader.py` has the command).
 
 Faces whose controls are known (moved portraits, or pictures with landmarks) are shown in other places, sizes, angles,
 lights and qualities; the reader learns each control by its squared error over its spread. L1 would learn the median of
 controls that are mostly at rest, which is rest (our choice, measured: docs/training.md).
 """
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 import torch.nn.functional as F
 
 from .. import face
 from ..animator.reader import MotionReader
+from .augmentation import moved
+from .data import Clip, before_backdrop
 
 WIDTHS = {64: 32, 32: 64, 16: 96, 8: 128, 4: 192}
 # What a control's error is divided by: about its spread over faces that act.
 SPREAD = np.array([0.45, 0.5, 0.4, 0.4, 0.4, 0.8, 0.4, 0.5, 0.7, 0.6, 0.5, 0.5, 0.5, 0.4, 0.35, 0.35, 0.5, 0.5, 0.5, 0.4], np.float32)
 
 
-@dataclass(frozen=True)
-class Faces:
-    """Pictures of one source with known controls.
-
-    :param frames: [N, S, S, 3] uint8; controls: [N, K] float32; people: [N] whose picture it is.
-    :param coverage: [N, S, S] uint8 or None, how far the person covers each pixel; backdrops: [N] index into `backdrop`.
-    """
-
-    frames: np.ndarray
-    controls: np.ndarray
-    people: np.ndarray
-    coverage: np.ndarray | None = None
-    backdrop: np.ndarray | None = None
-    backdrops: np.ndarray | None = None
-
-
-def sample(sources: list[Faces], shares: list[float], count: int, size: int, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-    """Pictures [count, 3, size, size] in -1..1 and their controls [count, K]."""
+def sample(clips: list[Clip], count: int, size: int, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+    """Pictures [count, 3, size, size] in -1..1 of clips with known controls, augmented, and their controls [count, K]."""
+    backdrops = [clip.backdrop for clip in clips if clip.backdrop is not None]
     pictures, controls = [], []
-    for which in rng.choice(len(sources), count, p=np.array(shares) / sum(shares)):
-        source = sources[which]
-        i = rng.integers(len(source.frames))
-        picture = source.frames[i].astype(np.float32)
-        if source.coverage is not None and rng.random() < 0.4:
-            own = source.backdrop[source.backdrops[i]].astype(np.float32)
-            other = source.backdrop[rng.integers(len(source.backdrop))].astype(np.float32)
-            picture += (1 - source.coverage[i, ..., None] / np.float32(255)) * (other - own)
-        pictures.append(torch.from_numpy(picture))
-        controls.append(source.controls[i])
+    for clip in (clips[i] for i in rng.integers(len(clips), size=count)):
+        t = rng.integers(len(clip.frames), size=1)
+        picture = clip.frames[t].astype(np.float32)
+        if clip.coverage is not None and backdrops and rng.random() < 0.4:
+            picture = before_backdrop(clip, t, backdrops[rng.integers(len(backdrops))])
+        pictures.append(torch.from_numpy(picture[0]))
+        controls.append(clip.controls[t[0]])
     batch = torch.stack(pictures).permute(0, 3, 1, 2) / 127.5 - 1
     return augment(batch, torch.from_numpy(np.stack(controls)), size, rng)
 
@@ -78,26 +60,6 @@ def augment(pictures: torch.Tensor, controls: torch.Tensor, size: int, rng: np.r
     noise = torch.from_numpy(rng.standard_normal(pictures.shape, np.float32))
     pictures = pictures + noise * (draw(0, 0.05) * (draw(0, 1) < 0.5))[:, None, None, None]
     return pictures.clamp(0, 1) * 2 - 1, controls
-
-
-def moved(controls: torch.Tensor, angle: torch.Tensor, zoom: torch.Tensor, shift: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Controls [N, K] of pictures resampled by an affine map, and the map for `affine_grid`.
-
-    :param angle: [N] radians by which the content turns, as tilt counts; zoom: [N] by which it grows; shift: [N, 2] of the
-        sampled window, in half pictures.
-    """
-    cos, sin = angle.cos(), angle.sin()
-    # content turns by R(angle); sampling goes the other way: source = R^-1 (target / zoom) + shift
-    inverse = torch.stack([torch.stack([cos, -sin], 1), torch.stack([sin, cos], 1)], 1)
-    theta = torch.cat([inverse / zoom[:, None, None], shift[..., None]], 2)
-    result = controls.clone()
-    at = {name: k for k, name in enumerate(face.NAMES)}
-    place = controls[:, [at["across"], at["down"]]] * face.PLACE_UNIT
-    place = torch.einsum("nij,nj->ni", inverse.transpose(1, 2), place - shift) * zoom[:, None]
-    result[:, [at["across"], at["down"]]] = place / face.PLACE_UNIT
-    result[:, at["tilt"]] += angle / float(face.ANGLE_UNITS[2])
-    result[:, at["nearer"]] += zoom.log() / float(np.log(face.SIZE_UNIT))
-    return result, theta
 
 
 def initialize(reader: MotionReader, generator: torch.Generator) -> None:

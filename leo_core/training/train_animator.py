@@ -2,7 +2,7 @@
 import json
 import math
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import cv2
@@ -12,15 +12,17 @@ from accelerate import Accelerator
 from PIL import Image
 from tqdm import tqdm
 
+from .. import face
 from ..animator import lia
 from ..animator.checkpoint import load_animator
 from ..files import write_atomically
-from .batches import PAIRS, told_controls
+from .batches import DRIVINGS, told_controls
 from .data import read_source, shrunk, split_by_identity
 from .losses import open_backbone
 from .objective import Weights
 from .reconstruction import frame_sheet, held_out_score
 from .tracking import DETAIL, track
+from .train_reader import read_reader
 from .trainer import Trainer, read_checkpoint
 
 # Equal widths from 64 px on, so that a trained model can grow to twice its size without forgetting (`grown_state`).
@@ -58,14 +60,21 @@ def train(args) -> None:
     table = {r: c for r, c in SMALL_CHANNELS.items() if r <= args.size}
     # One layer in the motion head: five linear ones in a row are the same function and learn far slower.
     config = lia(args.size, table, style_dim=128, directions=args.directions, head_depth=1, align_corners=True)
+    reader, widths = read_reader(args.reader) if args.reader else (None, {})
+    if args.reader:
+        directions = len(face.NAMES)
+        config = replace(config, family="LEO", style_dim=128 + 2 * directions, directions=directions, rgb_blocks=1,
+                         paint_size=args.size // 2, reader=widths)
     if weights.perceptual and not args.backbone:
         raise ValueError("The perceptual loss compares the features of a network. Name its TorchScript file with --backbone.")
     accelerator = Accelerator(cpu=args.device == "cpu", mixed_precision=args.precision)
     backbone = open_backbone(args.backbone, accelerator.device) if weights.perceptual else None
-    trainer = Trainer(args.run_folder, config, weights, args.rate, args.seed, args.keep_codes, accelerator, backbone)
+    trainer = Trainer(args.run_folder, config, weights, args.rate, args.seed, args.keep_codes, accelerator, backbone, args.coarse)
     if args.begin_from and not (args.run_folder / "last.pt").is_file():
         trainer.begin_from(args.begin_from, args.repaint)
     trainer.resume()
+    if args.reader:
+        trainer.set_reader(reader)
 
     detail = max(args.size, DETAIL)
     clips = [clip for source in args.data for clip in read_source(source, args.size, detail)]
@@ -160,13 +169,17 @@ def add_commands(subparsers) -> None:
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--directions", type=int, default=20)
     parser.add_argument("--steps", type=int, default=20000)
-    parser.add_argument("--batch", type=int, default=4, help=f"clips per step; each gives {len(PAIRS)} samples")
+    parser.add_argument("--batch", type=int, default=4, help=f"clips per step; each gives {DRIVINGS} samples")
     parser.add_argument("--rate", type=float, default=1e-2, help="relative to the size of each tensor's weights")
     parser.add_argument("--augment", type=float, default=1.0,
                         help="0 shows clips as they are, 1 flips, zooms, recolours, and puts rendered people before other backdrops")
     parser.add_argument("--weights", default="{}", help="JSON of loss weights that differ from the defaults")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--begin-from", type=Path, help="animator file or run folder, of the same size or half of it")
+    parser.add_argument("--reader", type=Path, metavar="FILE",
+                        help="an animator of face controls that reads motion with this file of train-reader; --directions is theirs")
+    parser.add_argument("--coarse", type=int, default=0, metavar="N",
+                        help="after every step N that teach flow alone, at half the size: more samples in the same time")
     parser.add_argument("--repaint", action="store_true",
                         help="with --begin-from: keep its flow, let its painting begin again as a copy of the warped picture")
     parser.add_argument("--keep-codes", action="store_true",

@@ -15,7 +15,7 @@ from accelerate import Accelerator
 from ..animator import Animator, AnimatorConfig, Direction, orthonormal_basis
 from ..animator.checkpoint import learning_rate_scale, load_animator, raw_state, read_dictionary_weight, save_animator
 from ..files import write_atomically
-from .batches import sample_batch, told_controls
+from .batches import DRIVINGS, sample_batch, told_controls
 from .data import Clip
 from .humans.motion import CONTROLS
 from .initialization import grown_state, restart_as_copy, stored_shape
@@ -64,7 +64,8 @@ def read_beginning(source: Path) -> tuple[AnimatorConfig, dict[str, torch.Tensor
     animator, info = load_animator(source)
     state = {f"animator.{name}": value for name, value in animator.state_dict().items()}
     named = {direction.name for direction in info.directions.values()}
-    tied = next((controls.names for controls in CONTROLS.values() if named & set(controls.names)), ())
+    best = max(CONTROLS.values(), key=lambda controls: len(named & set(controls.names)))
+    tied = best.names if named & set(best.names) else ()
     return animator.config, {**state, "dictionary": read_dictionary_weight(source)}, tied
 
 
@@ -81,12 +82,14 @@ class Trainer:
 
     :param accelerator: device, precision and processes (`accelerate.Accelerator`); the CPU by default.
     :param backbone: network of the perceptual loss, needed where that is switched on.
+    :param coarse: after every step, so many that learn flow and masks alone, up to half the size, on clips of exact flow.
     :ivar controls: names of the controls of renders that steps so far tied the first motion directions to.
     """
 
     def __init__(self, run: Path, config: AnimatorConfig, weights: Weights, rate: float, seed: int, keep_codes: bool = False,
-                 accelerator: Accelerator | None = None, backbone: torch.nn.Module | None = None):
+                 accelerator: Accelerator | None = None, backbone: torch.nn.Module | None = None, coarse: int = 0):
         self.run, self.config, self.weights, self.rate, self.seed, self.backbone = run, config, weights, rate, seed, backbone
+        self.coarse = coarse
         self.accelerator = accelerator or Accelerator(cpu=True)
         chance = torch.Generator().manual_seed(seed)
         model = TrainedAnimator(config, chance)
@@ -125,6 +128,12 @@ class Trainer:
             restart_as_copy(self.model.animator)
         self.average = {name: value.clone() for name, value in self.model.state_dict().items()}
         self.controls = controls
+
+    def set_reader(self, state: dict[str, torch.Tensor]) -> None:
+        """Give model and moving average a motion reader's weights."""
+        self.model.animator.encoder.reader.load_state_dict(state)
+        prefix = "animator.encoder.reader."
+        self.average |= {prefix + name: value.clone() for name, value in self.model.animator.encoder.reader.state_dict().items()}
 
     def resume(self) -> None:
         """Go on from ``last.pt``, if there is one.
@@ -170,7 +179,10 @@ class Trainer:
         teaching = max(0.0, 1 - progress / 0.6) if self.weights.controls and codes_learn else 0.0
         rank = self.accelerator.process_index
         chance = np.random.default_rng([self.seed, self.step, rank] if rank else [self.seed, self.step])
-        batch = sample_batch(clips, batch_size, chance, augment, teaching).to(self.accelerator.device)
+        coarse = bool(self.step % (self.coarse + 1))
+        if coarse:
+            clips = [clip for clip in clips if clip.flow is not None and clip.exact] or clips
+        batch = sample_batch(clips, batch_size, chance, augment, teaching, 2 * DRIVINGS if coarse else DRIVINGS).to(self.accelerator.device)
         # linear warm-up, then a cosine to a twentieth at the end of the run
         rate = self.rate * min(1, (self.step + 1) / 100) * (0.05 + 0.475 * (1 + math.cos(math.pi * min(1, progress))))
         for group in self.optimizer.param_groups:
@@ -178,7 +190,8 @@ class Trainer:
         if self.discriminator:
             self.discriminator.requires_grad_(False)
         with self.accelerator.autocast():
-            parts, made, true = self.wrapped(batch, self.weights, self.backbone, self.discriminator)
+            parts, made, true = self.wrapped(batch, self.weights, self.backbone, self.discriminator,
+                                             finest=self.config.size // 2 if coarse else None)
         self.optimizer.zero_grad(set_to_none=True)
         self.accelerator.backward(sum(parts.values()))
         norm = self.accelerator.clip_grad_norm_(self.model.parameters(), 1.0)
@@ -186,7 +199,7 @@ class Trainer:
         if not torch.isfinite(norm) and self.accelerator.mixed_precision != "fp16":
             raise ValueError(DIVERGED)
         self.optimizer.step()
-        if self.discriminator:
+        if self.discriminator and not coarse:
             parts["discriminator"] = self.train_discriminator(true, made)
         self.step += 1
         if self.weights.controls and batch.controlled.any():

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ... import face
 from .assets import rotation
 from .people import HumanLibrary
 
@@ -54,7 +55,8 @@ def _joint_controls() -> Controls:
 _HEAD_CONTROLS = Controls(
     ("turn", "nod", "tilt", "open mouth", "close eyes", "look sideways", "look up", "raise brows", "pucker", "widen mouth"),
     tuple(range(10)), (-1, 1, -1, 1, 1, -1, 1, 1, 1, 1))
-CONTROLS = {"head": _HEAD_CONTROLS, "upper": _HEAD_CONTROLS, "body": _joint_controls()}
+CONTROLS = {"head": _HEAD_CONTROLS, "upper": _HEAD_CONTROLS, "body": _joint_controls(),
+            "face": Controls(face.NAMES, face.MIRROR, face.SIGN)}
 _HEAD_LIMITS = np.radians([20.0, 35.0, 12.0])
 _LEGS = 3.6  # head heights from sole to hip
 _STANDING = ("standing01", "standing02", "standing03")

@@ -302,6 +302,9 @@ class Puppet:
         shapes["jaw"][below, 1] = 0.16
         shapes["jaw"][tongue, 1] = 0.13
         shapes["sideways"][below, 0] = 0.03
+        # What the photo has between its lips, and the dark, go along with them: beside them there is nothing to show.
+        for part in (*self.inside[:-4], dark):
+            shapes["sideways"][part, 0] = 0.055
 
     def posed(self, pose: Pose) -> tuple[np.ndarray, np.ndarray]:
         """:return: vertices [T, V, 3] in pixels of the photo (z in the same unit), and landmarks [T, 478, 3]."""

@@ -1,0 +1,154 @@
+"""Train a motion reader on faces whose controls are known: ``python -m leo_core train-reader``."""
+import json
+import math
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from .. import face
+from ..animator.reader import MotionReader
+from ..files import write_atomically
+from .data import Clip, read_source, split_by_identity
+from .objective import CONTROL_GAIN
+from .reader import SPREAD, WIDTHS, agreement, initialize, reading, sample
+
+AVERAGE = 0.999
+
+
+class ReaderTrainer:
+    """One run in a folder: reader, moving average, optimizer, step. Resumes from ``last.pt``.
+
+    :param size: side of the pictures it reads.
+    """
+
+    def __init__(self, run: Path, size: int, lr: float, seed: int):
+        self.run, self.size, self.lr, self.seed, self.step = run, size, lr, seed, 0
+        self.reader = MotionReader(size, WIDTHS, len(face.NAMES)).to(memory_format=torch.channels_last)
+        initialize(self.reader, torch.Generator().manual_seed(seed))
+        self.optimizer = torch.optim.AdamW(self.reader.parameters(), lr, betas=(0.9, 0.99), weight_decay=1e-3)
+        self.average = {name: value.clone() for name, value in self.reader.state_dict().items()}
+
+    def begin_from(self, path: Path) -> None:
+        """Weights of a reader file. :raises ValueError: it is another file."""
+        state, _ = read_reader(path)
+        state = {**state, "code.weight": state["code.weight"] / CONTROL_GAIN, "code.bias": state["code.bias"] / CONTROL_GAIN}
+        self.reader.load_state_dict(state)
+        self.average = {name: value.clone() for name, value in state.items()}
+
+    def resume(self) -> None:
+        """Go on from ``last.pt``, if there is one."""
+        path = self.run / "last.pt"
+        if path.is_file():
+            saved = torch.load(path, map_location="cpu", weights_only=True)
+            self.reader.load_state_dict(saved["reader"])
+            self.optimizer.load_state_dict(saved["optimizer"])
+            self.average, self.step = saved["average"], saved["step"]
+
+    def save(self) -> None:
+        saved = {"reader": self.reader.state_dict(), "optimizer": self.optimizer.state_dict(), "average": self.average, "step": self.step}
+        write_atomically(self.run / "last.pt", lambda temporary: torch.save(saved, temporary))
+
+    def train_step(self, clips: list[Clip], batch: int, total: int, bf16: bool) -> float:
+        """One step; clips, arguments, seed and step decide all of it. Returns the loss."""
+        lr = self.lr * min(1, (self.step + 1) / 200) * (0.03 + 0.485 * (1 + math.cos(math.pi * min(1, self.step / total))))
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        pictures, controls = sample(clips, batch, self.size, np.random.default_rng([self.seed, self.step]))
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            found = self.reader(pictures)
+        error = (found.float() - controls) / torch.from_numpy(SPREAD)
+        # Squared where it is small; landmarks that were found wrongly shall not rule.
+        loss = F.smooth_l1_loss(error, torch.zeros_like(error), beta=1.5)
+        self.optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.reader.parameters(), 1.0)
+        self.optimizer.step()
+        self.step += 1
+        decay = min(AVERAGE, self.step / (self.step + 10))
+        with torch.no_grad():
+            for name, value in self.reader.state_dict().items():
+                self.average[name].lerp_(value, 1 - decay)
+        return loss.item()
+
+    def averaged(self) -> MotionReader:
+        reader = MotionReader(self.size, WIDTHS, len(face.NAMES)).eval().requires_grad_(False)
+        reader.load_state_dict(self.average)
+        return reader
+
+    def export(self, path: Path) -> None:
+        """Write the moving average: what `read_reader` reads, its codes in the animator's units."""
+        state = {name: value.contiguous() for name, value in self.average.items()}
+        state |= {name: state[name] * CONTROL_GAIN for name in ("code.weight", "code.bias")}
+        metadata = {"leo.kind": "motion reader", "leo.widths": json.dumps(WIDTHS), "leo.step": str(self.step)}
+        write_atomically(path, lambda temporary: save_file(state, temporary, metadata))
+
+
+def read_reader(path: Path) -> tuple[dict[str, torch.Tensor], dict[int, int]]:
+    """Weights and channel table of a file that train-reader wrote.
+
+    :raises ValueError: it is another file.
+    """
+    with safe_open(path, "pt") as file:
+        metadata = file.metadata() or {}
+        if metadata.get("leo.kind") != "motion reader":
+            raise ValueError(f"{path} holds {metadata.get('leo.kind', 'something else')}. Name a file that train-reader wrote.")
+        state = {name: file.get_tensor(name) for name in file.keys()}
+    return state, {int(r): c for r, c in json.loads(metadata["leo.widths"]).items()}
+
+
+def report(reader: MotionReader, clips: list[Clip], bf16: bool) -> dict[str, tuple[float, float]]:
+    """Agreement with the truth on clips, each one's means removed."""
+    found = [reading(reader, clip.frames, torch.bfloat16 if bf16 else torch.float32) for clip in clips]
+    return agreement(found, [clip.controls for clip in clips])
+
+
+def train(args) -> None:
+    """Run or resume ``train-reader``."""
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    clips = [clip for source in args.data for clip in read_source(source, args.size) if clip.controls is not None and clip.framing == "face"]
+    clips, held_out = split_by_identity(clips, args.hold_out)
+    if not clips:
+        raise ValueError("No clip with face controls is left to train on. Make some with render-portraits or render-clips.")
+    args.run_folder.mkdir(parents=True, exist_ok=True)
+    trainer = ReaderTrainer(args.run_folder, args.size, args.lr, args.seed)
+    if args.init_from and not (args.run_folder / "last.pt").is_file():
+        trainer.begin_from(args.init_from)
+    trainer.resume()
+    print(f"{len(clips)} clips to train on, {len(held_out)} held out", flush=True)
+    saved, losses = time.monotonic(), []
+    while trainer.step < args.steps:
+        losses.append(trainer.train_step(clips, args.batch, args.steps, args.precision == "bf16"))
+        if trainer.step % args.validate == 0 or trainer.step == args.steps:
+            figures = report(trainer.averaged(), held_out, args.precision == "bf16") if held_out else {}
+            agreeing = {name: [round(c, 3), round(g, 3)] for name, (c, g) in figures.items()}
+            line = {"step": trainer.step, "loss": float(np.mean(losses)), "correlation and gain": agreeing}
+            losses = []
+            print(json.dumps(line), flush=True)
+        if time.monotonic() - saved > 300 or trainer.step == args.steps:
+            trainer.save()
+            trainer.export(args.run_folder / "reader.safetensors")
+            saved = time.monotonic()
+
+
+def add_commands(subparsers) -> None:
+    """``train-reader``."""
+    parser = subparsers.add_parser("train-reader", help="train the network that reads motion from faces; resumes by itself")
+    parser.add_argument("run_folder", type=Path, help="folder of the run: last.pt, reader.safetensors")
+    parser.add_argument("--data", nargs="+", required=True, help="folders of render-portraits and render-clips; twice counts twice")
+    parser.add_argument("--hold-out", nargs="*", default=[], help="identities (parts of names) never trained on")
+    parser.add_argument("--init-from", type=Path, metavar="FILE", help="reader file to begin with")
+    parser.add_argument("--size", type=int, default=128)
+    parser.add_argument("--steps", type=int, default=10000)
+    parser.add_argument("--batch", type=int, default=48, help="pictures a step")
+    parser.add_argument("--lr", type=float, default=1.5e-3)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--precision", choices=("no", "bf16"), default="no", help="bf16 where the processor multiplies it natively")
+    parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--validate", type=int, default=500, help="steps between held-out figures")
+    parser.set_defaults(run=train)
