@@ -1,5 +1,6 @@
 """Train an image animator and export it: ``python -m leo_core train-animator`` and ``export-animator``."""
 import json
+import logging
 import math
 import time
 from dataclasses import asdict, replace
@@ -13,7 +14,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from .. import face
-from ..animator import lia
+from ..animator import fast_bfloat16, lia
 from ..animator.checkpoint import load_animator
 from ..files import write_atomically
 from .batches import DRIVINGS, told_controls
@@ -24,6 +25,8 @@ from .reconstruction import frame_sheet, held_out_score
 from .tracking import DETAIL, track
 from .train_reader import read_reader
 from .trainer import Trainer, read_checkpoint
+
+log = logging.getLogger(__name__)
 
 # Equal widths from 64 px on, so that a trained model can grow to twice its size without forgetting (`grown_state`).
 SMALL_CHANNELS = {4: 128, 8: 128, 16: 128, 32: 64, 64: 24, 128: 24, 256: 24, 512: 24}
@@ -51,6 +54,20 @@ def parse_notes(notes: list[str]) -> dict[str, str]:
     return dict(note.split("=", 1) for note in notes)
 
 
+def choose_precision(wanted: str, device: str) -> str:
+    """``auto`` is bfloat16 where the GPU, or else the CPU, multiplies it natively, and float32 elsewhere; a choice of bfloat16
+    without that is warned of.
+
+    :param device: ``auto`` or ``cpu``, as in ``--device``.
+    :return: as `accelerate.Accelerator` names it: no, bf16 or fp16.
+    """
+    native = torch.cuda.is_bf16_supported(including_emulation=False) if device == "auto" and torch.cuda.is_available() else fast_bfloat16()
+    if wanted == "bf16" and not native:
+        log.warning("This processor emulates bfloat16, or this PyTorch (before 2.10) cannot tell that it does not. Emulated, a step takes many "
+                    "times as long as in float32: --precision auto takes bfloat16 only where it is native.")
+    return ("bf16" if native else "no") if wanted == "auto" else wanted
+
+
 def train(args) -> None:
     """Run or resume ``train-animator``."""
     if args.threads:
@@ -67,7 +84,7 @@ def train(args) -> None:
                          paint_size=args.size // 2, reader=widths)
     if weights.perceptual and not args.backbone:
         raise ValueError("The perceptual loss compares the features of a network. Name its TorchScript file with --backbone.")
-    accelerator = Accelerator(cpu=args.device == "cpu", mixed_precision=args.precision)
+    accelerator = Accelerator(cpu=args.device == "cpu", mixed_precision=choose_precision(args.precision, args.device))
     backbone = open_backbone(args.backbone, accelerator.device) if weights.perceptual else None
     trainer = Trainer(args.run_folder, config, weights, args.rate, args.seed, args.keep_codes, accelerator, backbone, args.coarse)
     if args.begin_from and not (args.run_folder / "last.pt").is_file():
@@ -188,7 +205,8 @@ def add_commands(subparsers) -> None:
                         help="where the flow of real clips is kept, for several runs on the same clips (default: RUN/tracks)")
     parser.add_argument("--backbone", type=Path, help="TorchScript of the perceptual loss: pictures in -1..1 to features")
     parser.add_argument("--device", choices=("auto", "cpu"), default="auto", help="auto: the GPU where there is one")
-    parser.add_argument("--precision", choices=("no", "bf16", "fp16"), default="no", help="of the networks' arithmetic")
+    parser.add_argument("--precision", choices=("no", "auto", "bf16", "fp16"), default="no",
+                        help="of the networks' arithmetic; auto: bf16 where the processor has it")
     parser.add_argument("--tensorboard", action="store_true", help="write event files for TensorBoard, too")
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--log", type=int, default=50, help="steps between lines of log.jsonl")

@@ -27,7 +27,7 @@ from leo_core.training.objective import TrainedAnimator, Weights, losses
 from leo_core.training.pictures import to_pictures
 from leo_core.training.reconstruction import held_out_score, rebuild
 from leo_core.training.tracking import DETAIL, track
-from leo_core.training.train_animator import SMALL_CHANNELS, add_commands
+from leo_core.training.train_animator import SMALL_CHANNELS, add_commands, choose_precision
 from leo_core.training.trainer import Trainer, read_checkpoint
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -323,6 +323,15 @@ def test_half_precision_and_event_files(tmp_path):
     state = torch.load(run / "last.pt", weights_only=True)
     assert state["step"] == 2 and all(value.dtype == torch.float32 for value in state["model"].values())
     assert list(run.glob("events.out.tfevents.*"))
+
+
+@pytest.mark.parametrize("native", [False, True])
+def test_bfloat16_is_for_processors_that_have_it(native, monkeypatch, caplog):
+    monkeypatch.setattr("leo_core.training.train_animator.fast_bfloat16", lambda: native)
+    assert choose_precision("auto", "cpu") == ("bf16" if native else "no")
+    assert choose_precision("no", "cpu") == "no" and not caplog.messages
+    assert choose_precision("bf16", "cpu") == "bf16"
+    assert bool(caplog.messages) is not native
 
 
 def test_resuming_another_configuration_is_refused(tmp_path):
