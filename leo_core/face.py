@@ -94,6 +94,8 @@ NAMES = tuple(control.name for control in CONTROLS)
 MIRROR = tuple(NAMES.index(control.mirror or control.name) for control in CONTROLS)
 SIGN = tuple(control.sign for control in CONTROLS)
 
+# Motion codes of an animator with a motion reader are its controls times this.
+CODE_UNIT = 3.0
 # One unit of turn, nod and tilt.
 ANGLE_UNITS = np.radians([35.0, 20.0, 20.0])
 # One unit of across and down, of half the picture; of nearer, a factor in size; and the size that counts as 0, of the picture.

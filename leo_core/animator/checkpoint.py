@@ -9,6 +9,7 @@ equalized-learning-rate factor 1 / sqrt(fan_in) of the published architecture. O
 fingerprint is taken of it, so every file of one model has the same fingerprint. The factor is multiplied in at load.
 """
 import argparse
+import hashlib
 import json
 import math
 import os
@@ -20,6 +21,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from .. import face
 from ..files import TensorNote, check_safetensors_header, describe_torch_file, mapped, quoted, write_atomically
 from ..identity import AnimatorId, fingerprint, tensor_digest
 from .config import LIAX_DIRECTIONS, AnimatorConfig, Direction
@@ -230,6 +232,14 @@ def read_directions(path: str | os.PathLike) -> tuple[int, dict[int, Direction]]
     return config.directions, told(reader, config)[0]
 
 
+def code_fingerprint(config: AnimatorConfig, digests: dict[str, str]) -> str:
+    """Fingerprint of an animator whose `CODE_PARTS` have these digests. Codes of animators with a motion reader are face controls, which
+    mean the same in all of them: motions and priors fit every size and every further training."""
+    if config.reader:
+        return hashlib.sha256(f"face controls 1: {face.CODE_UNIT} x {', '.join(face.NAMES)}".encode()).hexdigest()
+    return fingerprint(digests)
+
+
 def load_animator(path: str | os.PathLike, operations=torch.nn, dtype: torch.dtype = torch.float32,
                   device: torch.device | str = "cpu", flow_dtype: torch.dtype | None = None) -> tuple[Animator, AnimatorInfo]:
     """Load any supported animator file, in evaluation mode.
@@ -269,7 +279,7 @@ def load_animator(path: str | os.PathLike, operations=torch.nn, dtype: torch.dty
     animator.requires_grad_(False)
 
     directions, notes = told(reader, config)
-    return animator, AnimatorInfo(AnimatorId(path.stem, fingerprint(digests)), directions, notes)
+    return animator, AnimatorInfo(AnimatorId(path.stem, code_fingerprint(config, digests)), directions, notes)
 
 
 def read_dictionary_weight(path: str | os.PathLike) -> torch.Tensor:
@@ -300,7 +310,7 @@ def save_animator(path: str | os.PathLike, state: dict[str, torch.Tensor], confi
     :param state: raw tensors under canonical names (`raw_state`). Q is stored in float32, the rest in dtype.
     :param notes: provenance for people, such as {"licence": .., "data": ..}.
     """
-    identity = fingerprint({name: tensor_digest(value) for name, value in state.items() if name.startswith(CODE_PARTS)})
+    identity = code_fingerprint(config, {name: tensor_digest(value) for name, value in state.items() if name.startswith(CODE_PARTS)})
     stored = {name: value if name == "dictionary.basis" else value.to(dtype) for name, value in state.items()}
     write_animator(path, stored, config, identity, directions or {}, notes or {})
 

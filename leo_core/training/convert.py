@@ -5,8 +5,8 @@ from pathlib import Path
 import torch
 
 from ..animator import orthonormal_basis
-from ..animator.checkpoint import CODE_PARTS, StateReader, check_layout, file_layout, read_raw, recognise, told, write_animator
-from ..identity import fingerprint, tensor_digest
+from ..animator.checkpoint import CODE_PARTS, StateReader, check_layout, code_fingerprint, file_layout, read_raw, recognise, told, write_animator
+from ..identity import tensor_digest
 
 
 def convert(source: str | os.PathLike, target: str | os.PathLike, dtype: torch.dtype) -> str:
@@ -27,12 +27,12 @@ def convert(source: str | os.PathLike, target: str | os.PathLike, dtype: torch.d
             stored.setdefault("dictionary.basis", orthonormal_basis(value))
         # One tensor at a time: the source's is let go before the next is read.
         stored[name] = value if name == "dictionary.basis" else value.to(dtype)
-    write_animator(target, stored, config, fingerprint(digests), *told(reader, config))
+    write_animator(target, stored, config, code_fingerprint(config, digests), *told(reader, config))
     parameters = sum(value.numel() for name, value in stored.items() if name != "dictionary.basis")
     return (f"{source.name} ({source.stat().st_size / 1e6:.1f} MB) -> {target.name} "
             f"({target.stat().st_size / 1e6:.1f} MB, {str(dtype).removeprefix('torch.')})\n"
             f"{config.family}, {config.size} px, {config.directions} directions, {parameters / 1e6:.1f} M parameters, "
-            f"fingerprint {fingerprint(digests)}")
+            f"fingerprint {code_fingerprint(config, digests)}")
 
 
 def add_commands(subparsers) -> None:

@@ -10,13 +10,14 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
+from .. import face
 from ..animator import Animator, AnimatorConfig
 from ..animator.layers import warp
 from .batches import Batch
 from .initialization import initial_value, start_as_copy, start_reading
 from .losses import generator_adversarial, gradient_l1, perceptual_l1, pyramid_l1, ssim_loss
 
-CONTROL_GAIN = 3.0                           # code units per unit of a control
+CONTROL_GAIN = face.CODE_UNIT                # code units per unit of a control
 REGION_FLOW, REGION_MASK, REGION_WARP = 8.0, 4.0, 2.0  # mouth and eyes count by 1 plus this
 FLOW_EMPHASIS = 10.0                         # a pixel's flow counts by 1 plus this for each half width of the picture it moves
 DIVERGED = "The run diverged. Start it again, with a lower --rate: it resumes from its last checkpoint."

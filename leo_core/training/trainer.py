@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 
+from .. import face
 from ..animator import Animator, AnimatorConfig, Direction, orthonormal_basis
 from ..animator.checkpoint import learning_rate_scale, load_animator, raw_state, read_dictionary_weight, save_animator
 from ..files import write_atomically
@@ -237,6 +238,10 @@ class Trainer:
         """
         animator, dictionary = self.averaged()
         if directions is None:
-            directions = {i: Direction(name, -CONTROL_GAIN, CONTROL_GAIN) for i, name in enumerate(self.controls)}
+            if self.config.reader:
+                ranges = [(c.name, c.low * CONTROL_GAIN, c.high * CONTROL_GAIN) for c in face.CONTROLS]
+            else:
+                ranges = [(name, -CONTROL_GAIN, CONTROL_GAIN) for name in self.controls]
+            directions = {i: Direction(*row) for i, row in enumerate(ranges)}
         save_animator(path, raw_state(animator, dictionary), self.config, torch.float16, directions,
                       {**notes, "steps": str(self.step)})
