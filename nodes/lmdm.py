@@ -202,7 +202,7 @@ class LEOTrainMotionPrior(io.ComfyNode):
         given = [motion for motion in motions.values() if motion is not None]
         path = free_path(name)
         config = fit_config(given, window)
-        options = PriorTraining(steps=steps, batch=batch, rate=rate, seed=seed)
+        options = PriorTraining(steps=steps, batch=batch, lr=rate, seed=seed)
         losses: list[float] = []
         progress = Progress(steps)
 

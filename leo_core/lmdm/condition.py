@@ -5,7 +5,7 @@ on the residual only, the loss is taken on the residual only, and the denoiser s
 first one. One scale per direction, from the residuals, serves codes and residuals alike (our choice): it keeps the
 condition linear, LMC(m / s, (alpha_1 - mu) / s) = (LMC(m, alpha_1) - mu) / s.
 
-Beyond the first code more may be known (our choice): the last few codes of the segment before, so that a joint carries
+Beyond the first code more may be known (our choice): the last few codes of the segment before, so that a seam carries
 velocity, and the first few of the segment after, which makes the same network a transition model. Known codes enter clean,
 and one more input channel says which they are.
 """
@@ -57,7 +57,7 @@ def denoiser_input(noisy: torch.Tensor, guess: torch.Tensor, known: torch.Tensor
     """What the network sees, all in normalised units.
 
     :param noisy: [B, L - 1, D] noisy residual.
-    :param guess: [B, L - 1, D] linear guess of the clean residual, see ``linear``.
+    :param guess: [B, L - 1, D] estimate of the clean residual, see `gaussian_process`.
     :param known: [B, L, D] clean codes; only those marked are read.
     :param is_known: [B, L] or [1, L] bool; the first is always marked.
     :param lmc: False gives the ablation: residuals beside the first code repeated on D channels of its own.

@@ -1,9 +1,9 @@
-"""Drift control: an hour of motion stays around the pose and the liveliness of its first minute (our choice).
+"""Drift control: an hour of motion stays around the pose and the amplitude of its first minute (our choice).
 
 Chained windows are a random walk: nothing ties the thousandth to the first. The first minute is left alone and becomes
 the reference. From then on two trailing averages per direction are kept, of the code and of its squared distance from the
 reference; when a new window would carry one of them out of its tolerance, the window is shifted or scaled just enough.
-The correction fades in from zero over the frames that follow the known codes, so a shared code never moves and a joint
+The correction fades in from zero over the frames that follow the known codes, so a shared code never moves and a seam
 has no corner.
 """
 import torch
@@ -36,17 +36,17 @@ class DriftControl:
         self._sum += codes.double().sum(0)
         self._squares += codes.double().square().sum(0)
         if self._count >= self._wanted:
-            self._home = self._sum / self._count
-            self._spread = (self._squares / self._count - self._home**2).clamp(min=1e-12).sqrt()
-            self._mean = torch.zeros_like(self._home)
-            self._power = torch.ones_like(self._home)
+            self._rest = self._sum / self._count
+            self._spread = (self._squares / self._count - self._rest**2).clamp(min=1e-12).sqrt()
+            self._mean = torch.zeros_like(self._rest)
+            self._power = torch.ones_like(self._rest)
 
     def correct(self, codes: torch.Tensor, known: int) -> torch.Tensor:
         """A window [L, D] whose first ``known`` codes are shared -> the window to use; those codes come back bit for bit."""
         if self._count < self._wanted:
             self._learn(codes[known:])
             return codes
-        away = (codes[known:].double() - self._home) / self._spread
+        away = (codes[known:].double() - self._rest) / self._spread
         frames = len(away)
         ramp = fade_in(frames).unsqueeze(1)
         keep = 1 - 1 / self._memory
@@ -62,7 +62,7 @@ class DriftControl:
 
         self._mean = mean + (weights * away).sum(0)
         self._power = power + (weights * away.square()).sum(0)
-        return torch.cat([codes[:known], (self._home + away * self._spread).float()])
+        return torch.cat([codes[:known], (self._rest + away * self._spread).float()])
 
     def _gain(self, away: torch.Tensor, ramp: torch.Tensor, weights: torch.Tensor, power: torch.Tensor) -> torch.Tensor:
         """[D] factor on the window that brings the trailing power back to the edge of its tolerance: the root of a quadratic."""

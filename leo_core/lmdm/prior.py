@@ -25,14 +25,15 @@ from ..identity import AnimatorId
 from ..motion import FPS, MOST_FRAMES
 from .condition import CodeScale, denoiser_input, linear_motion_condition, to_residual
 from .drift import DriftControl
-from .joints import ease_joints
-from .linear import LinearMotion, Temperament
+from .gaussian_process import GaussianProcess, MotionStyle
 from .samplers import SAMPLERS
 from .schedule import cosine_alpha_bar, sampling_times
-from .start import StartPoses
+from .seams import ease_seams
+from .start_poses import StartPoses
 from .unet import UNet
 
 MOST_STEPS = 10_000
+STORED_AS = {"amplitudes": "livelinesses"}  # names of statistics in files, where they differ
 Progress = Callable[[int, int, Callable[[], torch.Tensor]], None]
 
 
@@ -123,7 +124,7 @@ class MotionPrior:
 
     :param unet: the denoiser, float32, on any device.
     :param scale: per-direction normalisation, on the CPU.
-    :param linear: what is known of motion without a network, on the CPU.
+    :param process: what is known of motion without a network, on the CPU.
     :param start_poses: where unconditional motion begins.
     :param animator: whose codes it speaks.
     :param notes: free text for people: data, licence.
@@ -132,7 +133,7 @@ class MotionPrior:
     config: PriorConfig
     unet: UNet
     scale: CodeScale
-    linear: LinearMotion
+    process: GaussianProcess
     start_poses: StartPoses
     animator: AnimatorId
     notes: dict[str, str]
@@ -145,15 +146,15 @@ class MotionPrior:
         """[1, D] start pose for unconditional motion."""
         return self.start_poses.draw(1, private_generator(seed, "start"))
 
-    def temperament(self, history: torch.Tensor, seed: int) -> Temperament:
-        """Where the maker of codes [H, D] rests and how lively they are, as far as these show it; the rest is drawn."""
-        return self.linear.infer(self.scale.codes(history)[None], private_generator(seed, "temperament"))
+    def style(self, history: torch.Tensor, seed: int) -> MotionStyle:
+        """Rest pose and amplitude of whoever made codes [H, D], as far as these show them; the rest is drawn at random."""
+        return self.process.infer(self.scale.codes(history)[None], private_generator(seed, "temperament"))
 
     def sample_window(
         self,
         known: torch.Tensor,
         is_known: torch.Tensor,
-        temperament: Temperament,
+        style: MotionStyle,
         sampling: Sampling,
         generator: torch.Generator,
         device: torch.device | str = "cpu",
@@ -164,7 +165,7 @@ class MotionPrior:
 
         :param known: [B, L, D] codes, float32 on the CPU. Below strength 1 the unknown ones are where sampling begins.
         :param is_known: [L] or [B, L] bool, the first frame marked.
-        :param temperament: of B motions, see `LinearMotion.infer`.
+        :param style: of B motions, see `GaussianProcess.infer`.
         :param on_step: called with the number of steps done and a function that gives the present estimate, [B, L, D] codes on the CPU.
         :param strength: noise level to begin at, 0 .. 1 of the schedule; 1 is pure noise and ignores what ``known`` holds there.
         :return: [B, L, D]; known codes are returned bit for bit.
@@ -182,7 +183,7 @@ class MotionPrior:
 
         def predict_clean(x: torch.Tensor, t: int) -> torch.Tensor:
             power = alpha_bar[t].expand(len(is_known))
-            guess = self.linear.clean(x.cpu(), clean_input, is_known, power, temperament)
+            guess = self.process.posterior_mean(x.cpu(), clean_input, is_known, power, style)
             seen = denoiser_input(x.cpu(), guess, clean_input, is_known, self.config.lmc).to(device)
             wrong = self.unet(seen, torch.full((len(x),), t, device=device))[..., 1:].transpose(1, 2)
             return guess.to(device) - math.sqrt(1 - float(alpha_bar[t])) * wrong
@@ -229,16 +230,16 @@ class MotionPrior:
         result = torch.empty(frames, config.directions)
         windows = window_lengths(frames, min(len(history), config.context), config.length, config.context)
         steps = len(sampling_times(sampling.steps, config.noise_steps)) - 1
-        temperament = self.temperament(history, sampling.seed)
+        style = self.style(history, sampling.seed)
         control = DriftControl(history, float(self.fps))
         shared, done = history[-config.context :], 0
         for index in range(len(windows)):
             known, is_known = self._window(shared, config.length - len(shared), shared[:0])
             codes = self.sample_window(
-                known, is_known, temperament, sampling, private_generator(sampling.seed, index), device,
+                known, is_known, style, sampling, private_generator(sampling.seed, index), device,
                 _on_step(progress, index, steps, len(windows)),
             )[0]
-            codes = control.correct(ease_joints(codes, is_known), len(shared))
+            codes = control.correct(ease_seams(codes, is_known), len(shared))
             fresh = codes[len(shared) :][: frames - done]
             result[done : done + len(fresh)] = fresh
             done += len(fresh)
@@ -266,16 +267,16 @@ class MotionPrior:
         total = len(led_in) + 1
         led = self.extend(before, free, sampling, device, lambda done, _, estimate: progress(done, total * steps, estimate))
         shared = torch.cat([before, led])[-config.context :]
-        # From one home to the other in the course of the window.
-        begin, end = self.temperament(before, sampling.seed), self.temperament(after, sampling.seed)
+        # From one rest pose to the other over the window.
+        begin, end = self.style(before, sampling.seed), self.style(after, sampling.seed)
         path = torch.linspace(0, 1, len(shared) + frames - free + len(ahead)).unsqueeze(1)
-        temperament = Temperament(torch.lerp(begin.home, end.home, path)[None], (begin.liveliness + end.liveliness) / 2)
+        style = MotionStyle(torch.lerp(begin.rest_pose, end.rest_pose, path)[None], (begin.amplitude + end.amplitude) / 2)
         known, is_known = self._window(shared, frames - free, ahead)
         codes = self.sample_window(
-            known, is_known, temperament, sampling, private_generator(sampling.seed, "transition"), device,
+            known, is_known, style, sampling, private_generator(sampling.seed, "transition"), device,
             _on_step(progress, len(led_in), steps, total),
         )[0]
-        codes = ease_joints(codes, is_known)
+        codes = ease_seams(codes, is_known)
         return torch.cat([led, codes[len(shared) : len(shared) + frames - free]])
 
     def vary(
@@ -297,20 +298,20 @@ class MotionPrior:
         if begin == 0:
             return result
         steps = len(sampling_times(sampling.steps, begin)) - 1
-        temperament = self.linear.measure(self.scale.codes(wanted))
+        style = self.process.measure(self.scale.codes(wanted))
         known = 1
         done = 1
         for index in range(len(windows)):
             first = done - known
             window = wanted[first : first + config.length].clone()
-            # The part already drawn has left the wanted path; lead back to it over the window, so that the joint is no jump.
+            # The part already sampled has left the given path; lead back to it over the window, so that the seam does not jump.
             away = result[done - 1] - wanted[done - 1]
             back = torch.cos(torch.linspace(0, math.pi, len(window) - known + 1)[1:]).add(1).div(2)
             window[known:] += back.unsqueeze(1) * away
             window[:known] = result[first:done]
             is_known = torch.arange(len(window)) < known
             codes = self.sample_window(
-                window[None], is_known, temperament, sampling, private_generator(sampling.seed, index), device,
+                window[None], is_known, style, sampling, private_generator(sampling.seed, index), device,
                 _on_step(progress, index, steps, len(windows)), strength,
             )[0]
             result[done : first + len(window)] = codes[known:]
@@ -348,8 +349,8 @@ def window_lengths(frames: int, known: int, length: int, context: int) -> list[i
 def save_prior(path: str | os.PathLike, prior: MotionPrior, dtype: torch.dtype = torch.float32) -> None:
     """Write a prior as safetensors, atomically: weights in ``dtype``, statistics in float32, configuration in the metadata."""
     tensors = {f"unet.{name}": value.detach().to("cpu", dtype).contiguous() for name, value in prior.unet.state_dict().items()}
-    for prefix, statistics in (("code", prior.scale), ("linear", prior.linear), ("start", prior.start_poses)):
-        tensors |= {f"{prefix}.{field.name}": getattr(statistics, field.name) for field in fields(statistics)}
+    for prefix, statistics in (("code", prior.scale), ("linear", prior.process), ("start", prior.start_poses)):
+        tensors |= {f"{prefix}.{STORED_AS.get(field.name, field.name)}": getattr(statistics, field.name) for field in fields(statistics)}
     metadata = {
         "leo.kind": "motion_prior",
         "leo.config": json.dumps(asdict(prior.config)),
@@ -387,36 +388,37 @@ def load_prior(path: str | os.PathLike, operations=nn, device: torch.device | st
         unet = config.build(operations, "meta")
         weights = {name.removeprefix("unet."): tensors[name].to(device) for name in tensors if name.startswith("unet.")}
         unet.load_state_dict(weights, assign=True)
-        scale, linear, start_poses = (
-            kind(**{name.removeprefix(prefix): tensors[name] for name in tensors if name.startswith(prefix)})
-            for prefix, kind in (("code.", CodeScale), ("linear.", LinearMotion), ("start.", StartPoses))
+        names = {stored: name for name, stored in STORED_AS.items()}
+        scale, process, start_poses = (
+            kind(**{names.get(name.removeprefix(prefix), name.removeprefix(prefix)): tensors[name] for name in tensors if name.startswith(prefix)})
+            for prefix, kind in (("code.", CodeScale), ("linear.", GaussianProcess), ("start.", StartPoses))
         )
         animator = AnimatorId(metadata["leo.animator"], metadata["leo.fingerprint"])
         if not 0 < len(animator.name) <= 200 or not re.fullmatch(r"[0-9a-f]{64}", animator.fingerprint):
             raise ValueError("it does not say whose codes it speaks")
-        require_sound(config, weights, scale, linear, start_poses)
+        require_sound(config, weights, scale, process, start_poses)
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:  # RecursionError is a RuntimeError
         raise ValueError(
             f"{path.name} calls itself a motion prior, but is incomplete or damaged ({type(error).__name__}: {quoted(error)}). "
             f"Train or fetch it again."
         ) from None
     notes = {key.removeprefix("leo.note."): text for key, text in metadata.items() if key.startswith("leo.note.")}
-    return MotionPrior(config, unet.eval().requires_grad_(False), scale, linear, start_poses, animator, notes)
+    return MotionPrior(config, unet.eval().requires_grad_(False), scale, process, start_poses, animator, notes)
 
 
-def require_sound(config: PriorConfig, weights: dict[str, torch.Tensor], scale: CodeScale, linear: LinearMotion, start_poses: StartPoses) -> None:
+def require_sound(config: PriorConfig, weights: dict[str, torch.Tensor], scale: CodeScale, process: GaussianProcess, start_poses: StartPoses) -> None:
     """Raise ValueError unless everything in a prior is finite and of the shape that its configuration needs."""
     d, m = config.directions, len(start_poses.weights)
-    shapes = {"code.mean": (scale.mean, (d,)), "code.scale": (scale.scale, (d,)), "linear.basis": (linear.basis, (d, d)),
-              "linear.covariance": (linear.covariance, (d, config.length, config.length)),
-              "linear.livelinesses": (linear.livelinesses, (len(linear.livelinesses),)), "start.weights": (start_poses.weights, (m,)),
+    shapes = {"code.mean": (scale.mean, (d,)), "code.scale": (scale.scale, (d,)), "process.basis": (process.basis, (d, d)),
+              "process.covariance": (process.covariance, (d, config.length, config.length)),
+              "process.amplitudes": (process.amplitudes, (len(process.amplitudes),)), "start.weights": (start_poses.weights, (m,)),
               "start.means": (start_poses.means, (m, d)), "start.factors": (start_poses.factors, (m, d, d))}
     for name, (value, shape) in shapes.items():
         if tuple(value.shape) != shape or 0 in shape:
             raise ValueError(f"{name} has shape {list(value.shape)}, needed is {list(shape)}")
         if not torch.isfinite(value).all():
             raise ValueError(f"{name} holds values that are not finite numbers")
-    if (scale.scale <= 0).any() or (start_poses.weights < 0).any() or start_poses.weights.sum() <= 0 or (linear.livelinesses <= 0).any():
-        raise ValueError("its scales, livelinesses or shares are not positive")
+    if (scale.scale <= 0).any() or (start_poses.weights < 0).any() or start_poses.weights.sum() <= 0 or (process.amplitudes <= 0).any():
+        raise ValueError("its scales, amplitudes or mixture weights are not positive")
     if not all(torch.isfinite(value).all() for value in weights.values()):
         raise ValueError("its weights hold values that are not finite numbers")

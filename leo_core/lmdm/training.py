@@ -17,10 +17,10 @@ from ..files import write_atomically
 from ..identity import AnimatorId
 from ..motion import MotionSequence, change_rate, require_compatible
 from .condition import CodeScale, denoiser_input, to_residual
-from .linear import LinearMotion, Temperament
+from .gaussian_process import GaussianProcess, MotionStyle
 from .prior import MotionPrior, PriorConfig, private_generator
 from .schedule import cosine_alpha_bar
-from .start import StartPoses
+from .start_poses import StartPoses
 
 SHORTEST_WINDOW = 16
 
@@ -31,7 +31,7 @@ class PriorTraining:
 
     :param steps: optimiser steps.
     :param batch: windows per step.
-    :param rate: peak learning rate of AdamW; warmed up over 100 steps, then lowered along a cosine to a twentieth.
+    :param lr: peak learning rate of AdamW: linear warm-up over 100 steps, then cosine decay to a twentieth.
     :param ema: decay of the moving average of the weights that becomes the prior; shorter at the beginning.
     :param start_components: Gaussians in the model of start poses, at most.
     :param pose_jitter: how far whole windows are displaced, in standard deviations of start poses: residuals stay, so
@@ -41,7 +41,7 @@ class PriorTraining:
 
     steps: int = 3000
     batch: int = 64
-    rate: float = 1e-3
+    lr: float = 1e-3
     ema: float = 0.998
     seed: int = 0
     start_components: int = 8
@@ -57,7 +57,7 @@ class PriorTrainer:
     the run was interrupted: batch and noise of a step depend on (seed, step) alone.
 
     :param motions: of one animator; other frame rates than ``config.fps`` are resampled. Motions shorter than a window are left out.
-    :param held_out: motions that are only watched, never trained on.
+    :param held_out: motions for validation, never trained on.
     :param accelerator: an ``accelerate.Accelerator`` for several devices, or None.
     :raises ValueError: motions of different animators or numbers of directions, or none as long as a window.
     """
@@ -69,28 +69,28 @@ class PriorTrainer:
         self.config, self.options, self.device, self.accelerator = config, options, device, accelerator
         self.animator = one_animator([*motions, *held_out])
         self.data = Windows(motions, config)
-        self.watched = Windows(held_out, config) if any(usable(m, config) for m in held_out) else None
+        self.validation = Windows(held_out, config) if any(usable(m, config) for m in held_out) else None
         self.scale = CodeScale.measure(self.data.spread(2048))
         first_codes = self.data.spread(4096, 1)[:, 0]
         self.start_poses = StartPoses.fit(first_codes, options.start_components, private_generator(options.seed, "start poses"))
         self.jitter = options.pose_jitter * self.scale.residual(first_codes.std(0, unbiased=False))
-        self.linear = LinearMotion.fit([self.scale.codes(codes) for codes in self.data.clips], config.length)
-        self.temperaments = {data: self.measure(data) for data in (self.data, self.watched) if data}
+        self.process = GaussianProcess.fit([self.scale.codes(codes) for codes in self.data.clips], config.length)
+        self.styles = {data: self.measure(data) for data in (self.data, self.validation) if data}
         self.alpha_bar = cosine_alpha_bar(config.noise_steps)
 
         unet = config.build().initialise(private_generator(options.seed, "weights")).to(device)
-        self.average = config.build()
-        self.average.load_state_dict(unet.state_dict())
-        self.average.to(device).requires_grad_(False)
-        optimiser = torch.optim.AdamW(unet.parameters(), lr=options.rate, weight_decay=0.01, betas=(0.9, 0.99))
+        self.ema = config.build()
+        self.ema.load_state_dict(unet.state_dict())
+        self.ema.to(device).requires_grad_(False)
+        optimiser = torch.optim.AdamW(unet.parameters(), lr=options.lr, weight_decay=0.01, betas=(0.9, 0.99))
         self.unet, self.optimiser = accelerator.prepare(unet, optimiser) if accelerator else (unet, optimiser)
         self.losses: list[float] = []
-        self.watched_losses: list[tuple[int, float]] = []
+        self.validation_losses: list[tuple[int, float]] = []
 
-    def measure(self, data: "Windows") -> Temperament:
+    def measure(self, data: "Windows") -> MotionStyle:
         """Of every motion of the data."""
-        each = [self.linear.measure(self.scale.codes(codes)) for codes in data.clips]
-        return Temperament(torch.cat([one.home for one in each]), torch.cat([one.liveliness for one in each]))
+        each = [self.process.measure(self.scale.codes(codes)) for codes in data.clips]
+        return MotionStyle(torch.cat([one.rest_pose for one in each]), torch.cat([one.amplitude for one in each]))
 
     @property
     def step(self) -> int:
@@ -108,7 +108,7 @@ class PriorTrainer:
 
     def train_step(self) -> float:
         for group in self.optimiser.param_groups:
-            group["lr"] = self.options.rate * learning_rate_factor(self.step, self.options.steps)
+            group["lr"] = self.options.lr * learning_rate_factor(self.step, self.options.steps)
         rank = self.accelerator.process_index if self.accelerator else 0
         loss = self.loss(self.unet, self.data, private_generator(self.options.seed, f"step {self.step} {rank}"))
         self.optimiser.zero_grad(set_to_none=True)
@@ -121,7 +121,7 @@ class PriorTrainer:
         self.optimiser.step()
         decay = min(self.options.ema, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
-            for mean, value in zip(self.average.parameters(), self.plain_unet.parameters(), strict=True):
+            for mean, value in zip(self.ema.parameters(), self.plain_unet.parameters(), strict=True):
                 mean.lerp_(value, 1 - decay)
         self.losses.append(loss.item())
         return self.losses[-1]
@@ -131,7 +131,7 @@ class PriorTrainer:
         return self.accelerator.unwrap_model(self.unet) if self.accelerator else self.unet
 
     def loss(self, unet: torch.nn.Module, data: "Windows", generator: torch.Generator) -> torch.Tensor:
-        """What the network is to learn: the error of the linear guess, in units of the noise. Mean square over the unknown codes.
+        """Mean square error, over the unknown codes, of what the network learns: the error of the posterior mean in units of the noise.
 
         That is the velocity loss of diffusion models (Salimans and Ho 2022): a network that knows nothing at all would have 1.
         """
@@ -143,8 +143,8 @@ class PriorTrainer:
         codes, makers = data.draw(count, length, generator)
         displaced = self.jitter * torch.randn(count, 1, config.directions, generator=generator)
         codes = self.scale.codes(codes) + displaced
-        makers = self.temperaments[data].of(makers)
-        temperament = self.linear.blur(Temperament(makers.home + displaced[:, 0], makers.liveliness), generator)
+        makers = self.styles[data].of(makers)
+        style = self.process.perturb(MotionStyle(makers.rest_pose + displaced[:, 0], makers.amplitude), generator)
         is_known = draw_known(count, length, config.context, generator)
         _, residual = to_residual(codes)
         noise = torch.randn(residual.shape, generator=generator)
@@ -153,7 +153,7 @@ class PriorTrainer:
         power = self.alpha_bar[t]
         signal, spread = (value.sqrt().float()[:, None, None] for value in (power, 1 - power))
         noisy = signal * residual + spread * noise
-        guess = self.linear.clean(noisy, codes, is_known, power, temperament)
+        guess = self.process.posterior_mean(noisy, codes, is_known, power, style)
         seen = denoiser_input(noisy, guess, codes, is_known, config.lmc)
         wrong = (guess - residual) / spread
         seen, wrong, t, unknown = (value.to(self.device) for value in (seen, wrong, t, ~is_known[:, 1:]))
@@ -163,28 +163,29 @@ class PriorTrainer:
         return error.square().sum() / (unknown.sum() * config.directions)
 
     @torch.no_grad()
-    def watch(self, rounds: int = 4) -> float:
-        """Loss of the moving average on held-out motions, on the same noise every time; kept in ``watched_losses``."""
-        losses = [self.loss(self.average, self.watched, private_generator(self.options.seed, f"watch {i}")).item() for i in range(rounds)]
-        self.watched_losses.append((self.step, sum(losses) / rounds))
-        return self.watched_losses[-1][1]
+    def validate(self, rounds: int = 4) -> float:
+        """Loss of the moving average on held-out motions, on the same noise every time; kept in ``validation_losses``."""
+        generators = (private_generator(self.options.seed, f"watch {i}") for i in range(rounds))
+        losses = [self.loss(self.ema, self.validation, generator).item() for generator in generators]
+        self.validation_losses.append((self.step, sum(losses) / rounds))
+        return self.validation_losses[-1][1]
 
     def prior(self) -> MotionPrior:
         """The prior as it is now: a copy of the moving average, on the CPU."""
         unet = self.config.build()
-        unet.load_state_dict(self.average.state_dict())
+        unet.load_state_dict(self.ema.state_dict())
         notes = {"training": json.dumps({**asdict(self.options), "steps": self.step, "motions": len(self.data.motions), "frames": self.data.frames})}
-        return MotionPrior(self.config, unet.eval().requires_grad_(False), self.scale, self.linear, self.start_poses, self.animator, notes)
+        return MotionPrior(self.config, unet.eval().requires_grad_(False), self.scale, self.process, self.start_poses, self.animator, notes)
 
     def save(self, path: str | os.PathLike) -> None:
         """Everything needed to go on, atomically."""
         tensors = {f"unet.{name}": value for name, value in self.plain_unet.state_dict().items()}
-        tensors |= {f"average.{name}": value for name, value in self.average.state_dict().items()}
+        tensors |= {f"average.{name}": value for name, value in self.ema.state_dict().items()}
         for index, state in self.optimiser.state_dict()["state"].items():
             tensors |= {f"moment.{index}.{name}": torch.as_tensor(value) for name, value in state.items()}
         tensors["losses"] = torch.tensor(self.losses, dtype=torch.float64)
         tensors = {name: value.detach().to("cpu").contiguous() for name, value in tensors.items()}
-        metadata = {"leo.kind": "motion_prior_training", "leo.run": self.run_key(), "leo.watched": json.dumps(self.watched_losses)}
+        metadata = {"leo.kind": "motion_prior_training", "leo.run": self.run_key(), "leo.validation": json.dumps(self.validation_losses)}
         write_atomically(path, lambda temporary: save_file(tensors, temporary, metadata))
 
     def load(self, path: str | os.PathLike) -> None:
@@ -199,7 +200,7 @@ class PriorTrainer:
             raise ValueError(
                 f"{Path(path).name} belongs to a run with other motions or settings. Use the same ones to go on, or another run folder to begin anew."
             )
-        for prefix, module in (("unet.", self.plain_unet), ("average.", self.average)):
+        for prefix, module in (("unet.", self.plain_unet), ("average.", self.ema)):
             module.load_state_dict({name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)})
         state: dict[int, dict[str, torch.Tensor]] = {}
         for name, value in tensors.items():
@@ -208,7 +209,7 @@ class PriorTrainer:
                 state.setdefault(int(index), {})[key] = value
         self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": state})
         self.losses = tensors["losses"].tolist()
-        self.watched_losses = [tuple(entry) for entry in json.loads(metadata["leo.watched"])]
+        self.validation_losses = [tuple(entry) for entry in json.loads(metadata["leo.validation"])]
 
     def run_key(self) -> str:
         """Changes with anything that would make another prior."""

@@ -46,9 +46,9 @@ def sample_windows(prior: MotionPrior, starts: torch.Tensor, sampling: Sampling,
     """One window from each start pose [N, D]: [N, length, D]."""
     known = starts.unsqueeze(1).repeat(1, length, 1)
     generator = private_generator(sampling.seed, "evaluation")
-    temperament = prior.linear.infer(prior.scale.codes(known[:, :1]), generator)
+    style = prior.process.infer(prior.scale.codes(known[:, :1]), generator)
     parts = torch.arange(len(starts)).split(64)
-    return torch.cat([prior.sample_window(known[part], torch.arange(length) < 1, temperament.of(part), sampling, generator) for part in parts])
+    return torch.cat([prior.sample_window(known[part], torch.arange(length) < 1, style.of(part), sampling, generator) for part in parts])
 
 
 def spread_ratio(sampled: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
@@ -133,21 +133,21 @@ def compare(
     )
 
 
-def joint_ratios(codes: torch.Tensor, joints: torch.Tensor, scale: CodeScale) -> dict[str, float]:
-    """How steps and second differences at joints compare with those inside segments; 1 is alike.
+def seam_ratios(codes: torch.Tensor, seams: torch.Tensor, scale: CodeScale) -> dict[str, float]:
+    """How steps and second differences at seams compare with those inside segments; 1 is alike.
 
     :param codes: [T, D].
-    :param joints: [J] index of the first new frame of each segment. Its step, and the second differences that reach
-        across the joint, count as "at the joint".
+    :param seams: [J] index of the first new frame of each segment. Its step, and the second differences that reach
+        across the seam, count as "at the seam".
     :return: "step 95", "step 99.5", "second difference 95", "second difference 99.5": ratios of the percentiles of the
         Euclidean norms in normalised units.
     """
     step = scale.residual(codes.diff(dim=0)).norm(dim=1)
     second = scale.residual(codes.diff(n=2, dim=0)).norm(dim=1)
     at_step = torch.zeros(len(step), dtype=torch.bool)
-    at_step[joints - 1] = True
+    at_step[seams - 1] = True
     at_second = torch.zeros(len(second), dtype=torch.bool)
-    at_second[torch.cat([joints - 2, joints - 1])] = True
+    at_second[torch.cat([seams - 2, seams - 1])] = True
     ratios = {}
     for what, values, at in (("step", step, at_step), ("second difference", second, at_second)):
         for percentile in (95, 99.5):
@@ -155,13 +155,13 @@ def joint_ratios(codes: torch.Tensor, joints: torch.Tensor, scale: CodeScale) ->
     return ratios
 
 
-def joints_of(frames: int, known: int, length: int, context: int) -> torch.Tensor:
+def seam_frames(frames: int, known: int, length: int, context: int) -> torch.Tensor:
     """First new frame of every segment after the first, in a motion of ``MotionPrior.sample``."""
     return torch.arange(length - known + 1, frames, length - context)
 
 
 def endurance(prior: MotionPrior, seconds: float, sampling: Sampling, start: torch.Tensor) -> dict:
-    """Long motion: does it stay around its first minute, are its joints smooth, does it repeat, does memory stay flat?"""
+    """Long motion: does it stay around its first minute, are its seams smooth, does it repeat, does memory stay flat?"""
     fps, frames = float(prior.fps), round(seconds * float(prior.fps))
     minute = round(60 * fps)
     memory: list[int] = []
@@ -178,19 +178,19 @@ def endurance(prior: MotionPrior, seconds: float, sampling: Sampling, start: tor
     apart = torch.cdist(flat, flat) / flat.shape[1] ** 0.5
     apart.fill_diagonal_(float("inf"))
     spread = first.std(0)
-    joints = joints_of(frames, 1, prior.config.length, prior.config.context)
+    seams = seam_frames(frames, 1, prior.config.length, prior.config.context)
     return {
         "frames": frames,
         "seconds to sample": round(time.perf_counter() - began, 1),
         "largest change of the mean, in standard deviations": round(((last.mean(0) - first.mean(0)).abs() / spread).max().item(), 3),
         "largest change of the standard deviation, in standard deviations": round(((last.std(0) - spread).abs() / spread).max().item(), 3),
-        "joints against inside": joint_ratios(codes, joints, prior.scale),
+        "seams against inside": seam_ratios(codes, seams, prior.scale),
         "smallest distance between segments of different minutes": round(apart.min().item(), 3),
         "peak memory after a twentieth and at the end, MB": [round(kilobytes / 1024, 1) for kilobytes in memory],
     }
 
 
-def seams(prior: MotionPrior, motions: list[MotionSequence], sampling: Sampling, frames: int = 24, pairs: int = 32) -> dict[str, float]:
+def transition_seams(prior: MotionPrior, motions: list[MotionSequence], sampling: Sampling, frames: int = 24, pairs: int = 32) -> dict[str, float]:
     """Second differences where generated transitions meet the motions they join, and where loops close, against the 99th percentile elsewhere.
 
     :return: share of seams above that percentile, and the largest seam as a multiple of it.
@@ -216,7 +216,7 @@ def seams(prior: MotionPrior, motions: list[MotionSequence], sampling: Sampling,
 
 
 class NoNetwork(nn.Module):
-    """Stands in for the denoiser and leaves the linear guess as it is."""
+    """Stands in for the denoiser and leaves the posterior mean as it is."""
 
     def __init__(self, directions: int):
         super().__init__()
@@ -249,7 +249,7 @@ def evaluate(args) -> None:
         },
         "sampling": asdict(sampling),
     }
-    models = {"prior": prior, "linear guess without a network": replace(prior, unet=NoNetwork(prior.config.directions))}
+    models = {"prior": prior, "posterior mean without the network": replace(prior, unet=NoNetwork(prior.config.directions))}
     if args.ablation:
         models["ablation"] = load_prior(args.ablation)
     for what, model in models.items():
@@ -262,7 +262,7 @@ def evaluate(args) -> None:
     seen = training.spread(args.count)
     report["training windows in place of samples"] = asdict(compare(seen, shuffled.sort().values, real, people, neighbours, scale))
     report["distance from held-out windows to the nearest training window"] = round(nearest_distance(real, neighbours, scale), 3)
-    report["seams"] = seams(prior, [motion for _, motion in kept], sampling)
+    report["seams"] = transition_seams(prior, [motion for _, motion in kept], sampling)
     if args.seconds:
         report["endurance"] = endurance(prior, args.seconds, Sampling(args.seed, args.long_steps, args.sampler, args.eta), real[0, :1])
     text = json.dumps(report, indent=1)

@@ -40,15 +40,15 @@ def train(args) -> None:
         data = trainer.data
         print(f"{len(data.motions)} motions, {data.frames} frames to train on; {len(held_out)} motions of {people} identities held out")
 
-    if main and trainer.watched and not trainer.watched_losses:
-        trainer.watch()  # before the first step: what the linear guess leaves
+    if main and trainer.validation and not trainer.validation_losses:
+        trainer.validate()  # before the first step: what the posterior mean leaves
     with tqdm(total=options.steps, initial=trainer.step, mininterval=5, disable=not main) as bar:
         while trainer.step < options.steps:
             bar.set_postfix(loss=f"{trainer.train_step():.4f}", refresh=False)
             bar.update()
-            if main and (trainer.step % args.watch == 0 or trainer.step == options.steps):
-                if trainer.watched:
-                    trainer.watch()
+            if main and (trainer.step % args.validate_every == 0 or trainer.step == options.steps):
+                if trainer.validation:
+                    trainer.validate()
                 trainer.save(state)
                 draw(trainer, args.run_folder)
     if main:
@@ -56,8 +56,8 @@ def train(args) -> None:
         prior = replace(prior, notes={**prior.notes, **dict(note.split("=", 1) for note in args.note)})
         save_prior(args.run_folder / "prior.safetensors", prior, getattr(torch, args.dtype))
         print(f"{args.run_folder / 'prior.safetensors'}: loss {sum(trainer.losses[-100:]) / len(trainer.losses[-100:]):.4f}")
-        if trainer.watched_losses:
-            print("held out: " + ", ".join(f"{loss:.4f} after {step} steps" for step, loss in trainer.watched_losses))
+        if trainer.validation_losses:
+            print("held out: " + ", ".join(f"{loss:.4f} after {step} steps" for step, loss in trainer.validation_losses))
 
 
 def draw(trainer: PriorTrainer, folder: Path) -> None:
@@ -67,8 +67,8 @@ def draw(trainer: PriorTrainer, folder: Path) -> None:
     width = max(1, trainer.step // 200)
     means = torch.tensor(trainer.losses[: trainer.step // width * width]).reshape(-1, width).mean(1)
     axes.plot(range(width, width * len(means) + 1, width), means, label="training")
-    if trainer.watched_losses:
-        axes.plot(*zip(*trainer.watched_losses, strict=True), label="held out (moving average)")
+    if trainer.validation_losses:
+        axes.plot(*zip(*trainer.validation_losses, strict=True), label="held out (moving average)")
     axes.set(xlabel="step", ylabel="loss", yscale="log")
     axes.legend()
     figure.savefig(folder / "loss.png", dpi=100)
@@ -103,7 +103,7 @@ def add_commands(subparsers) -> None:
         parser.add_argument(f"--{name.replace('_', '-')}", type=type(value), default=value, choices=choices)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dtype", choices=("float16", "float32"), default="float16", help="of the weights in prior.safetensors")
-    parser.add_argument("--watch", type=int, default=500, help="steps between checkpoints, held-out losses and plots")
+    parser.add_argument("--validate-every", type=int, default=500, help="steps between checkpoints, validation losses and plots")
     parser.add_argument("--note", nargs="*", default=[], metavar="KEY=TEXT", help="provenance kept in the file")
     parser.add_argument("--threads", type=int, default=0)
     parser.set_defaults(run=train)

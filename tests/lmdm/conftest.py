@@ -32,7 +32,7 @@ def people() -> list[MotionSequence]:
 @pytest.fixture(scope="session")
 def trainer(people) -> PriorTrainer:
     config = PriorConfig(DIRECTIONS, length=24, context=3, channels=(16, 32), head_width=16)
-    trainer = PriorTrainer(people, config, PriorTraining(steps=40, batch=16, rate=4e-3, ema=0.9))
+    trainer = PriorTrainer(people, config, PriorTraining(steps=40, batch=16, lr=4e-3, ema=0.9))
     trainer.train()
     return trainer
 

@@ -43,9 +43,9 @@ def test_without_a_start_pose_one_is_drawn_from_those_of_the_training_people(pri
 def test_windows_share_codes_and_joints_are_as_smooth_as_the_rest(prior, people):
     codes = torch.cat([prior.sample(200, replace(FEW, seed=seed, steps=20), people[seed].codes[:1]) for seed in range(3)])
     second = codes.reshape(3, 200, 5).diff(n=2, dim=1).norm(dim=2)
-    joints = torch.arange(24, 200, 21)
+    seams = torch.arange(24, 200, 21)
     at = torch.zeros(198, dtype=torch.bool)
-    at[torch.cat([joints - 2, joints - 1])] = True
+    at[torch.cat([seams - 2, seams - 1])] = True
     assert second[:, at].quantile(0.9) < 1.3 * second[:, ~at].quantile(0.9)
 
 
@@ -127,8 +127,8 @@ def test_damaged_and_foreign_files_are_named(prior, tmp_path):
 def test_a_batch_of_windows_with_one_mask_for_all(prior, people):
     known = torch.stack([motion.codes[:24] for motion in people[:3]])
     is_known = torch.arange(24) < 2
-    temperament = prior.linear.infer(prior.scale.codes(known[:, :2]), torch.Generator().manual_seed(1))
-    codes = prior.sample_window(known, is_known, temperament, FEW, torch.Generator().manual_seed(0))
+    style = prior.process.infer(prior.scale.codes(known[:, :2]), torch.Generator().manual_seed(1))
+    codes = prior.sample_window(known, is_known, style, FEW, torch.Generator().manual_seed(0))
     assert codes.shape == (3, 24, 5) and torch.equal(codes[:, :2], known[:, :2])
-    one_each = prior.sample_window(known, is_known.expand(3, 24), temperament, FEW, torch.Generator().manual_seed(0))
+    one_each = prior.sample_window(known, is_known.expand(3, 24), style, FEW, torch.Generator().manual_seed(0))
     assert torch.allclose(codes, one_each, atol=1e-4)

@@ -8,12 +8,12 @@ from leo_core.lmdm.prior import Sampling, load_prior
 from leo_core.motion import load_motion
 from leo_core.training.evaluate_prior import (
     classifier_accuracy,
-    joint_ratios,
-    joints_of,
     nearest_distance,
-    seams,
+    seam_frames,
+    seam_ratios,
     second_difference_ratio,
     spread_ratio,
+    transition_seams,
 )
 
 MODELS = Path(__file__).resolve().parents[2] / "models"
@@ -47,19 +47,19 @@ def test_a_copy_of_a_training_window_is_at_no_distance():
 
 
 def test_joints_are_found_where_windows_meet():
-    assert joints_of(100, 1, 24, 3).tolist() == [24, 45, 66, 87]
+    assert seam_frames(100, 1, 24, 3).tolist() == [24, 45, 66, 87]
     codes = torch.sin(torch.arange(400).unsqueeze(1) * torch.tensor([0.1, 0.17, 0.23]))
-    joints = joints_of(400, 1, 24, 3)
-    smooth = joint_ratios(codes, joints, SCALE)
+    seams = seam_frames(400, 1, 24, 3)
+    smooth = seam_ratios(codes, seams, SCALE)
     assert all(ratio < 1.1 for ratio in smooth.values())
-    for joint in joints:
-        codes[joint:] += 0.5
-    broken = joint_ratios(codes, joints, SCALE)
+    for seam in seams:
+        codes[seam:] += 0.5
+    broken = seam_ratios(codes, seams, SCALE)
     assert all(ratio > 2 for ratio in broken.values())
 
 
 @torch.inference_mode()
 def test_the_motions_that_ship_are_joined_and_looped_without_a_seam():
     motions = [load_motion(path)[0] for path in sorted((MODELS / "leo-face-64").glob("*.safetensors"))]
-    report = seams(load_prior(MODELS / "leo-face-64-prior.safetensors"), motions, Sampling(0, 20), pairs=len(motions))
+    report = transition_seams(load_prior(MODELS / "leo-face-64-prior.safetensors"), motions, Sampling(0, 20), pairs=len(motions))
     assert len(motions) > 4 and max(report.values()) <= 1, report

@@ -16,11 +16,11 @@ from leo_core.motion import MotionSequence, save_motion
 
 ANIMATOR = AnimatorId("walker", "a" * 64)
 CONFIG = PriorConfig(3, length=20, context=3, channels=(16, 24), head_width=8)
-SHORT = PriorTraining(steps=12, batch=8, rate=3e-3, seed=5)
+SHORT = PriorTraining(steps=12, batch=8, lr=3e-3, seed=5)
 
 
 def nodding(person: int, frames=60, fps=25, animator=ANIMATOR) -> MotionSequence:
-    """Not Gaussian: the third direction is the product of the others, which no linear guess can know."""
+    """Not Gaussian: the third direction is the product of the others, which no Gaussian process can know."""
     generator = torch.Generator().manual_seed(person)
     phase = torch.arange(frames).unsqueeze(1) / fps * torch.tensor([3.0, 4.0]) + 6.28 * torch.rand(2, generator=generator)
     waves = torch.sin(phase)
@@ -56,7 +56,7 @@ def test_a_broken_and_resumed_run_ends_like_an_unbroken_one(tmp_path):
     assert second.losses == unbroken.losses
 
 
-@pytest.mark.parametrize("motions, options", [(PEOPLE[:3], SHORT), (PEOPLE, replace(SHORT, rate=1e-3))])
+@pytest.mark.parametrize("motions, options", [(PEOPLE[:3], SHORT), (PEOPLE, replace(SHORT, lr=1e-3))])
 def test_another_run_is_not_resumed(tmp_path, motions, options):
     PriorTrainer(PEOPLE, CONFIG, SHORT).save(tmp_path / "last.safetensors")
     with pytest.raises(ValueError, match="other motions or settings"):
@@ -69,11 +69,11 @@ def test_the_network_learns_what_the_linear_guess_gets_wrong_in_strangers_too(lm
         [nodding(person) for person in range(30)], replace(CONFIG, lmc=lmc, channels=(32, 64)), replace(SHORT, steps=250, batch=16),
         held_out=[nodding(person) for person in range(100, 108)],
     )
-    before = trainer.watch(6)
+    before = trainer.validate(6)
     trainer.train()
-    assert before < 0.3, "the linear guess alone leaves little"
-    assert trainer.watch(6) < left * before
-    assert [step for step, _ in trainer.watched_losses] == [0, 250]
+    assert before < 0.3, "the posterior mean alone leaves little"
+    assert trainer.validate(6) < left * before
+    assert [step for step, _ in trainer.validation_losses] == [0, 250]
 
 
 def test_training_leaves_the_global_generator_and_the_motions_alone():
@@ -130,7 +130,7 @@ def test_the_command_line_trains_resumes_and_evaluates(tmp_path, capsys):
     for person in range(6):
         save_motion(tmp_path / "clips" / f"person{person}.safetensors", nodding(person))
     run, data = tmp_path / "run", ["--data", str(tmp_path / "clips"), "--hold-out", "person4", "person5"]
-    small = ["--channels", "16", "32", "--length", "20", "--batch", "8", "--watch", "10", "--threads", "1"]
+    small = ["--channels", "16", "32", "--length", "20", "--batch", "8", "--validate-every", "10", "--threads", "1"]
     assert main(["train-prior", str(run), *data, *small, "--steps", "10", "--note", "licence=CC0"]) == 0
     told = capsys.readouterr().out
     assert "4 motions, 240 frames to train on; 2 motions of 2 identities held out" in told
@@ -144,7 +144,7 @@ def test_the_command_line_trains_resumes_and_evaluates(tmp_path, capsys):
     assert main(["evaluate-prior", *arguments, "--ablation", str(run / "prior.safetensors"), "--report", str(tmp_path / "report.json")]) == 0
     report = json.loads((tmp_path / "report.json").read_text())
     assert report["counts"]["held-out people"] == 2 and report["counts"]["training motions"] == 4
-    assert report["prior"] == report["ablation"] != report["linear guess without a network"]
+    assert report["prior"] == report["ablation"] != report["posterior mean without the network"]
     assert report["endurance"]["frames"] == 3250
 
     assert main(["train-prior", str(tmp_path / "other"), "--data", str(tmp_path / "clips"), "--hold-out", "person", *small]) == 1

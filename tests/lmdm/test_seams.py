@@ -1,8 +1,8 @@
-"""Joints between known and generated motion, on trembling codes."""
+"""Seams between known and generated motion, on trembling codes."""
 import pytest
 import torch
 
-from leo_core.lmdm.joints import REACH, ease_joints
+from leo_core.lmdm.seams import EXTENT, ease_seams
 
 LENGTH = 48
 
@@ -13,7 +13,7 @@ def marks(ahead: int, behind: int) -> torch.Tensor:
 
 
 def corners(codes: torch.Tensor, is_known: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean |second difference| across joints and everywhere else."""
+    """Mean |second difference| across seams and everywhere else."""
     second = codes.diff(n=2, dim=0).abs().mean(1)
     kinds = is_known.unfold(0, 3, 1)
     across = kinds.any(1) & ~kinds.all(1)
@@ -23,7 +23,7 @@ def corners(codes: torch.Tensor, is_known: torch.Tensor) -> tuple[torch.Tensor, 
 @pytest.mark.parametrize("ahead, behind", [(4, 0), (4, 4), (1, 1), (30, 10)])
 def test_the_corner_at_a_joint_shrinks_and_the_rest_hardly_changes(ahead, behind):
     codes, is_known = torch.randn(LENGTH, 300, generator=torch.Generator().manual_seed(0)), marks(ahead, behind)
-    eased = ease_joints(codes, is_known)
+    eased = ease_seams(codes, is_known)
     assert torch.equal(eased[is_known], codes[is_known])
     (before, rest_before), (after, rest_after) = corners(codes, is_known), corners(eased, is_known)
     assert after < 0.6 * before and rest_after < 1.01 * rest_before
@@ -31,18 +31,18 @@ def test_the_corner_at_a_joint_shrinks_and_the_rest_hardly_changes(ahead, behind
 
 def test_only_frames_near_known_ones_move():
     codes, is_known = torch.randn(LENGTH, 3, generator=torch.Generator().manual_seed(0)), marks(4, 0)
-    eased = ease_joints(codes, is_known)
-    assert torch.equal(eased[4 + REACH :], codes[4 + REACH :]) and not torch.equal(eased[4], codes[4])
+    eased = ease_seams(codes, is_known)
+    assert torch.equal(eased[4 + EXTENT :], codes[4 + EXTENT :]) and not torch.equal(eased[4], codes[4])
 
 
 @pytest.mark.parametrize("length, known", [(3, 1), (6, 4), (5, 5)])
 def test_short_windows(length, known):
     codes = torch.randn(length, 3, generator=torch.Generator().manual_seed(0))
-    eased = ease_joints(codes, torch.arange(length) < known)
+    eased = ease_seams(codes, torch.arange(length) < known)
     assert eased.shape == codes.shape and eased.isfinite().all()
     assert torch.equal(eased[:known], codes[:known])
 
 
 def test_motion_without_a_corner_stays_as_it_is():
     codes = torch.arange(LENGTH).unsqueeze(1) * torch.tensor([0.1, -0.3]) + 5
-    assert torch.allclose(ease_joints(codes, marks(4, 4)), codes, atol=1e-5)
+    assert torch.allclose(ease_seams(codes, marks(4, 4)), codes, atol=1e-5)

@@ -1,9 +1,9 @@
-"""The linear guess of the clean motion, against the textbook formula and against made-up motion."""
+"""The posterior mean of clean motion, against the textbook formula and against made-up motion."""
 import pytest
 import torch
 import torch.nn.functional as F
 
-from leo_core.lmdm.linear import LinearMotion, Temperament
+from leo_core.lmdm.gaussian_process import GaussianProcess, MotionStyle
 from leo_core.lmdm.samplers import sample_dpmpp_2m
 from leo_core.lmdm.schedule import cosine_alpha_bar, sampling_times
 
@@ -17,12 +17,12 @@ def smooth_windows(count=400, length=32, directions=3, seed=0) -> torch.Tensor:
 
 
 @pytest.fixture(scope="module")
-def linear():
-    return LinearMotion.fit(list(smooth_windows(80, 32)), 16)
+def process():
+    return GaussianProcess.fit(list(smooth_windows(80, 32)), 16)
 
 
-def at(home: torch.Tensor, liveliness: float = 1.0) -> Temperament:
-    return Temperament(home, torch.full((len(home),), liveliness))
+def at(rest_pose: torch.Tensor, amplitude: float = 1.0) -> MotionStyle:
+    return MotionStyle(rest_pose, torch.full((len(rest_pose),), amplitude))
 
 
 def marks(length, *known):
@@ -39,14 +39,14 @@ def noised(windows, power, seed=1):
     return residual, power**0.5 * residual + (1 - power) ** 0.5 * noise
 
 
-def test_it_is_the_conditional_expectation(linear):
+def test_it_is_the_conditional_expectation(process):
     """Against plain conditioning of the joint Gaussian of one axis, written out."""
-    one = LinearMotion(torch.eye(1), linear.covariance[:1], linear.livelinesses)
+    one = GaussianProcess(torch.eye(1), process.covariance[:1], process.amplitudes)
     known, power, seen_at, home, lively = smooth_windows(1)[:, :16, :1], 0.6, [0, 1, 9], 0.3, 1.4
     _, noisy = noised(known, power)
-    guess = one.clean(noisy, known, marks(16, *seen_at), level(power), at(torch.full((1, 1), home), lively))[0, :, 0]
+    guess = one.posterior_mean(noisy, known, marks(16, *seen_at), level(power), at(torch.full((1, 1), home), lively))[0, :, 0]
 
-    covariance = lively**2 * linear.covariance[0].double()
+    covariance = lively**2 * process.covariance[0].double()
     hidden = [i for i in range(16) if i not in seen_at]
     first = known[0, 0, 0].double()
     observed = torch.cat([known[0, seen_at, 0].double(), noisy[0, [i - 1 for i in hidden], 0].double() / power**0.5 + first]) - home
@@ -57,54 +57,54 @@ def test_it_is_the_conditional_expectation(linear):
 
 
 @pytest.mark.parametrize("power", [0.999, 0.5, 1e-9])
-def test_it_guesses_better_than_nothing_and_better_with_more_known(linear, power):
+def test_it_guesses_better_than_nothing_and_better_with_more_known(process, power):
     whole = smooth_windows(seed=5)
     windows = whole[:, :16]
     residual, noisy = noised(windows, power)
     error = []
     for known in ((0,), (0, 1, 2), (0, 1, 2, 14, 15)):
-        guess = linear.clean(noisy, windows, marks(16, *known), level(power), at(whole.mean(1)))
+        guess = process.posterior_mean(noisy, windows, marks(16, *known), level(power), at(whole.mean(1)))
         error.append((guess - residual).square().mean().item())
     assert error[0] < residual.square().mean() and error[0] > error[1] > error[2]
     assert power > 0.99 or error[2] < 0.5 * error[0]
 
 
-def test_people_far_away_are_guessed_like_those_near(linear):
+def test_people_far_away_are_guessed_like_those_near(process):
     """What counts is where somebody is in relation to where they rest."""
     windows = smooth_windows(4, seed=5)[:, :7]
     _, noisy = noised(windows, 0.9)
     near, far = (
-        linear.clean(noisy, windows + away, marks(7, 0), level(0.9), at(torch.zeros(4, 3) + away)) for away in (0, 30)
+        process.posterior_mean(noisy, windows + away, marks(7, 0), level(0.9), at(torch.zeros(4, 3) + away)) for away in (0, 30)
     )
     assert near.shape == (4, 6, 3) and torch.allclose(near, far, atol=1e-3)
 
 
-def test_temperament_is_measured_where_there_is_motion_and_drawn_where_there_is_none(linear):
+def test_style_is_measured_where_there_is_motion_and_drawn_where_there_is_none(process):
     lively = 3 + 2 * smooth_windows(1, 400, seed=9)[0]
-    measured = linear.measure(lively)
-    assert torch.allclose(measured.home[0], lively.mean(0))
-    assert linear.measure(3 + (lively - 3) / 2).liveliness.item() == pytest.approx(measured.liveliness.item() / 2, rel=1e-4)
+    measured = process.measure(lively)
+    assert torch.allclose(measured.rest_pose[0], lively.mean(0))
+    assert process.measure(3 + (lively - 3) / 2).amplitude.item() == pytest.approx(measured.amplitude.item() / 2, rel=1e-4)
 
-    inferred = linear.infer(lively[None], torch.Generator().manual_seed(0))
-    assert (inferred.home - measured.home).norm() < 0.3 * 3 * linear.spread.norm() * measured.liveliness
+    inferred = process.infer(lively[None], torch.Generator().manual_seed(0))
+    assert (inferred.rest_pose - measured.rest_pose).norm() < 0.3 * 3 * process.spread.norm() * measured.amplitude
     pose = lively[:1].expand(500, 1, -1)
-    drawn = linear.infer(pose, torch.Generator().manual_seed(0))
-    assert ((drawn.home - lively[0]).mean(0).abs() < 0.2 * drawn.home.std(0)).all()
-    assert drawn.liveliness.min() >= 0.9 * linear.livelinesses.min() and drawn.liveliness.std() > 0
+    drawn = process.infer(pose, torch.Generator().manual_seed(0))
+    assert ((drawn.rest_pose - lively[0]).mean(0).abs() < 0.2 * drawn.rest_pose.std(0)).all()
+    assert drawn.amplitude.min() >= 0.9 * process.amplitudes.min() and drawn.amplitude.std() > 0
 
 
 def test_motion_drawn_from_nothing_is_as_wide_as_the_motion_it_was_learned_from():
-    """On motion that is alike at all times: noise made smooth, around homes that differ."""
+    """On motion that is alike at all times: noise made smooth, around rest poses that differ."""
     generator = torch.Generator().manual_seed(0)
     smooth = torch.exp(-((torch.arange(25) - 12) / 5.0) ** 2)[None, None]
     clips = F.conv1d(torch.randn(600 * 2, 1, 184, generator=generator), smooth).reshape(600, 2, 160).transpose(1, 2)
     clips = clips / clips.std() + torch.randn(600, 1, 2, generator=generator)
-    linear = LinearMotion.fit(list(clips), 16)
+    process = GaussianProcess.fit(list(clips), 16)
     windows = clips[:, 40:56]
-    temperament = linear.infer(windows[:, :1], generator)
+    style = process.infer(windows[:, :1], generator)
     noise = torch.randn(windows[:, 1:].shape, generator=generator)
     times, alpha_bar = sampling_times(50, 1000), cosine_alpha_bar()
-    drawn = sample_dpmpp_2m(lambda x, t: linear.clean(x, windows, marks(16, 0), alpha_bar[t : t + 1], temperament), noise, times,
+    drawn = sample_dpmpp_2m(lambda x, t: process.posterior_mean(x, windows, marks(16, 0), alpha_bar[t : t + 1], style), noise, times,
                             alpha_bar, lambda: noise, lambda done, estimate: None)
     real = windows[:, 1:] - windows[:, :1]
     assert (drawn.std((0, 1)) / real.std((0, 1)) - 1).abs().max() < 0.06
@@ -112,9 +112,9 @@ def test_motion_drawn_from_nothing_is_as_wide_as_the_motion_it_was_learned_from(
 
 def test_motions_without_movement_do_not_break_it():
     still = torch.ones(3, 12, 2)
-    linear = LinearMotion.fit(list(still), 8)
+    process = GaussianProcess.fit(list(still), 8)
     noisy = torch.randn(1, 7, 2, generator=torch.Generator().manual_seed(0))
-    guess = linear.clean(noisy, still[:1, :8], marks(8, 0), level(0.5), linear.measure(still[0]))
+    guess = process.posterior_mean(noisy, still[:1, :8], marks(8, 0), level(0.5), process.measure(still[0]))
     assert torch.isfinite(guess).all() and guess.abs().max() < 0.1
 
 
@@ -123,7 +123,7 @@ def test_lively_motion_of_few_frequencies_is_joined():
     time = torch.arange(100).unsqueeze(1) / 25
     phases = torch.rand(2, 40, generator=torch.Generator().manual_seed(0))
     codes = sum(torch.sin(6.283 * (f * time + phase)) for f, phase in zip((0.4, 0.7), phases, strict=True))
-    linear = LinearMotion.fit([codes], 16)
+    process = GaussianProcess.fit([codes], 16)
     known = codes[None, :16]
-    guess = linear.clean(known[:, 1:], known, marks(16, 0, 15), level(0.9999), at(codes.mean(0, keepdim=True), 1000.0))
+    guess = process.posterior_mean(known[:, 1:], known, marks(16, 0, 15), level(0.9999), at(codes.mean(0, keepdim=True), 1000.0))
     assert guess.isfinite().all()
