@@ -45,7 +45,7 @@ class Crop:
     policy: Missing
 
     def corner(self, frame: int) -> tuple[int, int]:
-        """(y, x) of the box in a frame; the last known one afterwards."""
+        """(y, x) of the box in a frame; the last known one afterward."""
         y, x = self.corners[min(frame, len(self.corners) - 1)].tolist()
         return y, x
 
@@ -91,7 +91,7 @@ class Crop:
 
 
 class Paste:
-    """Puts pictures into the box of a crop, fading out towards its sides.
+    """Puts pictures into the box of a crop, fading out toward its sides.
 
     :param feather: width of the fade as a share of the box's shorter side, 0 .. 0.5. Sides that lie on the border of the
         picture, or outside it, do not fade: there is nothing to blend with.
@@ -122,7 +122,7 @@ class Paste:
         return weights
 
     def crop_ramp(self, frame: int) -> torch.Tensor:
-        """The fade towards the sides of the box alone, [h, w]."""
+        """The fade toward the sides of the box alone, [h, w]."""
         (y, x), (height, width) = self.crop.corner(frame), self.crop.size
         rows = _ramp(height, self._fade, y, self.crop.source[0] - y - height)
         columns = _ramp(width, self._fade, x, self.crop.source[1] - x - width)
@@ -220,8 +220,8 @@ def crop_subject(
         known = filled[~absent]
         filled = torch.cat([known[:, :2].amin(0), known[:, 2:].amax(0)])[None]
     sides = _sides((filled[:, 2:] - filled[:, :2]).amax(0).tolist(), margin, aspect)
-    centres = _smooth((filled[:, :2] + filled[:, 2:]) / 2, smooth)
-    corners = (centres - torch.tensor(sides) / 2).round().long().flip(1)
+    centers = _smooth((filled[:, :2] + filled[:, 2:]) / 2, smooth)
+    corners = (centers - torch.tensor(sides) / 2).round().long().flip(1)
     crop = Crop(corners, (sides[1], sides[0]), source, border, None, absent, missing)
     if subject is None:
         return crop
@@ -270,7 +270,7 @@ def _follow(people: Sequence[Sequence[Box]], source: tuple[int, int], pick: Pick
             path.append(None)
             continue
         if last is not None:
-            last = min(found, key=lambda box: _distance(box, _centre(last)))
+            last = min(found, key=lambda box: _distance(box, _center(last)))
         elif pick == "index":
             if index >= len(found):
                 raise ValueError(f"Found {len(found)} people in picture {place}, so there is no index {index}. Choose 0 to {len(found) - 1}.")
@@ -284,12 +284,12 @@ def _follow(people: Sequence[Sequence[Box]], source: tuple[int, int], pick: Pick
     return path
 
 
-def _centre(box: Box) -> tuple[float, float]:
+def _center(box: Box) -> tuple[float, float]:
     return (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
 
 
 def _distance(box: Box, point: tuple[float, float]) -> float:
-    x, y = _centre(box)
+    x, y = _center(box)
     return (x - point[0]) ** 2 + (y - point[1]) ** 2
 
 

@@ -170,7 +170,7 @@ class Notes(pickle._Unpickler):
 
     The pure Python unpickler, whose memory follows the pickle's length; nothing that a pickle can name here runs or can be changed.
 
-    :param stream: positioned at a pickle; afterwards at what follows it.
+    :param stream: positioned at a pickle; afterward at what follows it.
     :param check: called once with every storage; raises ValueError where the file does not bear it out.
     """
 

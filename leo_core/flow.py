@@ -25,7 +25,7 @@ MOST_ARROWS = 2**16  # in a picture: seconds of drawing, and a spacing of 8 pixe
 class FlowField:
     """Backward flows and visibility masks of T frames at every scale of an animator (LEO's phi). Immutable.
 
-    :param displacement: resolution r -> [T, 2, r, r] (x, y) in normalised units, -2..2 at most in practice; 2 is the
+    :param displacement: resolution r -> [T, 2, r, r] (x, y) in normalized units, -2..2 at most in practice; 2 is the
         whole width. Frame t at pixel p shows the source at ``identity_grid[p] + displacement[t, :, p]``, where the
         identity grid is linspace(-1, 1) along each axis.
     :param mask: resolution r -> [T, 1, r, r] in 0..1; 1 keeps the warped source, 0 leaves the pixel to inpainting.
@@ -124,7 +124,7 @@ def add_displacement(flow: FlowField, displacement: torch.Tensor) -> FlowField:
 def displacement_from_picture(picture: torch.Tensor, reach: float) -> torch.Tensor:
     """A picture that says where its content shall move, as a displacement field.
 
-    Red says how far to the right (darker than middle grey: left), green how far down (darker: up).
+    Red says how far to the right (darker than middle gray: left), green how far down (darker: up).
 
     :param picture: [T, H, W, 3] in 0..1. The two bytes next to the middle (0.498 and 0.502) are no movement, as 8-bit
         pictures have no exact middle.
@@ -144,17 +144,17 @@ def inpainted(flow: FlowField, size: int) -> torch.Tensor:
     return resize(1 - flow.mask[flow.scales[-1]].float(), size)[:, 0]
 
 
-def colour(flow: FlowField, size: int, full: float = 0.0) -> torch.Tensor:
-    """The finest scale's movement on the usual colour wheel: hue says where the content goes, white is no movement.
+def color(flow: FlowField, size: int, full: float = 0.0) -> torch.Tensor:
+    """The finest scale's movement on the usual color wheel: hue says where the content goes, white is no movement.
 
     :param full: length (2 is the whole width) that is fully saturated; 0 takes the longest of all frames, so that the
-        colours of a clip compare.
+        colors of a clip compare.
     :return: [T, size, size, 3] in 0..1.
     :raises ValueError: no side between 1 and 8192 pixels, or no such length.
     """
     _require_drawable("side", size)
     if not 0 <= full < math.inf:
-        raise ValueError(f"Full colour at a movement of {full / 2:g} of the width. Give a number from 0; 0 takes the largest of the clip.")
+        raise ValueError(f"Full color at a movement of {full / 2:g} of the width. Give a number from 0; 0 takes the largest of the clip.")
     displacement = resize(flow.displacement[flow.scales[-1]].float(), size)
     full = full or float(displacement.norm(dim=1).max()) or 1.0
     return rearrange(color_wheel(-displacement, full), "t c h w -> t h w c")
@@ -191,7 +191,7 @@ def arrows(flow: FlowField, backdrop: torch.Tensor, every: int = 24, progress: C
                          f"and at most {MOST_ARROWS} can be drawn. Give a spacing of {enough} or more, or a smaller picture.")
     y, x = (axis.ravel() for axis in np.mgrid[every // 2 : height : every, every // 2 : width : every])
     displacement = flow.displacement[flow.scales[-1]].float()
-    # both axes of a field run from the first to the last pixel's centre
+    # both axes of a field run from the first to the last pixel's center
     places = torch.from_numpy(np.stack([2 * x / max(width - 1, 1) - 1, 2 * y / max(height - 1, 1) - 1], -1)).float()
     sampled = F.grid_sample(displacement, repeat(places, "n c -> t 1 n c", t=len(flow)), align_corners=True)[:, :, 0]
     away = sampled.numpy() * np.array([[width - 1], [height - 1]]) / 2
@@ -248,9 +248,9 @@ def warp_picture(picture: torch.Tensor, flow: FlowField) -> torch.Tensor:
 
 
 def shift_of(displacement: torch.Tensor, align_corners: bool) -> torch.Tensor:
-    """A family's displacement as how far the centre of each cell looks away, in shares of the picture: right at any size.
+    """A family's displacement as how far the center of each cell looks away, in shares of the picture: right at any size.
 
-    LIA (align_corners=False) means by -1 and 1 the outer edges of the border pixels, LIA-X their centres.
+    LIA (align_corners=False) means by -1 and 1 the outer edges of the border pixels, LIA-X their centers.
 
     :param displacement: [T, 2, r, r] as in FlowField.
     :return: [T, 2, r, r] float32.
@@ -261,8 +261,8 @@ def shift_of(displacement: torch.Tensor, align_corners: bool) -> torch.Tensor:
     seen = torch.stack(torch.meshgrid(grid, grid, indexing="xy")) + displacement.float()
     if align_corners:
         seen = seen * ((size - 1) / size)
-    centres = (2 * cells + 1) / size - 1
-    return (seen - torch.stack(torch.meshgrid(centres, centres, indexing="xy"))) / 2
+    centers = (2 * cells + 1) / size - 1
+    return (seen - torch.stack(torch.meshgrid(centers, centers, indexing="xy"))) / 2
 
 
 def looked_at(shift: torch.Tensor) -> torch.Tensor:
@@ -286,14 +286,14 @@ def _require_drawable(what: str, pixels: int) -> None:
 def _arrow(draw: ImageDraw.ImageDraw, x0: float, y0: float, x1: float, y1: float, head: float) -> None:
     """One arrow, dark with a light rim so that it reads on any picture; a dot where nothing moves."""
     length = math.hypot(x1 - x0, y1 - y0)
-    for colour, width in (((255, 255, 255), 3), ((200, 30, 60), 1)):
+    for color, width in (((255, 255, 255), 3), ((200, 30, 60), 1)):
         if length < 1:
-            draw.ellipse([x1 - 0.5 * width, y1 - 0.5 * width, x1 + 0.5 * width, y1 + 0.5 * width], colour)
+            draw.ellipse([x1 - 0.5 * width, y1 - 0.5 * width, x1 + 0.5 * width, y1 + 0.5 * width], color)
             continue
-        draw.line([(x0, y0), (x1, y1)], colour, width)
+        draw.line([(x0, y0), (x1, y1)], color, width)
         angle, barb = math.atan2(y1 - y0, x1 - x0), min(head, 0.5 * length)
         for side in (2.6, -2.6):
-            draw.line([(x1, y1), (x1 + barb * math.cos(angle + side), y1 + barb * math.sin(angle + side))], colour, width)
+            draw.line([(x1, y1), (x1 + barb * math.cos(angle + side), y1 + barb * math.sin(angle + side))], color, width)
 
 
 def _finite(flow: FlowField) -> FlowField:

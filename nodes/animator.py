@@ -17,7 +17,7 @@ from .support.handles import AnimatorHandle
 from .support.images import check_image, check_single, resize, to_image
 from .support.rendering import check_wiring, encode_appearance, encode_clip, latents
 from .support.sockets import LeoAnimator, LeoAppearance, LeoCrop, LeoFlow, LeoMotion
-from .support.status import tell
+from .support.status import show_status
 from .support.streams import open_video
 
 # A pose comes from a still, which has no frame rate; this one is used where a pose is joined with nothing else.
@@ -90,7 +90,7 @@ class LEOMotionEncoder(io.ComfyNode):
                 io.Float.Input("fps", default=25.0, min=0.01, max=1000.0, step=0.001,
                                tooltip="Frame rate of the images, which carry none; a video brings its own."),
                 io.Combo.Input("broken_frames", options=["hold", "interpolate", "pass through"], default="hold", optional=True, advanced=True,
-                               tooltip="Video frames that do not decode: hold the last, blend the neighbours, or read what is salvaged."),
+                               tooltip="Video frames that do not decode: hold the last, blend the neighbors, or read what is salvaged."),
             ],
             outputs=[LeoMotion.Output("motion", tooltip="The motion of the clip, one code per frame.")],
             hidden=[io.Hidden.unique_id],
@@ -113,13 +113,13 @@ class LEOMotionEncoder(io.ComfyNode):
             absent = crop.missing_of(total)
             frames = (crop.cut(frame, place) for place, frame in enumerate(frames))
         codes = encode_clip(animator, frames, Progress(total))
-        said = [f"{total} frames at {float(rate):.5g} fps"]
+        message = [f"{total} frames at {float(rate):.5g} fps"]
         if video is not None:
-            said.append(str(stream.report))
+            message.append(str(stream.report))
         if crop is not None and absent.any():
             codes = fill_missing(codes, absent, crop.policy)
-            said.append(f"nobody found in {int(absent.sum())}, whose motion is {'interpolated' if crop.policy == 'interpolate' else 'held'}")
-        tell(cls, "; ".join(said))
+            message.append(f"nobody found in {int(absent.sum())}, whose motion is {'interpolated' if crop.policy == 'interpolate' else 'held'}")
+        show_status(cls, "; ".join(message))
         return io.NodeOutput(MotionSequence(codes, rate, animator.id))
 
 

@@ -19,15 +19,15 @@ class LEOVisualizeFlow(io.ComfyNode):
             node_id="LEOVisualizeFlow",
             display_name="LEO Visualize Flow",
             category=CATEGORY,
-            description="Shows where each pixel goes, as colours, arrows or a bent grid, and what is left to inpainting.",
-            search_aliases=["optical flow", "colour wheel", "arrows", "deformation grid", "occlusion mask", "preview flow"],
+            description="Shows where each pixel goes, as colors, arrows or a bent grid, and what is left to inpainting.",
+            search_aliases=["optical flow", "color wheel", "arrows", "deformation grid", "occlusion mask", "preview flow"],
             inputs=[
                 LeoFlow.Input("flow", tooltip="The flow to look at."),
-                io.Combo.Input("view", options=["colour", "arrows", "grid", "warped picture"], default="colour",
-                               tooltip="Colour wheel, arrows to where things go, a grid that bends with the picture, or the warped picture."),
+                io.Combo.Input("view", options=["color", "arrows", "grid", "warped picture"], default="color",
+                               tooltip="Color wheel, arrows to where things go, a grid that bends with the picture, or the warped picture."),
                 io.Int.Input("size", default=512, min=64, max=4096, step=8, tooltip="Side of the result in pixels."),
-                io.Float.Input("full_colour", default=0.0, min=0.0, max=1.0, step=0.01, advanced=True,
-                               tooltip="Movement, as a part of the picture's width, that has full colour; 0 takes the largest of the clip."),
+                io.Float.Input("full_color", default=0.0, min=0.0, max=1.0, step=0.01, advanced=True,
+                               tooltip="Movement, as a part of the picture's width, that has full color; 0 takes the largest of the clip."),
                 io.Int.Input("spacing", default=24, min=4, max=512, advanced=True, tooltip="Pixels between arrows and between grid lines."),
                 io.Image.Input("image", optional=True,
                                tooltip="Picture under arrows and grid, or to warp: the source picture as LEO Encoder got it."),
@@ -39,13 +39,13 @@ class LEOVisualizeFlow(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, flow, view, size, full_colour, spacing, image=None) -> io.NodeOutput:
+    def execute(cls, flow, view, size, full_color, spacing, image=None) -> io.NodeOutput:
         if image is not None:
             check_image(image)
             image = image[:1, ..., :3].expand(-1, -1, -1, 3)
         inpainted = ops.inpainted(flow, size)
-        if view == "colour":
-            picture = ops.colour(flow, size, 2 * full_colour)
+        if view == "color":
+            picture = ops.color(flow, size, 2 * full_color)
         elif view == "grid":
             picture = ops.grid(flow, size, spacing, image)
         else:
@@ -86,7 +86,7 @@ class LEOEditFlow(io.ComfyNode):
                 io.Float.Input("blend", default=0.5, min=0.0, max=1.0, step=0.01, tooltip="How much of the other flow, where one is connected."),
                 *timing_inputs("the blend"),
                 io.Image.Input("push", optional=True,
-                               tooltip="Your own movement as a picture, added last: red right, green down, darker than grey left and up."),
+                               tooltip="Your own movement as a picture, added last: red right, green down, darker than gray left and up."),
                 io.Float.Input("push_reach", default=0.1, min=-1.0, max=1.0, step=0.01,
                                tooltip="How far full red or green in the push picture moves, as a part of the picture's width."),
                 io.Mask.Input("freeze", optional=True, tooltip="Region to hold still, such as hands or a logo; it wins over everything else."),

@@ -219,8 +219,8 @@ class LEOTrainMotionPrior(io.ComfyNode):
         # 1 is the loss of a model that knows nothing; most of the way is the linear fit, which comes before the first step.
         few = max(1, min(20, steps // 5))
         first, last = sum(losses[:few]) / few, sum(losses[-few:]) / few
-        told = f"{path.name}: loss 1 -> {first:.3f} by the linear fit -> {last:.3f}, windows of {config.length} frames at {config.fps} fps"
-        return io.NodeOutput(MotionPriorHandle.load(str(path)), ui=ui.PreviewText(told))
+        message = f"{path.name}: loss 1 -> {first:.3f} by the linear fit -> {last:.3f}, windows of {config.length} frames at {config.fps} fps"
+        return io.NodeOutput(MotionPriorHandle.load(str(path)), ui=ui.PreviewText(message))
 
 
 NODES: list[type[io.ComfyNode]] = [LEOLoadMotionPrior, LEOLMDMSampler, LEOJoinMotion, LEOLoopMotion, LEOTrainMotionPrior]

@@ -345,7 +345,7 @@ class LEOPlotMotion(io.ComfyNode):
                 LeoMotion.Input("motion", tooltip="The motion to draw."),
                 io.Int.Input("width", default=960, min=200, max=4096, tooltip="Width of the picture in pixels."),
                 io.Int.Input("strip", default=48, min=16, max=512, tooltip="Height of each direction's strip in pixels."),
-                LeoMotion.Input("behind", optional=True, tooltip="Another motion to draw in grey behind it, such as the one before an edit."),
+                LeoMotion.Input("behind", optional=True, tooltip="Another motion to draw in gray behind it, such as the one before an edit."),
             ],
             outputs=[io.Image.Output("image", tooltip="The plot, one strip per direction from 0 at the top.")],
         )

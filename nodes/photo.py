@@ -8,7 +8,7 @@ from ..leo_core.video import continued_index
 from .support.chunks import Progress
 from .support.images import check_image
 from .support.sockets import LeoCrop
-from .support.status import tell
+from .support.status import show_status
 from .support.widgets import paste_inputs
 
 CATEGORY = "LEO/photo"
@@ -68,7 +68,7 @@ class LEOCropSubject(io.ComfyNode):
         for frame in range(frames):
             cuts[frame] = crop.cut(image[frame, ..., :3], frame)
         absent = int(crop.missing.sum())
-        tell(cls, f"{crop.size[1]}x{crop.size[0]} of {width}x{height}"
+        show_status(cls, f"{crop.size[1]}x{crop.size[0]} of {width}x{height}"
                   + (f", nobody found in {absent} of {frames} frames: {missing}" if absent else ""))
         return io.NodeOutput(cuts, crop)
 
@@ -104,15 +104,15 @@ class LEOPasteBack(io.ComfyNode):
         if length == "cut" and behind > 1:
             count = min(rendered, behind)
         if behind not in (1, rendered):
-            tell(cls, f"{rendered} frames onto {behind}: {length}, {count} frames")
+            show_status(cls, f"{rendered} frames onto {behind}: {length}, {count} frames")
         policy = "hold" if length == "cut" else length
-        colours = max(3, picture.shape[-1])
-        result = torch.empty(count, *picture.shape[1:3], colours, dtype=mm.intermediate_dtype(), device=mm.intermediate_device())
+        colors = max(3, picture.shape[-1])
+        result = torch.empty(count, *picture.shape[1:3], colors, dtype=mm.intermediate_dtype(), device=mm.intermediate_device())
         progress = Progress(count)
         for frame in range(count):
             mm.throw_exception_if_processing_interrupted()
             place = continued_index(frame, behind, policy)
-            base = picture[place].expand(-1, -1, colours)
+            base = picture[place].expand(-1, -1, colors)
             face = images[continued_index(frame, rendered, policy)][..., :3].expand(-1, -1, 3)
             result[frame] = paste(base, face, place if behind > 1 else frame)
             progress.update(frame + 1, lambda at=frame: result[at, ..., :3])

@@ -22,7 +22,7 @@ from .support.handles import AnimatorHandle
 from .support.images import check_image, to_image
 from .support.rendering import render_chunks
 from .support.sockets import LeoAnimator, LeoAppearance, LeoCrop, LeoMotion
-from .support.status import tell
+from .support.status import show_status
 from .support.streams import TensorStream, VideoStream, open_video
 from .support.widgets import paste_inputs
 
@@ -179,15 +179,15 @@ class LEORenderVideo(io.ComfyNode):
 
     @classmethod
     def report(cls, writer: VideoWriter, motion: MotionSequence, backdrop: Backdrop | None, stream) -> None:
-        said = [f"{writer.frame_count} frames at {float(motion.fps):.5g} fps, {writer.size[1]}x{writer.size[0]}"]
+        message = [f"{writer.frame_count} frames at {float(motion.fps):.5g} fps, {writer.size[1]}x{writer.size[0]}"]
         if any(writer.padded):
             height, width = (side + more for side, more in zip(writer.size, writer.padded, strict=True))
-            said.append(f"padded by a pixel to {width}x{height}, because H.264 needs even sides")
+            message.append(f"padded by a pixel to {width}x{height}, because H.264 needs even sides")
         if backdrop is not None and 1 < backdrop.count < writer.frame_count:
-            said.append(f"the last of {backdrop.own_count} frames behind is held")
+            message.append(f"the last of {backdrop.own_count} frames behind is held")
         if stream is not None:
-            said.append(f"video: {stream.report}")
-        tell(cls, "; ".join(said))
+            message.append(f"video: {stream.report}")
+        show_status(cls, "; ".join(message))
 
 
 NODES: list[type[io.ComfyNode]] = [LEORenderVideo]

@@ -12,7 +12,7 @@ A description is a Python file that builds `Workflow` objects, as those in scrip
     flow.note("What to change first.", column=0)
     flow.group("Input", photo, small, color="#3f789e")
 
-The frontend creates, connects, sizes and serialises the nodes, so a file is what a user would have saved, and it is
+The frontend creates, connects, sizes and serializes the nodes, so a file is what a user would have saved, and it is
 loaded again and checked before it is kept. Nodes stand in columns, in the order of the description: in the one asked for, or
 further right where needed to be right of all they read from; notes stand left of all. `row` starts a new band below the
 others. Every path in a description is relative to the repository.
@@ -38,7 +38,7 @@ LEAST_NODE_WIDTH = 290
 PREVIEWED = {"LEOMotionEncoder": (290, 440), "LEOFlowGenerator": (290, 300), "LEOInpaintingDecoder": (290, 340), "LEORenderVideo": (290, 600),
              "LEOTrainMotionPrior": (290, 480)}
 
-# What the pack's own workflows share: the animator it ships, and the colours of groups.
+# What the pack's own workflows share: the animator it ships, and the colors of groups.
 MODEL = "leo-face-128.safetensors"
 INPUTS, MODELS, MOTION, RENDERING = "#3f789e", "#88613c", "#6b3f8e", "#3f7e4e"
 
@@ -73,7 +73,7 @@ BUILD = """async ({nodes, groups}) => {
     node.properties.cnr_id = node.type.startsWith('LEO') ? 'leo' : 'comfy-core';
   }
   await new Promise(resolve => setTimeout(resolve, 800));  // previews of loaded files grow their nodes
-  // Room for a group's edge and title between any two nodes, so that groups of neighbours do not touch.
+  // Room for a group's edge and title between any two nodes, so that groups of neighbors do not touch.
   const head = 30, edge = 15, label = 40, across = 3 * edge + 20, down = 2 * edge + label + 20, width = {};
   made.forEach((node, i) => {
     const least = node.computeSize(), wanted = nodes[i].size ?? [LEAST_WIDTH, 0];

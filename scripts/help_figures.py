@@ -96,7 +96,7 @@ class Figure(Workflow):
         self.show("PreviewImage", column, row=row, inputs={"images": images}, size=size)
 
     def curves(self, motion: Output, behind: Output | None = None, directions: str = "") -> None:
-        """The motion plotted, over the one before it in grey."""
+        """The motion plotted, over the one before it in gray."""
         inputs = {"motion": motion, "width": 440, "strip": 18}
         plot = self.feed("LEOPlotMotion", **inputs, **({} if behind is None else {"behind": behind}))
         self.result(plot["image"], size=(440, 430))
@@ -233,7 +233,7 @@ def describe() -> list[Figure]:
 
     f = Figure("LEOVisualizeFlow")
     animator, photo, appearance, flow = f.flow(frames=1)
-    for column, view in enumerate(("colour", "arrows", "grid")):
+    for column, view in enumerate(("color", "arrows", "grid")):
         seen = f.show(column=column, title=view, inputs={"flow": flow, "view": view, "size": 384, "image": photo}, size=(290, 200))
         f.result(seen["image"], column=column, size=(290, 320))
 

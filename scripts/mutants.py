@@ -19,7 +19,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 WORK = ROOT / ".dev" / "mutants"
 MUTATED = ("animator/checkpoint", "motion/edit", "motion/files", "motion/plot", "motion/resample", "motion/sequence", "flow", "files")
-TESTS = ("conftest.py", "test_checkpoints.py", "test_motion.py", "test_flow.py", "test_files.py", "robustness/hostile.py", "data")
+TESTS = ("conftest.py", "test_checkpoints.py", "test_motion.py", "test_flow.py", "test_files.py", "robustness/malformed.py", "data")
 CONFIG = f"""
 [tool.mutmut]
 source_paths = ["leo_core"]

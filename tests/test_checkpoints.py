@@ -18,7 +18,7 @@ from leo_core.animator.checkpoint import (
     raw_state,
     read_dictionary_weight,
     read_directions,
-    recognise,
+    recognize,
     save_animator,
 )
 from leo_core.files import write_atomically
@@ -38,7 +38,7 @@ def state():
 
 @pytest.fixture
 def saved(state, tmp_path):
-    save_animator(tmp_path / "mine.safetensors", state, CONFIG, torch.float32, {2: Direction("nod", -1.0, 1.0)}, {"licence": "CC0"})
+    save_animator(tmp_path / "mine.safetensors", state, CONFIG, torch.float32, {2: Direction("nod", -1.0, 1.0)}, {"license": "CC0"})
     return tmp_path / "mine.safetensors"
 
 
@@ -47,7 +47,7 @@ def test_round_trip_keeps_what_is_known(saved):
     assert animator.config == CONFIG
     assert info.id.name == "mine"
     assert info.directions == {2: Direction("nod", -1.0, 1.0)}
-    assert info.notes == {"licence": "CC0"}
+    assert info.notes == {"license": "CC0"}
 
 
 def test_directions_are_told_without_loading(saved):
@@ -159,9 +159,9 @@ def layout_of(name: str) -> SimpleNamespace:
     ("lia256_layout.json", ("LIA", 256, 512, 20, 5)),
     ("liax_half_layout.json", ("LIA-X", 512, 256, 40, 1)),
 ])
-def test_released_layouts_are_recognised_to_the_last_tensor(name, expected):
+def test_released_layouts_are_recognized_to_the_last_tensor(name, expected):
     reader = layout_of(name)
-    config, names = recognise(reader)
+    config, names = recognize(reader)
     assert (config.family, config.size, config.style_dim, config.directions, config.head_depth) == expected
     layout = file_layout(config)
     check_layout(reader, names, layout)
@@ -170,12 +170,12 @@ def test_released_layouts_are_recognised_to_the_last_tensor(name, expected):
 
 @pytest.mark.parametrize("name", ["lia64_layout.json", "liax_half_layout.json"])
 def test_any_lacking_or_surplus_tensor_of_a_released_file_is_named(name):
-    config, names = recognise(layout_of(name))
+    config, names = recognize(layout_of(name))
     for key in sorted(names.values())[::17]:
         reader = layout_of(name)
         del reader.shapes[key]
         with pytest.raises(ValueError, match="misses|incomplete|is no animator|has shape|do not belong"):
-            again, found = recognise(reader)
+            again, found = recognize(reader)
             check_layout(reader, found, file_layout(again))
     reader = layout_of(name)
     reader.shapes["dec.more.weight"] = (1,)

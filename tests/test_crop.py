@@ -16,7 +16,7 @@ def box(x, y, width, height):
     return {"x": x, "y": y, "width": width, "height": height}
 
 
-def centre_x(crop, frame):
+def center_x(crop, frame):
     return crop.corner(frame)[1] + crop.size[1] / 2
 
 
@@ -162,9 +162,9 @@ def test_following_is_smooth_and_keeps_one_size():
     boxes = [[box(50 + t / 2 + shaking[t, 0].item(), 60, 40 + shaking[t, 1].item(), 40)] for t in range(200)]
     raw = crop_subject(200, (300, 400), boxes, track="follow", smooth=0)
     calm = crop_subject(200, (300, 400), boxes, track="follow", smooth=5)
-    jerk = [torch.tensor([centre_x(c, t) for t in range(200)]).diff(n=2).abs().mean().item() for c in (raw, calm)]
+    jerk = [torch.tensor([center_x(c, t) for t in range(200)]).diff(n=2).abs().mean().item() for c in (raw, calm)]
     assert jerk[0] > 5 and jerk[1] < 1, "whole pixels: a slow path moves by steps of one"
-    assert abs(centre_x(calm, 100) - 120) < 4
+    assert abs(center_x(calm, 100) - 120) < 4
 
 
 @pytest.mark.parametrize("missing", ["hold", "interpolate", "pass through"])

@@ -149,8 +149,8 @@ class TestBlendAndAdd:
         picture = torch.zeros(1, 1, 65, 65)
         picture[..., 30:35, 20:25] = 1
         columns = ops.warp_picture(picture, moved)[0, 0].sum(0)
-        centre = (columns * torch.arange(65)).sum() / columns.sum()
-        assert abs(float(centre) - (22 + 0.25 * 64)) < 0.6
+        center = (columns * torch.arange(65)).sum() / columns.sum()
+        assert abs(float(center) - (22 + 0.25 * 64)) < 0.6
         for r in SCALES:
             torch.testing.assert_close(moved.displacement[r], torch.tensor([-0.5, 0.0]).reshape(1, 2, 1, 1).expand(1, 2, r, r))
 
@@ -178,11 +178,11 @@ class TestWarpPicture:
 
 class TestPictures:
     def test_hue_says_where_the_content_goes_and_white_is_still(self):
-        still = ops.colour(uniform(0.0, 0.0), 32)
+        still = ops.color(uniform(0.0, 0.0), 32)
         assert still.shape == (1, 32, 32, 3) and torch.equal(still, torch.ones(1, 32, 32, 3))
-        right, left = ops.colour(uniform(-0.2, 0.0), 32)[0, 0, 0], ops.colour(uniform(0.2, 0.0), 32)[0, 0, 0]
+        right, left = ops.color(uniform(-0.2, 0.0), 32)[0, 0, 0], ops.color(uniform(0.2, 0.0), 32)[0, 0, 0]
         assert right[0] > right[1:].max() + 0.9 and left[1:].min() > left[0] + 0.9  # red, cyan
-        weak = ops.colour(uniform(-0.2, 0.0), 32, full=0.8)[0, 0, 0]
+        weak = ops.color(uniform(-0.2, 0.0), 32, full=0.8)[0, 0, 0]
         assert weak[0] == 1 and 0.7 < weak[1] < 0.8
 
     def test_arrows_end_where_the_content_goes(self):

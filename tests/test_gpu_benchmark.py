@@ -19,7 +19,7 @@ def test_every_measurement_is_made_and_written_where_the_document_says(tmp_path,
     for name in ("LIA", "LIA-X", "leo-face-128"):
         assert float(rows[f"{name}, frames a second"].split()[0].replace(",", "")) > 0
     assert rows["leo-face-128, PSNR against float32 on a CPU, worst / mean"] == "exact"
-    assert float(rows["motion prior, a seed's motion there beside a CPU's, normalised"]) == 0
+    assert float(rows["motion prior, a seed's motion there beside a CPU's, normalized"]) == 0
     assert sum("full resolution" in what for what in rows) == 2 and sum("train-animator" in what for what in rows) == 2
     assert text.splitlines()[2] in capsys.readouterr().out
 

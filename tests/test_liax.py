@@ -1,4 +1,4 @@
-"""LIA-X files: recognised at any width, with names for directions, converted, and of the released size."""
+"""LIA-X files: recognized at any width, with names for directions, converted, and of the released size."""
 import importlib.util
 import json
 import math
@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 
 from leo_core.__main__ import main
 from leo_core.animator import LIAX_DIRECTIONS, Animator, AnimatorConfig, liax, orthonormal_basis
-from leo_core.animator.checkpoint import StateReader, check_layout, file_layout, load_animator, recognise
+from leo_core.animator.checkpoint import StateReader, check_layout, file_layout, load_animator, recognize
 from leo_core.motion import MotionSequence
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -25,7 +25,7 @@ recipe = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(recipe)
 
 HALF = recipe.load_layout(DATA / "liax_half_layout.json")
-# Widths of the half-scale layout (style and 4..64 px, 128, 256, 512 px) -> other widths. Groups of normalisation want
+# Widths of the half-scale layout (style and 4..64 px, 128, 256, 512 px) -> other widths. Groups of normalization want
 # multiples of 32.
 SCALE_1 = {256: 512, 128: 256, 64: 128, 32: 64}
 NARROW = {256: 64, 128: 32, 64: 32, 32: 32}
@@ -79,7 +79,7 @@ def frame(animator) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
-def test_a_bare_state_dict_is_recognised(files, suffix):
+def test_a_bare_state_dict_is_recognized(files, suffix):
     animator, info = load_animator(files / f"narrow{suffix}")
     assert animator.config == AnimatorConfig("LIA-X", 512, 64, 40, {**dict.fromkeys((4, 8, 16, 32, 64), 64), 128: 32, 256: 32, 512: 32}, 1,
                                              align_corners=True, widen_first=True, refine_blocks=1, rgb_blocks=1)
@@ -88,10 +88,10 @@ def test_a_bare_state_dict_is_recognised(files, suffix):
 
 
 @pytest.mark.parametrize("layout, scale", [(HALF, 0.5), (rescaled(HALF, SCALE_1), 1.0), (released_layout(), 2.0)], ids=["half", "1", "released"])
-def test_any_scale_is_recognised(tmp_path, layout, scale):
+def test_any_scale_is_recognized(tmp_path, layout, scale):
     write_hollow(tmp_path / "liax.safetensors", layout)
     reader = StateReader(tmp_path / "liax.safetensors")
-    config, names = recognise(reader)
+    config, names = recognize(reader)
     assert config == liax(scale)
     check_layout(reader, names, file_layout(config))
 
@@ -100,7 +100,7 @@ def test_the_released_layout_is_all_there(tmp_path):
     layout = released_layout()
     assert len(layout) == 596
     write_hollow(tmp_path / "lia-x.safetensors", layout)
-    config, names = recognise(StateReader(tmp_path / "lia-x.safetensors"))
+    config, names = recognize(StateReader(tmp_path / "lia-x.safetensors"))
     left_out = set(layout) - set(names.values())
     assert {key.rsplit(".", 1)[1] for key in left_out} == {"kernel"}
     assert sum(math.prod(layout[key]) for key in names.values()) == pytest.approx(910.6e6, abs=0.05e6)
@@ -174,7 +174,7 @@ def test_no_node_asks_which_family_it_has():
     """Words of people may name a family (tooltips); code never compares, and reads no field that tells families apart."""
     for path in (ROOT / "nodes").glob("*.py"):
         code = path.read_text()
-        assert not re.search(r"\.(family|refine_blocks|rgb_blocks|widen_first)\b|\bliax?\(|LIAX_|recognise_|[=!]=\s*[\"']LIA", code), path.name
+        assert not re.search(r"\.(family|refine_blocks|rgb_blocks|widen_first)\b|\bliax?\(|LIAX_|recognize_|[=!]=\s*[\"']LIA", code), path.name
 
 
 LOAD = """

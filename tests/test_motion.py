@@ -406,8 +406,8 @@ class TestFiles:
 
 class TestPlot:
     @staticmethod
-    def coloured(strip):
-        """Rows of a strip where a coloured pixel (not paper, grid, text) is."""
+    def colored(strip):
+        """Rows of a strip where a colored pixel (not paper, grid, text) is."""
         return ((strip.amax(-1) - strip.amin(-1)) > 0.2).any(1).sum()
 
     def test_moving_directions_show_and_still_ones_are_flat(self):
@@ -416,7 +416,7 @@ class TestPlot:
         codes[:, 1] = codes[:, 0] / 3
         picture = ops.plot(MotionSequence(codes, Fraction(25), ANIMATOR), width=400, strip=48)
         assert picture.shape == (1, 3 * 48 + 18, 400, 3) and 0 <= picture.min() and picture.max() <= 1
-        heights = [int(self.coloured(picture[0, 48 * d : 48 * d + 48])) for d in range(3)]
+        heights = [int(self.colored(picture[0, 48 * d : 48 * d + 48])) for d in range(3)]
         assert heights[0] > 2 * heights[1] > 4 * heights[2] > 0
 
     @pytest.mark.parametrize("frames", [1, 2, 3, 5000])
@@ -428,7 +428,7 @@ class TestPlot:
         codes = torch.zeros(50_000, 1)
         codes[31_234] = 1
         picture = ops.plot(MotionSequence(codes, Fraction(25), ANIMATOR), width=300, strip=48)
-        assert self.coloured(picture[0, :48]) > 15
+        assert self.colored(picture[0, :48]) > 15
 
 
 @pytest.mark.parametrize("frames", [1, 50, 5000])

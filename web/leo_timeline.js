@@ -382,7 +382,7 @@ class Timeline {
     }
   }
 
-  // Every direction in a colour of its own; the number of the one that the pointer is at.
+  // Every direction in a color of its own; the number of the one that the pointer is at.
   drawCurves(pen) {
     const curves = this.motion?.curves ?? [];
     const place = (curve, i) => [

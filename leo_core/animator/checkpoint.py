@@ -26,7 +26,7 @@ from ..files import TensorNote, check_safetensors_header, describe_torch_file, m
 from ..identity import AnimatorId, fingerprint, tensor_digest
 from .config import LIAX_DIRECTIONS, AnimatorConfig, Direction
 from .model import Animator, orthonormal_basis
-from .published import UNUSED, recognise_lia, recognise_liax
+from .published import UNUSED, recognize_lia, recognize_liax
 
 # The parts whose weights decide what a motion code means.
 CODE_PARTS = ("encoder.", "motion_head.", "dictionary.weight")
@@ -38,7 +38,7 @@ class AnimatorInfo:
     """What is known of a loaded animator besides its weights.
 
     :param directions: index -> what that motion direction moves, for those that are known.
-    :param notes: free text of our own files: provenance, licence, training.
+    :param notes: free text of our own files: provenance, license, training.
     """
 
     id: AnimatorId
@@ -127,7 +127,7 @@ def read_pickled_state(path: Path) -> dict[str, torch.Tensor]:
     return state_within(path, content, torch.Tensor)
 
 
-def recognise(reader: StateReader) -> tuple[AnimatorConfig, dict[str, str]]:
+def recognize(reader: StateReader) -> tuple[AnimatorConfig, dict[str, str]]:
     """Configuration and canonical name -> key in the file.
 
     :raises ValueError: the file is no animator; says what it holds instead.
@@ -139,9 +139,9 @@ def recognise(reader: StateReader) -> tuple[AnimatorConfig, dict[str, str]]:
             config = AnimatorConfig.from_dict(json.loads(reader.metadata["leo.config"]))
             return config, {name: name for name in file_layout(config)}
         if kind is None and "enc.net_app.convs.0.0.weight" in shapes:
-            return recognise_lia(shapes)
+            return recognize_lia(shapes)
         if kind is None and "enc.enc_2r.block1.0.weight" in shapes:
-            return recognise_liax(shapes)
+            return recognize_liax(shapes)
     except (KeyError, IndexError, TypeError, AttributeError, ValueError, RecursionError) as error:
         raise ValueError(f"{reader.path.name} begins like an animator, but is incomplete or damaged "
                          f"({type(error).__name__}: {quoted(error)}). Fetch it again.") from None
@@ -169,7 +169,7 @@ def is_transposed(name: str) -> bool:
 
 
 def learning_rate_scale(name: str, shape: tuple[int, ...]) -> float:
-    """The equalised-learning-rate factor of a stored tensor: 1 / sqrt(fan_in) for weights, 1 for anything else."""
+    """The equalized-learning-rate factor of a stored tensor: 1 / sqrt(fan_in) for weights, 1 for anything else."""
     if not name.endswith(".weight") or len(shape) < 2 or name.startswith("dictionary."):
         return 1.0
     return 1 / math.sqrt(math.prod(shape[1:]))
@@ -207,7 +207,7 @@ def read_raw(reader: StateReader, names: dict[str, str], layout: dict[str, tuple
         yield name, value
 
 
-def told(reader: StateReader, config: AnimatorConfig) -> tuple[dict[int, Direction], dict[str, str]]:
+def read_metadata(reader: StateReader, config: AnimatorConfig) -> tuple[dict[int, Direction], dict[str, str]]:
     """Directions and notes in a file's metadata; of released LIA-X weights, the published directions."""
     if reader.metadata.get("leo.kind") is None:
         known = LIAX_DIRECTIONS if config.family == "LIA-X" else {}
@@ -228,8 +228,8 @@ def read_directions(path: str | os.PathLike) -> tuple[int, dict[int, Direction]]
     :raises ValueError: the file is no animator.
     """
     reader = StateReader(Path(path))
-    config, _ = recognise(reader)
-    return config.directions, told(reader, config)[0]
+    config, _ = recognize(reader)
+    return config.directions, read_metadata(reader, config)[0]
 
 
 def code_fingerprint(config: AnimatorConfig, digests: dict[str, str]) -> str:
@@ -252,7 +252,7 @@ def load_animator(path: str | os.PathLike, operations=torch.nn, dtype: torch.dty
     """
     path = Path(path)
     reader = StateReader(path)
-    config, names = recognise(reader)
+    config, names = recognize(reader)
     layout = file_layout(config)
     check_layout(reader, names, layout)
 
@@ -278,7 +278,7 @@ def load_animator(path: str | os.PathLike, operations=torch.nn, dtype: torch.dty
     animator.load_state_dict(state, assign=True)
     animator.requires_grad_(False)
 
-    directions, notes = told(reader, config)
+    directions, notes = read_metadata(reader, config)
     return animator, AnimatorInfo(AnimatorId(path.stem, code_fingerprint(config, digests)), directions, notes)
 
 
@@ -288,7 +288,7 @@ def read_dictionary_weight(path: str | os.PathLike) -> torch.Tensor:
     :raises ValueError: the file is no animator.
     """
     reader = StateReader(Path(path))
-    return reader.take(recognise(reader)[1]["dictionary.weight"]).float()
+    return reader.take(recognize(reader)[1]["dictionary.weight"]).float()
 
 
 def raw_state(animator: Animator, dictionary_weight: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -308,7 +308,7 @@ def save_animator(path: str | os.PathLike, state: dict[str, torch.Tensor], confi
     """Write our own animator file, atomically.
 
     :param state: raw tensors under canonical names (`raw_state`). Q is stored in float32, the rest in dtype.
-    :param notes: provenance for people, such as {"licence": .., "data": ..}.
+    :param notes: provenance for people, such as {"license": .., "data": ..}.
     """
     identity = code_fingerprint(config, {name: tensor_digest(value) for name, value in state.items() if name.startswith(CODE_PARTS)})
     stored = {name: value if name == "dictionary.basis" else value.to(dtype) for name, value in state.items()}

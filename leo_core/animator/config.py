@@ -72,7 +72,7 @@ class AnimatorConfig:
                 f"An animator's size is a power of two with a channel count for each of 4, 8, .. size; "
                 f"got size {self.size} with channels for {sorted(self.channels)}."
             )
-        step = 32 if self.refine_blocks else 1  # the blocks normalise groups of 32
+        step = 32 if self.refine_blocks else 1  # the blocks normalize groups of 32
         if not all(type(c) is int and 1 <= c <= 8192 and c % step == 0 for c in self.channels.values()):
             raise ValueError(f"An animator's channel counts are whole numbers in 1..8192, multiples of {step}; got {self.channels}.")
 

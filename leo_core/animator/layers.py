@@ -1,7 +1,7 @@
 """Layers shared by LIA and LIA-X: FIR resampling, residual blocks, modulated convolutions, warping.
 
 Sources: leo_spec "Image animator in numbers" for the arithmetic (paper); how it is computed is our choice. Weights
-arrive with the equalised-learning-rate factor already multiplied in (`leo_core.animator.checkpoint`), so every layer here is a
+arrive with the equalized-learning-rate factor already multiplied in (`leo_core.animator.checkpoint`), so every layer here is a
 plain convolution or linear layer of the injected `operations` (torch.nn, or comfy.ops inside ComfyUI). Raw parameters
 are cast where they are used, because ComfyUI moves only leaf modules when a model does not fit.
 """
@@ -25,8 +25,8 @@ def fast_bfloat16() -> bool:
 
     False with a torch that does not tell (before 2.10).
     """
-    told = getattr(torch.cpu, "get_capabilities", dict)()
-    return bool(told.get("avx512_bf16") or told.get("amx_bf16"))
+    capabilities = getattr(torch.cpu, "get_capabilities", dict)()
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
 
 def activate(x: torch.Tensor) -> torch.Tensor:
@@ -97,15 +97,15 @@ def _sample_wide(source: torch.Tensor, x: torch.Tensor, y: torch.Tensor, align_c
     """
     count, channels, height, width = source.shape
 
-    def neighbours(place: torch.Tensor, side: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Of places in -1..1 along a side: both neighbouring pixels [..., 2], and their shares, 0 outside."""
+    def neighbors(place: torch.Tensor, side: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Of places in -1..1 along a side: both neighboring pixels [..., 2], and their shares, 0 outside."""
         place = (place + 1) * (side - 1) / 2 if align_corners else ((place + 1) * side - 1) / 2
         before = place.nan_to_num(-2).floor()
         pixels = torch.stack([before, before + 1], -1)
         shares = (1 - (place.unsqueeze(-1) - pixels).abs()) * ((pixels >= 0) & (pixels < side))
         return pixels.clamp_(0, side - 1).long(), shares
 
-    (columns, across), (rows, down) = neighbours(x, width), neighbours(y, height)
+    (columns, across), (rows, down) = neighbors(x, width), neighbors(y, height)
     rows = rows * width + (torch.arange(count) * height * width).view(-1, 1, 1, 1)
     places = (rows.unsqueeze(-1) + columns.unsqueeze(-2)).view(-1, 4)
     shares = (down.unsqueeze(-1) * across.unsqueeze(-2)).view(-1, 4)
@@ -236,11 +236,11 @@ class RGBHead(torch.nn.Module):
         self.conv = operations.Conv2d(in_channels, 3, 1, dtype=dtype, device=device)
         self.bias = torch.nn.Parameter(torch.zeros(3, dtype=dtype, device=device))
 
-    def colours(self, x: torch.Tensor) -> torch.Tensor:
+    def colors(self, x: torch.Tensor) -> torch.Tensor:
         """The convolution without its bias, [N, C, r, r] -> [N, 3, r, r] float32: it may change places with warp and mask."""
         return pointwise(self.conv.weight.to(x).flatten(1)[None], x).float()
 
-    def forward(self, colours: torch.Tensor, coarser: torch.Tensor | None) -> torch.Tensor:
-        bias, second = (b.to(colours)[:, None, None] for b in (self.conv.bias, self.bias))
-        rgb = activate(colours + bias) + second
+    def forward(self, colors: torch.Tensor, coarser: torch.Tensor | None) -> torch.Tensor:
+        bias, second = (b.to(colors)[:, None, None] for b in (self.conv.bias, self.bias))
+        rgb = activate(colors + bias) + second
         return rgb if coarser is None else rgb + fir_upsample(coarser)

@@ -244,12 +244,12 @@ class InpaintingDecoder(torch.nn.Module):
         warped = rgb = None
         for scale, level in zip(self.scales[:len(displacement)], self.levels, strict=False):
             # LIA's RGB is linear in the warped features up to here, so its three channels are warped in their place.
-            maps = level.rgb.colours(features[scale]) if level.bare else features[scale]
+            maps = level.rgb.colors(features[scale]) if level.bare else features[scale]
             visible = warp(maps, displacement[scale], self.align_corners)
             visible = visible * mask[scale].to(visible.dtype)
             if not level.bare:
                 warped = level(visible, warped)
-                visible = level.rgb.colours(warped)
+                visible = level.rgb.colors(warped)
             rgb = level.rgb(visible, rgb)
         return rgb
 

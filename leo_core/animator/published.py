@@ -15,7 +15,7 @@ def styled_names(target: str, source: str) -> dict[str, str]:
 
 
 def conv_names(target: str, source: str, first: int = 0) -> dict[str, str]:
-    """A published convolution keeps weight and activation bias as neighbours in a Sequential, from index first."""
+    """A published convolution keeps weight and activation bias as neighbors in a Sequential, from index first."""
     return {f"{target}.weight": f"{source}.{first}.weight", f"{target}.bias": f"{source}.{first + 1}.bias"}
 
 
@@ -58,7 +58,7 @@ def published_channels(shapes: dict, stem: str, blocks: list[str]) -> dict[int, 
     return {4 << i: width for i, width in enumerate(reversed(widths))}
 
 
-def recognise_lia(shapes: dict) -> tuple[AnimatorConfig, dict[str, str]]:
+def recognize_lia(shapes: dict) -> tuple[AnimatorConfig, dict[str, str]]:
     """Configuration and canonical name -> published key of a LIA state dict, from its keys and shapes."""
     net = "enc.net_app.convs"
     depth = count(shapes, "enc.fc.{}.weight")
@@ -75,7 +75,7 @@ def recognise_lia(shapes: dict) -> tuple[AnimatorConfig, dict[str, str]]:
     return config, names
 
 
-def recognise_liax(shapes: dict) -> tuple[AnimatorConfig, dict[str, str]]:
+def recognize_liax(shapes: dict) -> tuple[AnimatorConfig, dict[str, str]]:
     """Configuration and canonical name -> published key of a LIA-X state dict, from its keys and shapes."""
     net = "enc.enc_2r"
     blocks = [f"{net}.{name}.0" if name != "block_512" else f"{net}.{name}" for name in

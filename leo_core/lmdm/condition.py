@@ -27,7 +27,7 @@ def linear_motion_condition(residual: torch.Tensor, first: torch.Tensor) -> torc
 
 @dataclass(frozen=True)
 class CodeScale:
-    """Per-direction normalisation of an animator's codes.
+    """Per-direction normalization of an animator's codes.
 
     :param mean: [D] mean code of the training motions.
     :param scale: [D] positive, root mean square of the residuals of training windows.
@@ -54,7 +54,7 @@ class CodeScale:
 
 
 def denoiser_input(noisy: torch.Tensor, guess: torch.Tensor, known: torch.Tensor, is_known: torch.Tensor, lmc: bool = True) -> torch.Tensor:
-    """What the network sees, all in normalised units.
+    """What the network sees, all in normalized units.
 
     :param noisy: [B, L - 1, D] noisy residual.
     :param guess: [B, L - 1, D] estimate of the clean residual, see `gaussian_process`.

@@ -123,11 +123,11 @@ class MotionPrior:
     """A trained LMDM.
 
     :param unet: the denoiser, float32, on any device.
-    :param scale: per-direction normalisation, on the CPU.
+    :param scale: per-direction normalization, on the CPU.
     :param process: what is known of motion without a network, on the CPU.
     :param start_poses: where unconditional motion begins.
     :param animator: whose codes it speaks.
-    :param notes: free text for people: data, licence.
+    :param notes: free text for people: data, license.
     """
 
     config: PriorConfig

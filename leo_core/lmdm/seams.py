@@ -16,7 +16,7 @@ STIFFNESS = 10.0
 def ease_seams(codes: torch.Tensor, is_known: torch.Tensor) -> torch.Tensor:
     """The same window with half the second difference, or less, where known codes meet others.
 
-    The correction c of the generated frames minimises |second differences of codes + c that reach across a seam|^2 +
+    The correction c of the generated frames minimizes |second differences of codes + c that reach across a seam|^2 +
     STIFFNESS |other second differences of c|^2; c is 0 on known frames, farther than EXTENT from them and beyond the window.
 
     :param codes: [L, D], at least three frames.

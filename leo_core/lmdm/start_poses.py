@@ -25,7 +25,7 @@ class StartPoses:
 
     @staticmethod
     def fit(poses: torch.Tensor, components: int, generator: torch.Generator, rounds: int = 30) -> "StartPoses":
-        """Expectation maximisation on poses [N, D], in float64. Covariances are drawn a little towards the overall variances.
+        """Expectation maximization on poses [N, D], in float64. Covariances are drawn a little toward the overall variances.
 
         :param components: at most; one per 50 poses is kept, at least one.
         """

@@ -29,7 +29,7 @@ SHORTEST_WINDOW = 16
 class PriorTraining:
     """How to train. All of it is our choice; LEO's own settings are not known.
 
-    :param steps: optimiser steps.
+    :param steps: optimizer steps.
     :param batch: windows per step.
     :param lr: peak learning rate of AdamW: linear warm-up over 100 steps, then cosine decay to a twentieth.
     :param ema: decay of the moving average of the weights that becomes the prior; shorter at the beginning.
@@ -53,7 +53,7 @@ OnStep = Callable[[int, int, float], None]
 
 
 class PriorTrainer:
-    """Owns network, moving average and optimiser. The same motions, options and seed give the same prior, whether or not
+    """Owns network, moving average and optimizer. The same motions, options and seed give the same prior, whether or not
     the run was interrupted: batch and noise of a step depend on (seed, step) alone.
 
     :param motions: of one animator; other frame rates than ``config.fps`` are resampled. Motions shorter than a window are left out.
@@ -78,12 +78,12 @@ class PriorTrainer:
         self.styles = {data: self.measure(data) for data in (self.data, self.validation) if data}
         self.alpha_bar = cosine_alpha_bar(config.noise_steps)
 
-        unet = config.build().initialise(private_generator(options.seed, "weights")).to(device)
+        unet = config.build().initialize(private_generator(options.seed, "weights")).to(device)
         self.ema = config.build()
         self.ema.load_state_dict(unet.state_dict())
         self.ema.to(device).requires_grad_(False)
-        optimiser = torch.optim.AdamW(unet.parameters(), lr=options.lr, weight_decay=0.01, betas=(0.9, 0.99))
-        self.unet, self.optimiser = accelerator.prepare(unet, optimiser) if accelerator else (unet, optimiser)
+        optimizer = torch.optim.AdamW(unet.parameters(), lr=options.lr, weight_decay=0.01, betas=(0.9, 0.99))
+        self.unet, self.optimizer = accelerator.prepare(unet, optimizer) if accelerator else (unet, optimizer)
         self.losses: list[float] = []
         self.validation_losses: list[tuple[int, float]] = []
 
@@ -107,18 +107,18 @@ class PriorTrainer:
         return self.prior()
 
     def train_step(self) -> float:
-        for group in self.optimiser.param_groups:
+        for group in self.optimizer.param_groups:
             group["lr"] = self.options.lr * learning_rate_factor(self.step, self.options.steps)
         rank = self.accelerator.process_index if self.accelerator else 0
         loss = self.loss(self.unet, self.data, private_generator(self.options.seed, f"step {self.step} {rank}"))
-        self.optimiser.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad(set_to_none=True)
         if self.accelerator:
             self.accelerator.backward(loss)
             self.accelerator.clip_grad_norm_(self.unet.parameters(), 1.0)
         else:
             loss.backward()
             torch.nn.utils.clip_grad_norm_(self.unet.parameters(), 1.0)
-        self.optimiser.step()
+        self.optimizer.step()
         decay = min(self.options.ema, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
             for mean, value in zip(self.ema.parameters(), self.plain_unet.parameters(), strict=True):
@@ -181,7 +181,7 @@ class PriorTrainer:
         """Everything needed to go on, atomically."""
         tensors = {f"unet.{name}": value for name, value in self.plain_unet.state_dict().items()}
         tensors |= {f"average.{name}": value for name, value in self.ema.state_dict().items()}
-        for index, state in self.optimiser.state_dict()["state"].items():
+        for index, state in self.optimizer.state_dict()["state"].items():
             tensors |= {f"moment.{index}.{name}": torch.as_tensor(value) for name, value in state.items()}
         tensors["losses"] = torch.tensor(self.losses, dtype=torch.float64)
         tensors = {name: value.detach().to("cpu").contiguous() for name, value in tensors.items()}
@@ -207,7 +207,7 @@ class PriorTrainer:
             if name.startswith("moment."):
                 _, index, key = name.split(".")
                 state.setdefault(int(index), {})[key] = value
-        self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": state})
+        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state})
         self.losses = tensors["losses"].tolist()
         self.validation_losses = [tuple(entry) for entry in json.loads(metadata["leo.validation"])]
 

@@ -30,7 +30,7 @@ def rotary(x: torch.Tensor) -> torch.Tensor:
 
 
 class ResidualBlock(nn.Module):
-    """Two normalised convolutions over time; the noise level scales and shifts what lies between them."""
+    """Two normalized convolutions over time; the noise level scales and shifts what lies between them."""
 
     def __init__(self, in_channels: int, out_channels: int, time_width: int, operations, dtype=None, device=None):
         super().__init__()
@@ -124,7 +124,7 @@ class UNet(nn.Module):
             x = stage(torch.cat([x, skips.pop()], dim=1), time)
         return self.head(F.silu(self.norm(x)))[..., :length]
 
-    def initialise(self, generator: torch.Generator) -> "UNet":
+    def initialize(self, generator: torch.Generator) -> "UNet":
         """Fresh weights from a private generator: Kaiming fans, the last layer of each block and the head at zero, so that every
         block starts as identity."""
         for name, module in self.named_modules():

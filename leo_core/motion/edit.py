@@ -112,7 +112,7 @@ def ping_pong(motion: MotionSequence) -> MotionSequence:
 def smooth(motion: MotionSequence, seconds: float) -> MotionSequence:
     """Remove fast movement without delay, keeping each direction's mean and its first and last pose.
 
-    A Whittaker-Henderson smoother (the trend of a Hodrick-Prescott filter): the codes y that minimise
+    A Whittaker-Henderson smoother (the trend of a Hodrick-Prescott filter): the codes y that minimize
     |y - x|^2 + lambda |second difference of y|^2, here under the conditions that the ends and the mean stay (our choice).
     It is linear, zero-phase and solved for the whole clip at once, in time and memory proportional to it.
 

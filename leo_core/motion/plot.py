@@ -16,7 +16,7 @@ PAPER, INK, GRID, GHOST = (252, 252, 252), (60, 60, 60), (225, 225, 225), (185, 
 def plot(motion: MotionSequence, behind: MotionSequence | None = None, width: int = 960, strip: int = 48) -> torch.Tensor:
     """Draw every direction over time as a strip of its own, all at one scale so that sizes compare.
 
-    :param behind: another motion to draw in grey behind it, on the same axes of time and value; a before to the after.
+    :param behind: another motion to draw in gray behind it, on the same axes of time and value; a before to the after.
     :param width: of the picture in pixels.
     :param strip: height of one direction's strip in pixels.
     :return: [1, H, W, 3] float32 in 0..1, H = D strip + a line for the time axis.
@@ -45,12 +45,12 @@ def plot(motion: MotionSequence, behind: MotionSequence | None = None, width: in
         draw.text((4, (d + 0.5) * strip - 6), str(d), INK)
     for m in shown:
         low, high = _envelope(m.codes.numpy(), (width - left) * len(m) / m.fps / duration)
-        centres = (np.arange(motion.directions) + 0.5) * strip
-        tops, bottoms = (np.rint(centres - (0.5 * strip - 2) / reach * (edge - middle)) for edge in (high, low))
+        centers = (np.arange(motion.directions) + 0.5) * strip
+        tops, bottoms = (np.rint(centers - (0.5 * strip - 2) / reach * (edge - middle)) for edge in (high, low))
         for d in range(motion.directions):
-            colour = GHOST if m is behind else _hue(d / motion.directions)
+            color = GHOST if m is behind else _hue(d / motion.directions)
             for x, (y0, y1) in enumerate(np.stack([tops[:, d], bottoms[:, d]], 1).tolist(), left):
-                draw.line([(x, y0), (x, y1)], colour)
+                draw.line([(x, y0), (x, y1)], color)
     return torch.from_numpy(np.asarray(picture, dtype=np.float32) / 255)[None]
 
 
@@ -84,6 +84,6 @@ def _envelope(values: np.ndarray, columns: Fraction) -> tuple[np.ndarray, np.nda
 
 
 def _hue(turn: float) -> tuple[int, int, int]:
-    """A colour of the wheel that reads on paper."""
+    """A color of the wheel that reads on paper."""
     red, green, blue = colorsys.hsv_to_rgb(turn, 0.85, 0.75)
     return round(255 * red), round(255 * green), round(255 * blue)

@@ -86,7 +86,7 @@ def fill_missing(values: torch.Tensor, missing: torch.Tensor, policy: Missing) -
 
     :param values: [T, N]; what stands in missing rows does not matter.
     :param missing: bool [T], not all True.
-    :param policy: ``interpolate`` between the neighbours, otherwise the last known row is held. Before the first known
+    :param policy: ``interpolate`` between the neighbors, otherwise the last known row is held. Before the first known
         row and after the last, the nearest one is held.
     :return: [T, N]; rows that are not missing are exact.
     """

@@ -27,17 +27,17 @@ LEAST_FRAMES = 8
 LEAST_PROGRESS = 1e-3  # of the L1 of unseen frames; less is noise
 
 
-def split_by_time(clip: Clip, share: float) -> tuple[Clip, Clip]:
-    """The frames to train on, and the first frame with the last ``share`` of the others to watch.
+def split_by_time(clip: Clip, fraction: float) -> tuple[Clip, Clip]:
+    """The frames to train on, and the first frame with the last ``fraction`` of the others for validation.
 
     :raises ValueError: too few frames.
     """
     count = len(clip.frames)
     if count < LEAST_FRAMES:
         raise ValueError(f"{clip.name} has {count} frames; adapting needs at least {LEAST_FRAMES}. Use a second of video or more.")
-    watched = max(2, round(share * count))
-    return (replace(clip, frames=clip.frames[:-watched]),
-            replace(clip, frames=np.concatenate([clip.frames[:1], clip.frames[-watched:]])))
+    validation = max(2, round(fraction * count))
+    return (replace(clip, frames=clip.frames[:-validation]),
+            replace(clip, frames=np.concatenate([clip.frames[:1], clip.frames[-validation:]])))
 
 
 def read_clips(paths: list[Path], size: int) -> list[Clip]:
@@ -67,34 +67,34 @@ def adapt(args) -> None:
         cv2.setNumThreads(args.threads)
     animator, info = load_animator(args.model)
     size = animator.config.size
-    trained, watched = zip(*(split_by_time(clip, args.watched_share) for clip in read_clips(args.clips, max(size, DETAIL))), strict=True)
-    trained, watched = track(list(trained), size), [shrunk(clip, size) for clip in watched]
-    trainer = Trainer(args.target.parent, animator.config, Weights(controls=0), args.rate, args.seed, keep_codes=True)
-    trainer.begin_from(args.model)
+    trained, validation = zip(*(split_by_time(clip, args.validation_fraction) for clip in read_clips(args.clips, max(size, DETAIL))), strict=True)
+    trained, validation = track(list(trained), size), [shrunk(clip, size) for clip in validation]
+    trainer = Trainer(args.target.parent, animator.config, Weights(controls=0), args.lr, args.seed, keep_codes=True)
+    trainer.init_from(args.model)
 
-    before = best = held_out_score(animator, watched)
+    before = best = held_out_score(animator, validation)
     best_state, since, started = None, 0, time.monotonic()
     print(f"Unseen frames before: L1 {before['l1']:.4f}, repeating the first frame {before['repeat']:.4f}", flush=True)
     with tqdm(total=args.steps, disable=None) as bar:
         while trainer.step < args.steps and since < args.patience and time.monotonic() - started < 60 * args.minutes:
             trainer.train_step(trained, args.batch, args.steps, args.augment)
             bar.update()
-            if trainer.step % args.watch == 0:
-                score = held_out_score(trainer.averaged()[0], watched)
+            if trainer.step % args.validate_every == 0:
+                score = held_out_score(trainer.ema_animator()[0], validation)
                 bar.set_postfix(unseen=f"{score['l1']:.4f}")
                 since += 1
                 if score["l1"] < (1 - LEAST_PROGRESS) * best["l1"]:
                     best, since = score, 0
-                    best_state = {name: value.clone() for name, value in trainer.average.items()}
+                    best_state = {name: value.clone() for name, value in trainer.ema.items()}
     if best_state is None:
         raise ValueError(f"After {trainer.step} steps the unseen frames are no better rebuilt than before (L1 {before['l1']:.4f}); nothing was "
-                         f"written. Try a smaller --rate, or a longer clip with more motion.")
-    trainer.average = best_state
-    adapted, dictionary = trainer.averaged()
-    told = {**info.notes, **notes, "adapted": f"from {info.id.name} on {', '.join(path.name for path in args.clips)}"}
-    save_animator(args.target, raw_state(adapted, dictionary), adapted.config, torch.float16, info.directions, told)
+                         f"written. Try a smaller --lr, or a longer clip with more motion.")
+    trainer.ema = best_state
+    adapted, dictionary = trainer.ema_animator()
+    notes = {**info.notes, **notes, "adapted": f"from {info.id.name} on {', '.join(path.name for path in args.clips)}"}
+    save_animator(args.target, raw_state(adapted, dictionary), adapted.config, torch.float16, info.directions, notes)
     if args.sheet:
-        save_picture(frame_sheet(adapted, watched), args.sheet)
+        save_picture(frame_sheet(adapted, validation), args.sheet)
     print(f"Unseen frames after {trainer.step} steps: L1 {best['l1']:.4f} ({best['l1'] / before['l1']:.2f} of before). Wrote {args.target}.")
 
 
@@ -107,10 +107,10 @@ def add_commands(subparsers) -> None:
     parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--minutes", type=float, default=10, help="time limit")
     parser.add_argument("--batch", type=int, default=2)
-    parser.add_argument("--rate", type=float, default=3e-3)
+    parser.add_argument("--lr", type=float, default=3e-3)
     parser.add_argument("--augment", type=float, default=0.3)
-    parser.add_argument("--watched-share", type=float, default=0.2, help="share of every clip, at its end, never trained on")
-    parser.add_argument("--watch", type=int, default=25, help="steps between looks at the unseen frames")
+    parser.add_argument("--validation-fraction", type=float, default=0.2, help="share of every clip, at its end, never trained on")
+    parser.add_argument("--validate-every", type=int, default=25, help="steps between looks at the unseen frames")
     parser.add_argument("--patience", type=int, default=6, help="looks without progress after which training stops")
     parser.add_argument("--sheet", type=Path, help="picture to write: unseen frames over rebuilt ones")
     parser.add_argument("--note", nargs="*", default=[], metavar="KEY=TEXT", help="provenance kept in the file")

@@ -18,11 +18,11 @@ class Batch:
     """Views of B clips, and how the N later ones follow from the first.
 
     :param views: [B, 1 + N, 3, S, S] in -1..1; the first is the source.
-    :param flow: [B, N, 2, S, S] normalised displacement to the source; weight: [B, N, 1, S, S], 0 where unknown.
+    :param flow: [B, N, 2, S, S] normalized displacement to the source; weight: [B, N, 1, S, S], 0 where unknown.
     :param visible: [B, N, 1, S, S] in 0..1, and exact: [B, N] whether it is known.
     :param regions: [B, N, 1, S, S] in 0..1: mouth and eyes, where known.
     :param controls: [B, 1 + N, K], and controlled: [B] whether they are known.
-    :param taught: [B], 1 where the generator is given the known controls in place of the encoder's reading of them.
+    :param teacher_forced: [B], 1 where the generator is given the known controls in place of the encoder's reading of them.
     """
 
     views: torch.Tensor
@@ -33,38 +33,38 @@ class Batch:
     regions: torch.Tensor
     controls: torch.Tensor
     controlled: torch.Tensor
-    taught: torch.Tensor
+    teacher_forced: torch.Tensor
 
     def to(self, device: torch.device | str) -> "Batch":
         return Batch(*(getattr(self, column.name).to(device) for column in fields(self)))
 
 
-def sample_batch(clips: list[Clip], count: int, rng: np.random.Generator, augment: float, teaching: float, drivings: int = DRIVINGS) -> Batch:
-    """Draw clips and views, put rendered people before other backdrops, flip, zoom and recolour them. All chance is rng's.
+def sample_batch(clips: list[Clip], count: int, rng: np.random.Generator, augment: float, teacher_forcing: float, drivings: int = DRIVINGS) -> Batch:
+    """Draw clips and views, put rendered people before other backdrops, flip, zoom and recolor them. All chance is rng's.
 
     :param augment: 0..1, how far the pictures are changed.
-    :param teaching: probability that a render's true controls go to the generator.
+    :param teacher_forcing: probability that a render's true controls go to the generator.
     :param drivings: views rebuilt from each source.
     :raises ValueError: renders of heads and of bodies are mixed.
     """
-    told = told_controls(clips)
+    layout = controls_of(clips)
     backdrops = [clip.backdrop for clip in clips if clip.backdrop is not None]
-    rows = [sample_clip(clips[rng.integers(len(clips))], rng, augment, teaching, told, backdrops, drivings) for _ in range(count)]
+    rows = [sample_clip(clips[rng.integers(len(clips))], rng, augment, teacher_forcing, layout, backdrops, drivings) for _ in range(count)]
     return Batch(*(torch.stack(column) for column in zip(*rows, strict=True)))
 
 
-def told_controls(clips: list[Clip]) -> Controls:
-    """What the renders among the clips tell of their motion; without any, what heads do.
+def controls_of(clips: list[Clip]) -> Controls:
+    """The controls that the renders among the clips record; those of heads where there are none.
 
     :raises ValueError: renders of heads and of bodies are mixed.
     """
     found = {CONTROLS[clip.framing] for clip in clips if clip.controls is not None}
     if len(found) > 1:
-        raise ValueError("Renders of heads and of bodies tell different things of their motion. Train on one kind of them.")
+        raise ValueError("Renders of heads and renders of bodies record different controls. Train on one kind at a time.")
     return found.pop() if found else CONTROLS["head"]
 
 
-def sample_clip(clip: Clip, rng: np.random.Generator, augment: float, teaching: float, told: Controls, backdrops: Sequence[np.ndarray] = (),
+def sample_clip(clip: Clip, rng: np.random.Generator, augment: float, teacher_forcing: float, layout: Controls, backdrops: Sequence[np.ndarray] = (),
                 drivings: int = DRIVINGS):
     size = clip.frames.shape[1]
     times = rng.integers(len(clip.frames), size=1 + drivings)
@@ -84,13 +84,13 @@ def sample_clip(clip: Clip, rng: np.random.Generator, augment: float, teaching: 
     if clip.regions is not None:
         regions = clip.regions[times[1:]] / np.float32(255)
 
-    controls = torch.zeros(1 + drivings, len(told.names)) if clip.controls is None else torch.from_numpy(clip.controls[times])
+    controls = torch.zeros(1 + drivings, len(layout.names)) if clip.controls is None else torch.from_numpy(clip.controls[times])
     views = torch.from_numpy(frames).permute(0, 3, 1, 2) / 127.5 - 1
     maps = torch.cat([torch.from_numpy(flow).permute(0, 3, 1, 2), torch.from_numpy(np.stack([weight, visible, regions], 1))], 1)
     if rng.random() < 0.5 * augment:
         views, maps = views.flip(-1), maps.flip(-1)
         maps[:, 0] = -maps[:, 0]
-        controls = controls[:, told.mirror] * torch.tensor(told.sign)
+        controls = controls[:, layout.mirror] * torch.tensor(layout.sign)
     zoom = 1 - augment * rng.uniform(0, 0.2)
     shift = torch.tensor(rng.uniform(-1, 1, 2) * (1 - zoom), dtype=torch.float32)
     count = len(views)
@@ -99,18 +99,18 @@ def sample_clip(clip: Clip, rng: np.random.Generator, augment: float, teaching: 
     views = F.grid_sample(views, grid.expand(len(views), -1, -1, -1), "bilinear", "border", False)
     maps = F.grid_sample(maps, grid.expand(len(maps), -1, -1, -1), "bilinear", "border", False)
     maps[:, :2] /= zoom
-    if told is CONTROLS["face"]:
+    if layout is CONTROLS["face"]:
         controls, _ = moved(controls, torch.zeros(count), torch.full((count,), 1 / zoom), shift.expand(count, 2))
         # A reader errs a little; what is built on it gets used to that.
         controls = controls + augment * torch.from_numpy(rng.normal(0, 0.04, tuple(controls.shape)).astype(np.float32))
-    if told.rest:
-        rest = torch.tensor(told.rest)
+    if layout.rest:
+        rest = torch.tensor(layout.rest)
         controls = ((controls * REACH + rest - shift.repeat(len(rest) // 2)) / zoom - rest) / REACH
-    centres = F.affine_grid(torch.eye(2, 3)[None], (1, 1, size, size), align_corners=False)
-    inside = (centres + maps[:, :2].permute(0, 2, 3, 1)).abs().amax(-1, keepdim=True) <= 1
+    centers = F.affine_grid(torch.eye(2, 3)[None], (1, 1, size, size), align_corners=False)
+    inside = (centers + maps[:, :2].permute(0, 2, 3, 1)).abs().amax(-1, keepdim=True) <= 1
     maps[:, 3:4] *= inside.permute(0, 3, 1, 2)  # what the zoom cut off cannot be seen in the source
     gain = torch.tensor(1 + augment * (rng.uniform(-0.2, 0.2) + rng.uniform(-0.1, 0.1, 3)), dtype=torch.float32)
     views = ((views + 1) * gain[:, None, None] + augment * rng.uniform(-0.15, 0.15) - 1).clamp(-1, 1)
     controlled = torch.tensor(float(clip.controls is not None))
     return (views, maps[:, :2], maps[:, 2:3], maps[:, 3:4], torch.from_numpy(exact), maps[:, 4:5], controls, controlled,
-            controlled * float(rng.random() < teaching))
+            controlled * float(rng.random() < teacher_forcing))

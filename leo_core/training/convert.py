@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 
 from ..animator import orthonormal_basis
-from ..animator.checkpoint import CODE_PARTS, StateReader, check_layout, code_fingerprint, file_layout, read_raw, recognise, told, write_animator
+from ..animator.checkpoint import CODE_PARTS, StateReader, check_layout, code_fingerprint, file_layout, read_raw, recognize, read_metadata, write_animator
 from ..identity import tensor_digest
 
 
@@ -16,7 +16,7 @@ def convert(source: str | os.PathLike, target: str | os.PathLike, dtype: torch.d
     """
     source, target = Path(source), Path(target)
     reader = StateReader(source)
-    config, names = recognise(reader)
+    config, names = recognize(reader)
     layout = file_layout(config)
     check_layout(reader, names, layout)
     stored, digests = {}, {}
@@ -27,7 +27,7 @@ def convert(source: str | os.PathLike, target: str | os.PathLike, dtype: torch.d
             stored.setdefault("dictionary.basis", orthonormal_basis(value))
         # One tensor at a time: the source's is let go before the next is read.
         stored[name] = value if name == "dictionary.basis" else value.to(dtype)
-    write_animator(target, stored, config, code_fingerprint(config, digests), *told(reader, config))
+    write_animator(target, stored, config, code_fingerprint(config, digests), *read_metadata(reader, config))
     parameters = sum(value.numel() for name, value in stored.items() if name != "dictionary.basis")
     return (f"{source.name} ({source.stat().st_size / 1e6:.1f} MB) -> {target.name} "
             f"({target.stat().st_size / 1e6:.1f} MB, {str(dtype).removeprefix('torch.')})\n"

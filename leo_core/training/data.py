@@ -30,7 +30,7 @@ class Clip:
 
     :param frames: [T, S, S, 3] uint8.
     :param flow: [T, S, S, 2] float16, or None: where each pixel of frame t was in the reference frame, as a displacement
-        in normalised units (2 is the width, pixel centres as with align_corners=False).
+        in normalized units (2 is the width, pixel centers as with align_corners=False).
     :param visible: [T, S, S] bool: whether that point can be seen in the reference frame, or, of estimated flow, whether
         it is to be believed. None where flow is None.
     :param controls: [T, K] float32, or None: what the person does, about -1..1.
@@ -94,7 +94,7 @@ def read_grid(path: Path, cell: int, size: int) -> list[Clip]:
     for picture in decode(path):
         for top in range(0, picture.height - cell + 1, cell):
             for left in range(0, picture.width - cell + 1, cell):
-                # cut out first: a resize that is only told the box would let the neighbours into its edges
+                # cut out first: a resize that is only told the box would let the neighbors into its edges
                 tile = picture.crop((left, top, left + cell, top + cell))
                 cells.setdefault(f"{path.stem}_r{top // cell}c{left // cell}", []).append(center_square(tile, size))
     if not cells:

@@ -57,12 +57,12 @@ def spread_ratio(sampled: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
 
 
 def second_difference_ratio(sampled: torch.Tensor, real: torch.Tensor, scale: CodeScale) -> float:
-    """Ratio of the mean |second difference|, in normalised codes."""
+    """Ratio of the mean |second difference|, in normalized codes."""
     return (scale.residual(sampled.diff(n=2, dim=1)).abs().mean() / scale.residual(real.diff(n=2, dim=1)).abs().mean()).item()
 
 
 def nearest_distance(windows: torch.Tensor, training: torch.Tensor, scale: CodeScale) -> float:
-    """Median over windows of the root-mean-square distance to the nearest training window, residuals in normalised units."""
+    """Median over windows of the root-mean-square distance to the nearest training window, residuals in normalized units."""
     flat = [scale.residual(to_residual(codes)[1]).flatten(1) for codes in (windows, training)]
     return (torch.cdist(*flat).min(1).values / flat[0].shape[1] ** 0.5).median().item()
 
@@ -74,7 +74,7 @@ def classifier_accuracy(
     """How well a small 1-D convolutional network tells sampled from real windows of people it was not trained on, 0..1.
 
     People are split in halves; the network is trained on one half and judged on the other, by the mean of the two classes'
-    accuracies, so 0.5 is chance however many windows each has. Mean of ``rounds`` splits. It sees normalised codes, residuals and steps.
+    accuracies, so 0.5 is chance however many windows each has. Mean of ``rounds`` splits. It sees normalized codes, residuals and steps.
 
     :param sampled_people: [N] whose start pose (or motion) each window has.
     """
@@ -93,16 +93,16 @@ def classifier_accuracy(
         order = names[torch.randperm(len(names), generator=generator)]
         unseen = torch.isin(people, order[: max(1, len(order) // 2)])
         network = small_classifier(inputs.shape[1], generator)
-        optimiser = torch.optim.AdamW(network.parameters(), 2e-3, weight_decay=0.05)
+        optimizer = torch.optim.AdamW(network.parameters(), 2e-3, weight_decay=0.05)
         train_inputs, train_labels = inputs[~unseen], labels[~unseen]
         weight = torch.where(train_labels > 0, 0.5 / train_labels.mean(), 0.5 / (1 - train_labels.mean()))
         for _ in range(steps):
             batch = torch.randint(len(train_inputs), (64,), generator=generator)
             guess = network(train_inputs[batch]).squeeze(1)
             loss = F.binary_cross_entropy_with_logits(guess, train_labels[batch], weight[batch])
-            optimiser.zero_grad()
+            optimizer.zero_grad()
             loss.backward()
-            optimiser.step()
+            optimizer.step()
         with torch.inference_mode():
             right = (network(inputs[unseen]).squeeze(1) > 0).float() == labels[unseen]
         truth = labels[unseen] > 0
@@ -140,7 +140,7 @@ def seam_ratios(codes: torch.Tensor, seams: torch.Tensor, scale: CodeScale) -> d
     :param seams: [J] index of the first new frame of each segment. Its step, and the second differences that reach
         across the seam, count as "at the seam".
     :return: "step 95", "step 99.5", "second difference 95", "second difference 99.5": ratios of the percentiles of the
-        Euclidean norms in normalised units.
+        Euclidean norms in normalized units.
     """
     step = scale.residual(codes.diff(dim=0)).norm(dim=1)
     second = scale.residual(codes.diff(n=2, dim=0)).norm(dim=1)
@@ -240,7 +240,7 @@ def evaluate(args) -> None:
     kept = [(identity, motion) for identity, motion in held_out if len(motion) >= length]
     real, which = windows_of([motion for _, motion in kept], length, args.count)
     people = torch.tensor([identities.index(identity) for identity, _ in kept])[which]
-    neighbours = training.spread(4096)
+    neighbors = training.spread(4096)
     sampling = Sampling(args.seed, args.steps, args.sampler, args.eta)
     report = {
         "counts": {
@@ -254,14 +254,14 @@ def evaluate(args) -> None:
         models["ablation"] = load_prior(args.ablation)
     for what, model in models.items():
         sampled = sample_windows(model, real[:, 0], sampling, length)
-        report[what] = asdict(compare(sampled, people, real, people, neighbours, scale))
+        report[what] = asdict(compare(sampled, people, real, people, neighbors, scale))
     unconditional = prior.start_poses.draw(args.count, private_generator(args.seed, "starts"))
     sampled = sample_windows(prior, unconditional, sampling, length)
     shuffled = torch.arange(args.count) % (people.max() + 1)
-    report["prior, unconditional"] = asdict(compare(sampled, shuffled, real, people, neighbours, scale))
+    report["prior, unconditional"] = asdict(compare(sampled, shuffled, real, people, neighbors, scale))
     seen = training.spread(args.count)
-    report["training windows in place of samples"] = asdict(compare(seen, shuffled.sort().values, real, people, neighbours, scale))
-    report["distance from held-out windows to the nearest training window"] = round(nearest_distance(real, neighbours, scale), 3)
+    report["training windows in place of samples"] = asdict(compare(seen, shuffled.sort().values, real, people, neighbors, scale))
+    report["distance from held-out windows to the nearest training window"] = round(nearest_distance(real, neighbors, scale), 3)
     report["seams"] = transition_seams(prior, [motion for _, motion in kept], sampling)
     if args.seconds:
         report["endurance"] = endurance(prior, args.seconds, Sampling(args.seed, args.long_steps, args.sampler, args.eta), real[0, :1])

@@ -14,7 +14,7 @@ def stored_shape(name: str, value: torch.Tensor) -> tuple[int, ...]:
 
 
 def initial_value(name: str, parameter: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """The published initialisation (normal weights, style biases 1, other biases 0), with flow heads near zero and
+    """The published initialization (normal weights, style biases 1, other biases 0), with flow heads near zero and
     masks open so that the untrained network is near the identity (our choice)."""
     if name.endswith("modulation.bias") or name.endswith("norm.weight"):
         return torch.ones_like(parameter)
@@ -61,9 +61,9 @@ def restart_as_copy(animator: Animator) -> None:
     """The same for a trained animator, whatever its stem and masks have become: its flow is kept, its painting begins again
     (our choice). On softly painted pictures a short training then gets further than going on does."""
     chance = torch.Generator().manual_seed(0)
-    colours = torch.rand(4096, 3, 1, 1, generator=chance) * 2 - 1
-    features = activate(animator.encoder.stem(colours)).flatten(1)
-    *weight, bias = torch.linalg.lstsq(F.pad(features, (0, 1), value=1.0), colours.flatten(1)).solution
+    colors = torch.rand(4096, 3, 1, 1, generator=chance) * 2 - 1
+    features = activate(animator.encoder.stem(colors)).flatten(1)
+    *weight, bias = torch.linalg.lstsq(F.pad(features, (0, 1), value=1.0), colors.flatten(1)).solution
     pictures = F.interpolate(torch.rand(8, 3, 4, 4, generator=chance) * 2 - 1, animator.config.size, mode="bilinear")
     code, features = animator.encoder(pictures)
     _, mask = animator.flow_generator(features, code + animator.dictionary(animator.motion_head(code)))

@@ -51,7 +51,7 @@ def perceptual_l1(backbone: torch.nn.Module, a: torch.Tensor, b: torch.Tensor) -
 
 
 class Discriminator(torch.nn.Module):
-    """Picture -> one number, high for true ones: the encoder's residual blocks down to 4 x 4 (StyleGAN2's; paper)."""
+    """Picture -> one number, high for real ones: the encoder's residual blocks down to 4 x 4 (StyleGAN2's; paper)."""
 
     def __init__(self, config: AnimatorConfig, generator: torch.Generator):
         super().__init__()
@@ -70,18 +70,18 @@ class Discriminator(torch.nn.Module):
         return self.last(h.flatten(1)).squeeze(1)
 
 
-def generator_adversarial(judged: torch.Tensor) -> torch.Tensor:
+def generator_adversarial(score: torch.Tensor) -> torch.Tensor:
     """Non-saturating loss of the animator, from the discriminator's numbers for its pictures (Goodfellow et al. 2014)."""
-    return F.softplus(-judged).mean()
+    return F.softplus(-score).mean()
 
 
-def discriminator_loss(discriminator: torch.nn.Module, true: torch.Tensor, made: torch.Tensor, penalise: bool) -> torch.Tensor:
-    """Logistic loss of the discriminator; with ``penalise``, plus R1 on true pictures, weighted for being computed at every
+def discriminator_loss(discriminator: torch.nn.Module, target: torch.Tensor, generated: torch.Tensor, penalize: bool) -> torch.Tensor:
+    """Logistic loss of the discriminator; with ``penalize``, plus R1 on real pictures, weighted for being computed at every
     ``R1_EVERY``-th step (Mescheder et al. 2018; lazily as in StyleGAN2)."""
-    true = true.detach().requires_grad_(penalise)
-    judged = discriminator(true)
-    loss = F.softplus(-judged).mean() + F.softplus(discriminator(made.detach())).mean()
-    if penalise:
-        slope, = torch.autograd.grad(judged.sum(), true, create_graph=True)
+    target = target.detach().requires_grad_(penalize)
+    score = discriminator(target)
+    loss = F.softplus(-score).mean() + F.softplus(discriminator(generated.detach())).mean()
+    if penalize:
+        slope, = torch.autograd.grad(score.sum(), target, create_graph=True)
         loss = loss + 0.5 * R1_WEIGHT * R1_EVERY * slope.square().sum((1, 2, 3)).mean()
     return loss

@@ -86,7 +86,7 @@ def write_library(animator: Animator, info: AnimatorInfo, folder: Path, rest: to
 
     :param rest: the pose [D] that gestures start from and return to.
     :param clips: each becomes a motion of its name, underscores as spaces.
-    :param credit: a line about the clips' origin and licence, kept in their files.
+    :param credit: a line about the clips' origin and license, kept in their files.
     """
     folder.mkdir(parents=True, exist_ok=True)
     motions = {name: (draw_gesture(gesture, info.directions, rest), FPS, gesture.description) for name, gesture in GESTURES.items()}
@@ -118,5 +118,5 @@ def add_commands(subparsers) -> None:
     parser.add_argument("folder", type=Path, help="where to write the motion files")
     parser.add_argument("--rest", type=Path, nargs="+", required=True, help="pictures of people at rest, whose mean pose gestures start from")
     parser.add_argument("--clips", type=Path, nargs="*", default=[], help="videos whose motion becomes a file of its own")
-    parser.add_argument("--credit", default="", help="origin and licence of the clips, kept in their files")
+    parser.add_argument("--credit", default="", help="origin and license of the clips, kept in their files")
     parser.set_defaults(run=run_library)

@@ -20,7 +20,7 @@ from .losses import generator_adversarial, gradient_l1, perceptual_l1, pyramid_l
 CONTROL_GAIN = face.CODE_UNIT                # code units per unit of a control
 REGION_FLOW, REGION_MASK, REGION_WARP = 8.0, 4.0, 2.0  # mouth and eyes count by 1 plus this
 FLOW_EMPHASIS = 10.0                         # a pixel's flow counts by 1 plus this for each half width of the picture it moves
-DIVERGED = "The run diverged. Start it again, with a lower --rate: it resumes from its last checkpoint."
+DIVERGED = "The run diverged. Start it again, with a lower --lr: it resumes from its last checkpoint."
 
 
 @dataclass(frozen=True)
@@ -56,9 +56,9 @@ class TrainedAnimator(torch.nn.Module):
         if config.reader:
             start_reading(self.animator, self.dictionary)
 
-    def forward(self, batch: "Batch", weights: "Weights", *judges, **options):
+    def forward(self, batch: "Batch", weights: "Weights", *critics, **options):
         """`losses`, as the call that launchers for several devices wrap."""
-        return losses(self, batch, weights, *judges, **options)
+        return losses(self, batch, weights, *critics, **options)
 
     def keep_codes(self) -> None:
         """Freeze encoder, motion head and dictionary: the fingerprint stays, and with it priors and saved motions."""
@@ -100,7 +100,7 @@ def losses(model: TrainedAnimator, batch: Batch, weights: Weights, backbone: tor
     source, driving = batch.views[:, 0].repeat_interleave(count, 0), batch.views[:, 1:].flatten(0, 1)
     features = {scale: maps.repeat_interleave(count, 0) for scale, maps in features.items() if scale <= (finest or size)}
     first = min(batch.controls.shape[-1], animator.config.directions)
-    given = torch.lerp(alpha[..., :first], CONTROL_GAIN * batch.controls[..., :first], batch.taught[:, None, None])
+    given = torch.lerp(alpha[..., :first], CONTROL_GAIN * batch.controls[..., :first], batch.teacher_forced[:, None, None])
     given = torch.cat([given, alpha[..., first:]], -1)[:, 1:].flatten(0, 1)
     latents = model.latents(code.repeat_interleave(count, 0), given)
     displacement, mask = animator.flow_generator(features, latents, finest)
@@ -141,7 +141,7 @@ def flow_losses(displacement: dict[int, torch.Tensor], mask: dict[int, torch.Ten
         factor = source.shape[-1] // scale
         certain, regions = F.avg_pool2d(weight, factor), F.avg_pool2d(batch.regions.flatten(0, 1), factor)
         if weights.flow:
-            # Targets count in pixel centres; with align_corners=True the same shift is wider by r / (r - 1).
+            # Targets count in pixel centers; with align_corners=True the same shift is wider by r / (r - 1).
             wanted = F.avg_pool2d(target * weight, factor) / (certain + 1e-3) * (scale / (scale - 1))
             # Most of a picture stands still, and to leave everything there is the nearest way to a small error.
             emphasis = (1 + FLOW_EMPHASIS * wanted.norm(dim=1, keepdim=True)) * (1 + REGION_FLOW * regions)

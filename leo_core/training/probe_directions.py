@@ -89,7 +89,7 @@ def respond(animator: Animator, pictures: torch.Tensor, codes: torch.Tensor | No
 def propose(responses: Responses) -> dict[int, Direction]:
     """Names for the directions that show an effect: where it acts and how the content moves, minus before plus.
 
-    The movement is fitted, where pixels change, by a shift, a growth and a turn around the centre of the change; the
+    The movement is fitted, where pixels change, by a shift, a growth and a turn around the center of the change; the
     largest of the four names it, if together they explain half of the movement, else it is a "change". Directions with
     less than FAINT of the strongest effect keep their number as name. Only a proposal (our choice): look at the sheet.
     """
@@ -174,15 +174,15 @@ def _plane(size: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def _where(change: torch.Tensor) -> str:
-    """The part of the picture where pixels change, from the centre and spread of the change."""
+    """The part of the picture where pixels change, from the center and spread of the change."""
     x, y = _plane(change.shape[-1])
     weight = change / change.sum()
-    centre_x, centre_y = float((weight * x).sum()), float((weight * y).sum())
-    spread = float((weight * ((x - centre_x) ** 2 + (y - centre_y) ** 2)).sum()) ** 0.5
+    center_x, center_y = float((weight * x).sum()), float((weight * y).sum())
+    spread = float((weight * ((x - center_x) ** 2 + (y - center_y) ** 2)).sum()) ** 0.5
     if spread > 0.55:  # a change all over the picture has 0.82
         return "whole"
-    vertical = "upper" if centre_y < -0.2 else "lower" if centre_y > 0.2 else ""
-    horizontal = "left" if centre_x < -0.2 else "right" if centre_x > 0.2 else ""
+    vertical = "upper" if center_y < -0.2 else "lower" if center_y > 0.2 else ""
+    horizontal = "left" if center_x < -0.2 else "right" if center_x > 0.2 else ""
     return f"{vertical} {horizontal}".strip() or "middle"
 
 

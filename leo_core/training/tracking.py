@@ -1,7 +1,7 @@
 """Where the points of real clips move, estimated: the flow that teaches where no exact one is known (our choice).
 
 Between two frames far apart in time a classical estimator errs, and where bodies move it finds few pixels to believe in. So each
-frame is followed from its neighbour: OpenCV's DIS, which starts from the flow found there. What that is worth: docs/training.md.
+frame is followed from its neighbor: OpenCV's DIS, which starts from the flow found there. What that is worth: docs/training.md.
 """
 import hashlib
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ from .data import Clip, shrunk
 DETAIL = 128   # pixels, at least, that clips are read at to be followed, however small the animator
 SIDE = 256     # pixels, at least, of the pictures that DIS sees: it errs by 0.13 of the movement of bodies there, in 128 px by 0.17
 SPAN = 128     # frames followed in one piece
-MISMATCH = 25  # grey levels by which a picture warped by a believed flow may be off
+MISMATCH = 25  # gray levels by which a picture warped by a believed flow may be off
 
 
 def follow(frames: np.ndarray, reference: int) -> tuple[np.ndarray, np.ndarray]:
@@ -26,7 +26,7 @@ def follow(frames: np.ndarray, reference: int) -> tuple[np.ndarray, np.ndarray]:
     looks like the frame.
 
     :param frames: [T, S, S, 3] uint8.
-    :return: displacement [T, S, S, 2] float16 in normalised units, as `Clip.flow`, and [T, S, S] bool.
+    :return: displacement [T, S, S, 2] float16 in normalized units, as `Clip.flow`, and [T, S, S] bool.
     """
     side = frames.shape[1]
     size = max(side, SIDE)
@@ -36,7 +36,7 @@ def follow(frames: np.ndarray, reference: int) -> tuple[np.ndarray, np.ndarray]:
     flow = np.zeros((*frames.shape[:3], 2), np.float16)
     believed = np.ones(frames.shape[:3], bool)
     large = cv2.resize(frames[reference], (size, size), interpolation=cv2.INTER_CUBIC)
-    grey = cv2.cvtColor(large, cv2.COLOR_RGB2GRAY)
+    gray = cv2.cvtColor(large, cv2.COLOR_RGB2GRAY)
     y, x = np.mgrid[:size, :size].astype(np.float32)
     for order in (range(reference + 1, len(frames)), range(reference - 1, -1, -1)):
         backward, forward = np.zeros((2, size, size, 2), np.float32)
@@ -44,7 +44,7 @@ def follow(frames: np.ndarray, reference: int) -> tuple[np.ndarray, np.ndarray]:
             picture = cv2.resize(frames[t], (size, size), interpolation=cv2.INTER_CUBIC)
             seen = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
             # the estimator writes into the flow it starts from
-            backward, forward = estimator.calc(seen, grey, backward.copy()), estimator.calc(grey, seen, forward.copy())
+            backward, forward = estimator.calc(seen, gray, backward.copy()), estimator.calc(gray, seen, forward.copy())
             place = x + backward[..., 0], y + backward[..., 1]
             error = np.linalg.norm(backward + cv2.remap(forward, *place, cv2.INTER_LINEAR), axis=-1)
             agrees = error < 0.5 * scale + 0.1 * np.linalg.norm(backward, axis=-1)
@@ -82,8 +82,8 @@ def remembered(frames: np.ndarray, reference: int, folder: Path | None) -> tuple
     """`follow`, from the folder if it was asked the same before."""
     if folder is None:
         return follow(frames, reference)
-    told = hashlib.sha256(repr((frames.shape, reference, SIDE, MISMATCH)).encode() + frames.tobytes()).hexdigest()[:24]
-    path = folder / f"{told}.npz"
+    key = hashlib.sha256(repr((frames.shape, reference, SIDE, MISMATCH)).encode() + frames.tobytes()).hexdigest()[:24]
+    path = folder / f"{key}.npz"
     if path.is_file():
         with np.load(path) as data:
             return data["flow"], data["believed"]

@@ -17,7 +17,7 @@ from .. import face
 from ..animator import fast_bfloat16, lia
 from ..animator.checkpoint import load_animator
 from ..files import write_atomically
-from .batches import DRIVINGS, told_controls
+from .batches import DRIVINGS, controls_of
 from .data import read_source, shrunk, split_by_identity
 from .losses import open_backbone
 from .objective import Weights
@@ -50,7 +50,7 @@ def parse_notes(notes: list[str]) -> dict[str, str]:
     """:raises ValueError: one is not KEY=TEXT."""
     for note in notes:
         if not note.partition("=")[0] or "=" not in note:
-            raise ValueError(f"--note {note!r} is not KEY=TEXT, as licence=CC0.")
+            raise ValueError(f"--note {note!r} is not KEY=TEXT, as license=CC0.")
     return dict(note.split("=", 1) for note in notes)
 
 
@@ -86,9 +86,9 @@ def train(args) -> None:
         raise ValueError("The perceptual loss compares the features of a network. Name its TorchScript file with --backbone.")
     accelerator = Accelerator(cpu=args.device == "cpu", mixed_precision=choose_precision(args.precision, args.device))
     backbone = open_backbone(args.backbone, accelerator.device) if weights.perceptual else None
-    trainer = Trainer(args.run_folder, config, weights, args.rate, args.seed, args.keep_codes, accelerator, backbone, args.coarse)
-    if args.begin_from and not (args.run_folder / "last.pt").is_file():
-        trainer.begin_from(args.begin_from, args.repaint)
+    trainer = Trainer(args.run_folder, config, weights, args.lr, args.seed, args.keep_codes, accelerator, backbone, args.coarse)
+    if args.init_from and not (args.run_folder / "last.pt").is_file():
+        trainer.init_from(args.init_from, args.reset_decoder)
     trainer.resume()
     if args.reader:
         trainer.set_reader(reader)
@@ -98,11 +98,11 @@ def train(args) -> None:
     clips, held_out = split_by_identity(clips, args.hold_out)
     if not clips:
         raise ValueError("Every clip is held out; nothing is left to train on.")
-    told = len(told_controls(clips).names)
-    if weights.controls and args.directions < told and any(clip.controls is not None for clip in clips):
-        raise ValueError(f"--directions {args.directions} is too few for the {told} controls of renders. Give at least "
+    controls = len(controls_of(clips).names)
+    if weights.controls and args.directions < controls and any(clip.controls is not None for clip in clips):
+        raise ValueError(f"--directions {args.directions} is too few for the {controls} controls of renders. Give at least "
                          f"that many, or switch the controls off with --weights '{{\"controls\": 0}}'.")
-    watched = [shrunk(clip, args.size) for clip in held_out[:: max(1, len(held_out) // 6)][:6] or clips[:4]]
+    validation = [shrunk(clip, args.size) for clip in held_out[:: max(1, len(held_out) // 6)][:6] or clips[:4]]
     with accelerator.main_process_first():
         clips = track(clips, args.size, args.tracks or args.run_folder / "tracks")
     if not accelerator.is_main_process:  # others only compute
@@ -120,11 +120,11 @@ def train(args) -> None:
             parts = trainer.train_step(clips, args.batch, args.steps, args.augment)
             if trainer.step % args.log == 0:
                 journal.write(trainer.step, parts)
-            if trainer.step % args.watch == 0:
-                animator, _ = trainer.averaged()
-                sheet = frame_sheet(animator, watched)
+            if trainer.step % args.validate_every == 0:
+                animator, _ = trainer.ema_animator()
+                sheet = frame_sheet(animator, validation)
                 sheet.save(args.run_folder / "sheet.png")
-                journal.write(trainer.step, {"watched": held_out_score(animator, watched)}, sheet)
+                journal.write(trainer.step, {"validation": held_out_score(animator, validation)}, sheet)
             if time.monotonic() - saved > args.save_minutes * 60 or trainer.step == args.steps:
                 trainer.save()
                 saved = time.monotonic()
@@ -187,18 +187,18 @@ def add_commands(subparsers) -> None:
     parser.add_argument("--directions", type=int, default=20)
     parser.add_argument("--steps", type=int, default=20000)
     parser.add_argument("--batch", type=int, default=4, help=f"clips per step; each gives {DRIVINGS} samples")
-    parser.add_argument("--rate", type=float, default=1e-2, help="relative to the size of each tensor's weights")
+    parser.add_argument("--lr", type=float, default=1e-2, help="relative to the size of each tensor's weights")
     parser.add_argument("--augment", type=float, default=1.0,
-                        help="0 shows clips as they are, 1 flips, zooms, recolours, and puts rendered people before other backdrops")
+                        help="0 shows clips as they are, 1 flips, zooms, recolors, and puts rendered people before other backdrops")
     parser.add_argument("--weights", default="{}", help="JSON of loss weights that differ from the defaults")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--begin-from", type=Path, help="animator file or run folder, of the same size or half of it")
+    parser.add_argument("--init-from", type=Path, help="animator file or run folder, of the same size or half of it")
     parser.add_argument("--reader", type=Path, metavar="FILE",
                         help="an animator of face controls that reads motion with this file of train-reader; --directions is theirs")
     parser.add_argument("--coarse", type=int, default=0, metavar="N",
                         help="after every step N that teach flow alone, at half the size: more samples in the same time")
-    parser.add_argument("--repaint", action="store_true",
-                        help="with --begin-from: keep its flow, let its painting begin again as a copy of the warped picture")
+    parser.add_argument("--reset-decoder", action="store_true",
+                        help="with --init-from: keep its flow, let its painting begin again as a copy of the warped picture")
     parser.add_argument("--keep-codes", action="store_true",
                         help="train flow generator and decoder alone, so that priors and saved motions stay valid")
     parser.add_argument("--tracks", type=Path, metavar="FOLDER",
@@ -210,7 +210,7 @@ def add_commands(subparsers) -> None:
     parser.add_argument("--tensorboard", action="store_true", help="write event files for TensorBoard, too")
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--log", type=int, default=50, help="steps between lines of log.jsonl")
-    parser.add_argument("--watch", type=int, default=500, help="steps between held-out scores and sheets")
+    parser.add_argument("--validate-every", type=int, default=500, help="steps between held-out scores and sheets")
     parser.add_argument("--save-minutes", type=float, default=5)
     parser.set_defaults(run=train)
 

@@ -31,14 +31,14 @@ class ReaderTrainer:
         self.reader = MotionReader(size, WIDTHS, len(face.NAMES)).to(memory_format=torch.channels_last)
         initialize(self.reader, torch.Generator().manual_seed(seed))
         self.optimizer = torch.optim.AdamW(self.reader.parameters(), lr, betas=(0.9, 0.99), weight_decay=1e-3)
-        self.average = {name: value.clone() for name, value in self.reader.state_dict().items()}
+        self.ema = {name: value.clone() for name, value in self.reader.state_dict().items()}
 
-    def begin_from(self, path: Path) -> None:
+    def init_from(self, path: Path) -> None:
         """Weights of a reader file. :raises ValueError: it is another file."""
         state, _ = read_reader(path)
         state = {**state, "code.weight": state["code.weight"] / CONTROL_GAIN, "code.bias": state["code.bias"] / CONTROL_GAIN}
         self.reader.load_state_dict(state)
-        self.average = {name: value.clone() for name, value in state.items()}
+        self.ema = {name: value.clone() for name, value in state.items()}
 
     def resume(self) -> None:
         """Go on from ``last.pt``, if there is one."""
@@ -47,10 +47,10 @@ class ReaderTrainer:
             saved = torch.load(path, map_location="cpu", weights_only=True)
             self.reader.load_state_dict(saved["reader"])
             self.optimizer.load_state_dict(saved["optimizer"])
-            self.average, self.step = saved["average"], saved["step"]
+            self.ema, self.step = saved["average"], saved["step"]
 
     def save(self) -> None:
-        saved = {"reader": self.reader.state_dict(), "optimizer": self.optimizer.state_dict(), "average": self.average, "step": self.step}
+        saved = {"reader": self.reader.state_dict(), "optimizer": self.optimizer.state_dict(), "average": self.ema, "step": self.step}
         write_atomically(self.run / "last.pt", lambda temporary: torch.save(saved, temporary))
 
     def train_step(self, clips: list[Clip], batch: int, total: int, bf16: bool) -> float:
@@ -72,17 +72,17 @@ class ReaderTrainer:
         decay = min(AVERAGE, self.step / (self.step + 10))
         with torch.no_grad():
             for name, value in self.reader.state_dict().items():
-                self.average[name].lerp_(value, 1 - decay)
+                self.ema[name].lerp_(value, 1 - decay)
         return loss.item()
 
-    def averaged(self) -> MotionReader:
+    def ema_animator(self) -> MotionReader:
         reader = MotionReader(self.size, WIDTHS, len(face.NAMES)).eval().requires_grad_(False)
-        reader.load_state_dict(self.average)
+        reader.load_state_dict(self.ema)
         return reader
 
     def export(self, path: Path) -> None:
         """Write the moving average: what `read_reader` reads, its codes in the animator's units."""
-        state = {name: value.contiguous() for name, value in self.average.items()}
+        state = {name: value.contiguous() for name, value in self.ema.items()}
         state |= {name: state[name] * CONTROL_GAIN for name in ("code.weight", "code.bias")}
         metadata = {"leo.kind": "motion reader", "leo.widths": json.dumps(WIDTHS), "leo.step": str(self.step)}
         write_atomically(path, lambda temporary: save_file(state, temporary, metadata))
@@ -118,14 +118,14 @@ def train(args) -> None:
     args.run_folder.mkdir(parents=True, exist_ok=True)
     trainer = ReaderTrainer(args.run_folder, args.size, args.lr, args.seed)
     if args.init_from and not (args.run_folder / "last.pt").is_file():
-        trainer.begin_from(args.init_from)
+        trainer.init_from(args.init_from)
     trainer.resume()
     print(f"{len(clips)} clips to train on, {len(held_out)} held out", flush=True)
     saved, losses = time.monotonic(), []
     while trainer.step < args.steps:
         losses.append(trainer.train_step(clips, args.batch, args.steps, args.precision == "bf16"))
         if trainer.step % args.validate == 0 or trainer.step == args.steps:
-            figures = report(trainer.averaged(), held_out, args.precision == "bf16") if held_out else {}
+            figures = report(trainer.ema_animator(), held_out, args.precision == "bf16") if held_out else {}
             agreeing = {name: [round(c, 3), round(g, 3)] for name, (c, g) in figures.items()}
             line = {"step": trainer.step, "loss": float(np.mean(losses)), "correlation and gain": agreeing}
             losses = []

@@ -16,7 +16,7 @@ from .. import face
 from ..animator import Animator, AnimatorConfig, Direction, orthonormal_basis
 from ..animator.checkpoint import learning_rate_scale, load_animator, raw_state, read_dictionary_weight, save_animator
 from ..files import write_atomically
-from .batches import DRIVINGS, sample_batch, told_controls
+from .batches import DRIVINGS, controls_of, sample_batch
 from .data import Clip
 from .humans.motion import CONTROLS
 from .initialization import grown_state, restart_as_copy, stored_shape
@@ -24,15 +24,15 @@ from .losses import R1_EVERY, Discriminator, discriminator_loss
 from .objective import CONTROL_GAIN, DIVERGED, TrainedAnimator, Weights
 
 
-def parameter_groups(model: TrainedAnimator, rate: float) -> list[dict]:
-    """Adam groups in which a tensor steps as far as it would with the equalised-learning-rate factor in its layer."""
+def parameter_groups(model: TrainedAnimator, lr: float) -> list[dict]:
+    """Adam groups in which a tensor steps as far as it would with the equalized-learning-rate factor in its layer."""
     groups: dict[float, list] = {}
     for name, parameter in model.animator.named_parameters():
         if parameter.requires_grad:
             groups.setdefault(learning_rate_scale(name, stored_shape(name, parameter)), []).append(parameter)
     if model.dictionary.requires_grad:
         groups.setdefault(1.0, []).append(model.dictionary)
-    return [{"params": parameters, "lr": rate * scale, "scale": scale} for scale, parameters in groups.items()]
+    return [{"params": parameters, "lr": lr * scale, "scale": scale} for scale, parameters in groups.items()]
 
 
 def read_checkpoint(run: Path) -> dict:
@@ -53,7 +53,7 @@ def read_checkpoint(run: Path) -> dict:
     return saved
 
 
-def read_beginning(source: Path) -> tuple[AnimatorConfig, dict[str, torch.Tensor], tuple[str, ...]]:
+def read_initial(source: Path) -> tuple[AnimatorConfig, dict[str, torch.Tensor], tuple[str, ...]]:
     """Configuration, state of the `TrainedAnimator`, and the controls that directions were tied to: of an animator file, or of
     the moving average of a run folder.
 
@@ -79,7 +79,7 @@ def require_same_config(source: Path, found: AnimatorConfig, wanted: AnimatorCon
 
 
 class Trainer:
-    """One training run in a folder: model, moving average, optimiser, step. Resumes from ``last.pt``.
+    """One training run in a folder: model, moving average, optimizer, step. Resumes from ``last.pt``.
 
     :param accelerator: device, precision and processes (`accelerate.Accelerator`); the CPU by default.
     :param backbone: network of the perceptual loss, needed where that is switched on.
@@ -87,34 +87,34 @@ class Trainer:
     :ivar controls: names of the controls of renders that steps so far tied the first motion directions to.
     """
 
-    def __init__(self, run: Path, config: AnimatorConfig, weights: Weights, rate: float, seed: int, keep_codes: bool = False,
+    def __init__(self, run: Path, config: AnimatorConfig, weights: Weights, lr: float, seed: int, keep_codes: bool = False,
                  accelerator: Accelerator | None = None, backbone: torch.nn.Module | None = None, coarse: int = 0):
-        self.run, self.config, self.weights, self.rate, self.seed, self.backbone = run, config, weights, rate, seed, backbone
+        self.run, self.config, self.weights, self.lr, self.seed, self.backbone = run, config, weights, lr, seed, backbone
         self.coarse = coarse
         self.accelerator = accelerator or Accelerator(cpu=True)
         chance = torch.Generator().manual_seed(seed)
         model = TrainedAnimator(config, chance)
         if keep_codes:
             model.keep_codes()
-        optimizer = torch.optim.Adam(parameter_groups(model, rate), betas=(0.9, 0.99))
+        optimizer = torch.optim.Adam(parameter_groups(model, lr), betas=(0.9, 0.99))
         self.wrapped, self.optimizer = self.accelerator.prepare(model, optimizer)
         self.model = self.accelerator.unwrap_model(self.wrapped)
-        self.average = {name: value.clone() for name, value in self.model.state_dict().items()}
+        self.ema = {name: value.clone() for name, value in self.model.state_dict().items()}
         self.discriminator = None
         if weights.adversarial:
             discriminator = Discriminator(config, chance)
-            optimizer = torch.optim.Adam(discriminator.parameters(), 0.2 * rate, betas=(0.0, 0.99))
+            optimizer = torch.optim.Adam(discriminator.parameters(), 0.2 * lr, betas=(0.0, 0.99))
             self.discriminator, self.discriminator_optimizer = self.accelerator.prepare(discriminator, optimizer)
         self.step = 0
         self.controls: tuple[str, ...] = ()
 
-    def begin_from(self, source: Path, repaint: bool = False) -> None:
+    def init_from(self, source: Path, reset_decoder: bool = False) -> None:
         """Begin from another animator of the same size or half of it: its file, or the moving average of its run.
 
-        :param repaint: let its painting begin again as a copy of the warped picture (`restart_as_copy`).
+        :param reset_decoder: let its painting begin again as a copy of the warped picture (`restart_as_copy`).
         :raises ValueError: there is none, or it is another one.
         """
-        found, state, controls = read_beginning(source)
+        found, state, controls = read_initial(source)
         channels, half = self.config.channels, self.config.size // 2
         wanted = self.config
         if found.size == half:
@@ -124,17 +124,17 @@ class Trainer:
             wanted = replace(self.config, size=half, channels={r: c for r, c in channels.items() if r <= half})
         require_same_config(source, found, wanted, "Begin from one of the same --size or half of it, with the same --directions.")
         self.model.load_state_dict(grown_state(state, self.model.state_dict()) if found.size == half else state)
-        if repaint:
+        if reset_decoder:
             self.model.animator.dictionary.basis.copy_(orthonormal_basis(self.model.dictionary))
             restart_as_copy(self.model.animator)
-        self.average = {name: value.clone() for name, value in self.model.state_dict().items()}
+        self.ema = {name: value.clone() for name, value in self.model.state_dict().items()}
         self.controls = controls
 
     def set_reader(self, state: dict[str, torch.Tensor]) -> None:
         """Give model and moving average a motion reader's weights."""
         self.model.animator.encoder.reader.load_state_dict(state)
         prefix = "animator.encoder.reader."
-        self.average |= {prefix + name: value.clone() for name, value in self.model.animator.encoder.reader.state_dict().items()}
+        self.ema |= {prefix + name: value.clone() for name, value in self.model.animator.encoder.reader.state_dict().items()}
 
     def resume(self) -> None:
         """Go on from ``last.pt``, if there is one.
@@ -147,7 +147,7 @@ class Trainer:
                                 "name another run folder.")
             if len(saved["optimizer"]["param_groups"]) != len(self.optimizer.param_groups):
                 raise ValueError(f"{self.run} was begun {'with' if self.model.dictionary.requires_grad else 'without'} --keep-codes. Go on "
-                                 f"the same way, or name another run folder and --begin-from this one.")
+                                 f"the same way, or name another run folder and --init-from this one.")
             self.model.load_state_dict(saved["model"])
             self.optimizer.load_state_dict(saved["optimizer"])
             self.recall(saved)
@@ -157,12 +157,12 @@ class Trainer:
 
     def recall(self, saved: dict) -> None:
         """What a checkpoint says of the run besides the state of training: enough to export it."""
-        self.average = {name: value.to(self.accelerator.device) for name, value in saved["average"].items()}
+        self.ema = {name: value.to(self.accelerator.device) for name, value in saved["average"].items()}
         self.step, self.controls = saved["step"], saved["controls"]
 
     def save(self) -> None:
         saved = {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(),
-                 "average": self.average, "step": self.step, "config": self.config.to_dict(), "controls": self.controls}
+                 "average": self.ema, "step": self.step, "config": self.config.to_dict(), "controls": self.controls}
         if self.discriminator:
             saved["discriminator"] = self.accelerator.unwrap_model(self.discriminator).state_dict()
             saved["discriminator_optimizer"] = self.discriminator_optimizer.state_dict()
@@ -177,21 +177,21 @@ class Trainer:
         progress = self.step / total
         # The generator learns from true controls while the encoder learns to read them, and then from the encoder.
         codes_learn = self.model.dictionary.requires_grad
-        teaching = max(0.0, 1 - progress / 0.6) if self.weights.controls and codes_learn else 0.0
+        teacher_forcing = max(0.0, 1 - progress / 0.6) if self.weights.controls and codes_learn else 0.0
         rank = self.accelerator.process_index
         chance = np.random.default_rng([self.seed, self.step, rank] if rank else [self.seed, self.step])
         coarse = bool(self.step % (self.coarse + 1))
         if coarse:
             clips = [clip for clip in clips if clip.flow is not None and clip.exact] or clips
-        batch = sample_batch(clips, batch_size, chance, augment, teaching, 2 * DRIVINGS if coarse else DRIVINGS).to(self.accelerator.device)
+        batch = sample_batch(clips, batch_size, chance, augment, teacher_forcing, 2 * DRIVINGS if coarse else DRIVINGS).to(self.accelerator.device)
         # linear warm-up, then a cosine to a twentieth at the end of the run
-        rate = self.rate * min(1, (self.step + 1) / 100) * (0.05 + 0.475 * (1 + math.cos(math.pi * min(1, progress))))
+        lr = self.lr * min(1, (self.step + 1) / 100) * (0.05 + 0.475 * (1 + math.cos(math.pi * min(1, progress))))
         for group in self.optimizer.param_groups:
-            group["lr"] = rate * group["scale"]
+            group["lr"] = lr * group["scale"]
         if self.discriminator:
             self.discriminator.requires_grad_(False)
         with self.accelerator.autocast():
-            parts, made, true = self.wrapped(batch, self.weights, self.backbone, self.discriminator,
+            parts, generated, target = self.wrapped(batch, self.weights, self.backbone, self.discriminator,
                                              finest=self.config.size // 2 if coarse else None)
         self.optimizer.zero_grad(set_to_none=True)
         self.accelerator.backward(sum(parts.values()))
@@ -201,42 +201,42 @@ class Trainer:
             raise ValueError(DIVERGED)
         self.optimizer.step()
         if self.discriminator and not coarse:
-            parts["discriminator"] = self.train_discriminator(true, made)
+            parts["discriminator"] = self.train_discriminator(target, generated)
         self.step += 1
         if self.weights.controls and batch.controlled.any():
-            self.controls = told_controls(clips).names
+            self.controls = controls_of(clips).names
         decay = min(0.998, self.step / (self.step + 10))
         with torch.no_grad():
             for name, value in self.model.state_dict().items():
-                self.average[name].lerp_(value, 1 - decay)
+                self.ema[name].lerp_(value, 1 - decay)
         return {name: value.item() for name, value in parts.items()}
 
-    def train_discriminator(self, true: torch.Tensor, made: torch.Tensor) -> torch.Tensor:
+    def train_discriminator(self, target: torch.Tensor, generated: torch.Tensor) -> torch.Tensor:
         """Its step, in float32 (R1 needs second derivatives).
 
         :return: its loss.
         """
         self.discriminator.requires_grad_(True)
-        loss = discriminator_loss(self.discriminator, true.float(), made.float(), penalise=self.step % R1_EVERY == 0)
+        loss = discriminator_loss(self.discriminator, target.float(), generated.float(), penalize=self.step % R1_EVERY == 0)
         self.discriminator_optimizer.zero_grad(set_to_none=True)
         self.accelerator.backward(loss)
         self.discriminator_optimizer.step()
         return loss.detach()
 
-    def averaged(self) -> tuple[Animator, torch.Tensor]:
+    def ema_animator(self) -> tuple[Animator, torch.Tensor]:
         """The moving average as an animator for inference, and its dictionary weight."""
         animator = Animator(self.config).eval().requires_grad_(False)
-        state = {name.removeprefix("animator."): value for name, value in self.average.items() if name != "dictionary"}
-        state["dictionary.basis"] = orthonormal_basis(self.average["dictionary"])
+        state = {name.removeprefix("animator."): value for name, value in self.ema.items() if name != "dictionary"}
+        state["dictionary.basis"] = orthonormal_basis(self.ema["dictionary"])
         animator.load_state_dict(state)
-        return animator, self.average["dictionary"]
+        return animator, self.ema["dictionary"]
 
     def export(self, path: Path, notes: dict[str, str], directions: dict[int, Direction] | None = None) -> None:
         """Write the inference file (float16 safetensors) of the moving average.
 
         :param directions: names and ranges; those of the controls that directions were tied to by default.
         """
-        animator, dictionary = self.averaged()
+        animator, dictionary = self.ema_animator()
         if directions is None:
             if self.config.reader:
                 ranges = [(c.name, c.low * CONTROL_GAIN, c.high * CONTROL_GAIN) for c in face.CONTROLS]

@@ -14,7 +14,7 @@ def check_image(image: torch.Tensor) -> None:
         raise ValueError(f"The picture is {width}x{height} pixels; an animator needs at least {SMALLEST_SIDE} on each "
                          f"side. Connect a picture in which a person can be seen.")
     if channels not in (1, 3, 4):
-        raise ValueError(f"The picture has {channels} channels; expected grey, RGB or RGBA.")
+        raise ValueError(f"The picture has {channels} channels; expected gray, RGB or RGBA.")
 
 
 def check_single(image: torch.Tensor, node: str) -> None:
@@ -38,7 +38,7 @@ def as_image(frame: torch.Tensor) -> torch.Tensor:
 
 
 def to_animator(image: torch.Tensor, size: int) -> torch.Tensor:
-    """IMAGE -> animator pictures: alpha dropped, grey repeated, resized (antialiased) to size x size whatever the
+    """IMAGE -> animator pictures: alpha dropped, gray repeated, resized (antialiased) to size x size whatever the
     aspect, so that the result can be stretched back onto the same place."""
     pictures = image[..., :3].movedim(-1, 1).float()  # BHWC -> BCHW
     if pictures.shape[1] == 1:

@@ -5,7 +5,7 @@ from comfy_api.latest import io
 from server import PromptServer
 
 
-def tell(node: type[io.ComfyNode], text: str) -> None:
+def show_status(node: type[io.ComfyNode], text: str) -> None:
     """Show a line on the running node and in the log. The node's schema must ask for io.Hidden.unique_id."""
     # ComfyUI runs a locked copy of each class, named so
     logging.info("%s: %s", node.__name__.removesuffix("Clone"), text)

@@ -38,7 +38,7 @@ class TensorStream:
 
 
 def open_video(video: Input.Video, broken: BrokenFrames = "hold") -> VideoStream | TensorStream:
-    """A VIDEO as a stream of frames that honours its trim, never holding more of the clip than it already does.
+    """A VIDEO as a stream of frames that honors its trim, never holding more of the clip than it already does.
 
     :raises ValueError: a video in memory whose frames are no pictures that an animator can read.
     """

@@ -16,14 +16,14 @@ def start(title: str, note: str, height: float, prompt: str) -> Workflow:
     return flow
 
 
-def colour_channel(flow: Workflow, image, threshold: float, *, column: int, title: str, row: int = 0) -> tuple[Node, Node, Node]:
-    """Where a picture is blue or grey rather than green or yellow: (its channels, one of them as a mask, the decision)."""
+def color_channel(flow: Workflow, image, threshold: float, *, column: int, title: str, row: int = 0) -> tuple[Node, Node, Node]:
+    """Where a picture is blue or gray rather than green or yellow: (its channels, one of them as a mask, the decision)."""
     channels = flow.node("ImageRGBToYUV", column=column, row=row, inputs={"image": image})
     mask = flow.node("ImageToMask", column=column, row=row, inputs={"image": channels["U"], "channel": "red"})
     return channels, mask, flow.node("ThresholdMask", column=column, row=row, title=title, inputs={"mask": mask[0], "value": threshold})
 
 
-def swapped_colours(flow: Workflow, picture, channels: Node, where: Node, *, column: int, title: str, row: int = 0) -> tuple[Node, Node]:
+def swapped_colors(flow: Workflow, picture, channels: Node, where: Node, *, column: int, title: str, row: int = 0) -> tuple[Node, Node]:
     """The picture with red and blue changed round inside a mask."""
     swapped = flow.node("ImageYUVToRGB", column=column, row=row, inputs={"Y": channels["Y"], "U": channels["V"], "V": channels["U"]})
     return swapped, flow.node("ImageCompositeMasked", column=column, row=row, title=title, inputs={
@@ -39,14 +39,14 @@ flow = start("LEO - Edit a video by its first frame",
              "place of that group. Sound goes along when the clip has any (the samples have none).", height=300, prompt="edit_by_first_frame")
 clip = flow.node("LEOLoadSample", column=0, title="Video", inputs={"sample": "woman_talking.mp4"})
 parts = flow.node("GetVideoComponents", column=1, inputs={"video": clip["video"]})
-subject = colour_channel(flow, parts["images"], 0.39, column=1, title="Not green, in any frame")
+subject = color_channel(flow, parts["images"], 0.39, column=1, title="Not green, in any frame")
 room = flow.node("GrowMask", column=1, title="With its edge", inputs={"mask": subject[2][0], "expand": 5, "tapered_corners": True})
 person = flow.node("GrowMask", column=1, title="Without holes and fringe", inputs={"mask": room[0], "expand": -6, "tapered_corners": True})
-shirt = colour_channel(flow, clip["image"], 0.54, column=2, row=1, title="The blue shirt")
-recoloured = swapped_colours(flow, clip["image"], shirt[0], shirt[2], column=3, row=1, title="Orange shirt")
+shirt = color_channel(flow, clip["image"], 0.54, column=2, row=1, title="The blue shirt")
+recolored = swapped_colors(flow, clip["image"], shirt[0], shirt[2], column=3, row=1, title="Orange shirt")
 wall = flow.node("EmptyImage", column=6, row=1, title="Another wall", inputs={"width": 256, "height": 256, "color": 0x5A6B8C})
 edited = flow.node("ImageCompositeMasked", column=3, row=1, title="Edited first frame", inputs={
-    "destination": wall[0], "source": recoloured[1][0], "mask": person[0]})
+    "destination": wall[0], "source": recolored[1][0], "mask": person[0]})
 crop = flow.node("LEOCropSubject", column=4, inputs={"image": edited[0], "mask": room[0], "margin": 0.0})
 animator = flow.node("LEOLoadAnimator", column=8, inputs={"model": MODEL})
 look = flow.node("LEOEncoder", column=4, inputs={"animator": animator["animator"], "image": crop["image"]})
@@ -58,7 +58,7 @@ video = flow.node("LEORenderVideo", column=5, inputs={
 flow.node("PreviewImage", column=8, row=1, title="Edited first frame", inputs={"images": edited[0]}, size=(290, 330))
 flow.node("SaveVideo", column=6, inputs={"video": video["video"], "filename_prefix": "leo/edited"}, size=(400, 460))
 flow.group("Find the subject", parts, *subject, room, person, color=INPUTS)
-flow.group("Edit the first frame", *shirt, *recoloured, wall, edited, color=EDIT)
+flow.group("Edit the first frame", *shirt, *recolored, wall, edited, color=EDIT)
 flow.group("Read", crop, animator, look, driving, color=MODELS)
 flow.group("Move", motion, video, color=RENDERING)
 
@@ -69,10 +69,10 @@ flow = start("LEO - One motion on many people",
              "pose, so that every one of them starts as it is.", height=250, prompt="many_people")
 clip = flow.node("LEOLoadSample", column=0, title="Driving video", inputs={"sample": "woman_talking.mp4"})
 other = flow.node("LEOLoadSample", column=0, title="Another person", inputs={"sample": "man.png"})
-shirt = colour_channel(flow, clip["image"], 0.54, column=1, title="The blue shirt")
-recoloured = swapped_colours(flow, clip["image"], shirt[0], shirt[2], column=2, title="Orange shirt")
+shirt = color_channel(flow, clip["image"], 0.54, column=1, title="The blue shirt")
+recolored = swapped_colors(flow, clip["image"], shirt[0], shirt[2], column=2, title="Orange shirt")
 people = flow.node("CreateList", column=2, title="The pictures", size=(290, 150), inputs={
-    "inputs.input0": clip["image"], "inputs.input1": recoloured[1][0], "inputs.input2": shirt[0]["Y"], "inputs.input3": other["image"]})
+    "inputs.input0": clip["image"], "inputs.input1": recolored[1][0], "inputs.input2": shirt[0]["Y"], "inputs.input3": other["image"]})
 animator = flow.node("LEOLoadAnimator", column=6, inputs={"model": MODEL})
 look = flow.node("LEOEncoder", column=3, inputs={"animator": animator["animator"], "image": people[0]})
 driving = flow.node("LEOMotionEncoder", column=3, inputs={"animator": animator["animator"], "video": clip["video"]})
@@ -86,7 +86,7 @@ tiles = flow.node("ImageMergeTileList", column=5, title="Side by side", inputs={
 parts = flow.node("GetVideoComponents", column=11, inputs={"video": clip["video"]})
 video = flow.node("CreateVideo", column=6, inputs={"images": tiles[0], "audio": parts["audio"], "fps": parts["fps"]})
 flow.node("SaveVideo", column=6, inputs={"video": video["VIDEO"], "filename_prefix": "leo/many"}, size=(400, 460))
-flow.group("Pictures", *shirt, *recoloured, people, color=EDIT)
+flow.group("Pictures", *shirt, *recolored, people, color=EDIT)
 flow.group("Read", animator, look, driving, color=MODELS)
 flow.group("Move", motion, moved, color=RENDERING)
 

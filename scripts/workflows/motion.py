@@ -35,7 +35,7 @@ class Scene:
 
 scene = Scene("LEO - Shape a motion with sliders and curves",
               "## Shape a motion with sliders and curves\n\nPress **Run**: a ready-made motion is put on the person of the photo, played "
-              "faster, calmed, and bent with sliders along a curve. The plot shows it in colour, and in grey what it was.\n\n"
+              "faster, calmed, and bent with sliders along a curve. The plot shows it in color, and in gray what it was.\n\n"
               "**LEO Edit Directions**: add a row, choose what moves, drag; drag the keyframes on its timeline, where the "
               "edit comes and goes (a double click adds one or removes one). Every run shows the strongest frame on the node. "
               "Nothing is rendered before the end, so try what you like: shaping takes no time.\n\n"
@@ -50,7 +50,7 @@ bent = scene.flow.node("LEOEditDirections", column=3, size=(400, 800), inputs={
     "animator": scene.animator["animator"], "appearance": scene.look["appearance"]})
 plot = scene.flow.node("LEOPlotMotion", column=4, row=1, size=(420, 280), inputs={
     "motion": bent["motion"], "behind": faster["motion"], "width": 640, "strip": 32})
-shown = scene.flow.node("PreviewImage", column=4, row=1, title="The motion, and before in grey", inputs={"images": plot["image"]}, size=(420, 400))
+shown = scene.flow.node("PreviewImage", column=4, row=1, title="The motion, and before in gray", inputs={"images": plot["image"]}, size=(420, 400))
 kept = scene.flow.node("LEOSaveMotion", column=4, row=1, inputs={"motion": bent["motion"], "filename_prefix": "leo/shaped",
                                                           "description": "Looks around, the head tilted."})
 video = scene.flow.node("LEORenderVideo", column=5, inputs={

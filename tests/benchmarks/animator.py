@@ -5,7 +5,7 @@
 
 Random weights. Everything is run in turns and the best of a few rounds counts, in seconds of processor time with one thread
 (so that other programs change them little) and of the clock with more. An operation is a multiplication or an addition,
-counted on the published formulation (`direct.py`); grid sampling, normalisation and activations count as none. "of it" is
+counted on the published formulation (`direct.py`); grid sampling, normalization and activations count as none. "of it" is
 the share of the rate of a plain 3x3 convolution of the animator's own widths and sizes, the fastest one and in its best
 memory layout. Outputs are compared before anything is timed. Nothing is asserted about time.
 """

@@ -1,7 +1,7 @@
 """LIA as it is usually written down, the baseline that `tests/benchmarks/animator.py` compares with. Our own code from the
 paper's description, on the weights of our animator; nothing here is tuned, and nothing here is slowed down.
 
-One frame at a time; the equalised learning rate multiplied in at run time; one kernel per sample in a grouped convolution;
+One frame at a time; the equalized learning rate multiplied in at run time; one kernel per sample in a grouped convolution;
 blur as zero insertion, padding and a 2-D kernel, on channels turned into samples; upsampling by transposed convolution.
 """
 import math
@@ -105,8 +105,8 @@ class DirectLIA:
             raw = head if raw is None else head + fir(raw, (2, 1), up=2, gain=4)
             mask = torch.sigmoid(raw[:, 2:])
             warped = self.warp(features[scale], raw[:, :2]) * mask
-            colours = activate(F.conv2d(warped, self.weight(f"{picture}.conv")), self.stored[f"{picture}.conv.bias"])
-            colours = colours + self.stored[f"{picture}.bias"][:, None, None]
-            rgb = colours if rgb is None else colours + fir(rgb, (2, 1), up=2, gain=4)
+            colors = activate(F.conv2d(warped, self.weight(f"{picture}.conv")), self.stored[f"{picture}.conv.bias"])
+            colors = colors + self.stored[f"{picture}.bias"][:, None, None]
+            rgb = colors if rgb is None else colors + fir(rgb, (2, 1), up=2, gain=4)
             h = warped + h * (1 - mask)
         return rgb

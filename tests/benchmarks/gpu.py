@@ -156,7 +156,7 @@ def prior(machine: Machine) -> Iterator[Row]:
     seconds = machine.seconds(lambda: there.sample(count, sampling, device=machine.device))
     off = there.scale.residual(there.sample(count, sampling, device=machine.device) - load_prior(path).sample(count, sampling)).abs().max()
     yield f"motion prior, {count} frames in {sampling.steps} steps", f"{seconds:.2f} s"
-    yield "motion prior, a seed's motion there beside a CPU's, normalised", f"{off:.1e}"
+    yield "motion prior, a seed's motion there beside a CPU's, normalized", f"{off:.1e}"
 
 
 def full_resolution(machine: Machine) -> Iterator[Row]:

@@ -18,7 +18,7 @@ with atheris.instrument_imports(include=["leo_core"]):
     from leo_core import directions, motion  # noqa: F401
     from leo_core.animator import checkpoint
     from leo_core.lmdm import prior
-import hostile  # noqa: E402
+import malformed  # noqa: E402
 import torch  # noqa: E402
 
 SUFFIXES = {"model.pt": checkpoint.load_animator, "model.safetensors": checkpoint.load_animator, "told.safetensors": checkpoint.read_directions,
@@ -37,14 +37,14 @@ def read(data: bytes) -> None:
 
 
 def seeds() -> list[bytes]:
-    """Small files of every kind, good and hostile, to begin from."""
-    found = [b"\x00" + content for _, content in hostile.executing_files() if len(content) < 2000]
-    found += [b"\x00" + content for _, content in hostile.allocating_files() if len(content) < 4000]
+    """Small files of every kind, good and malformed, to begin from."""
+    found = [b"\x00" + content for _, content in malformed.executing_files() if len(content) < 2000]
+    found += [b"\x00" + content for _, content in malformed.allocating_files() if len(content) < 4000]
     for path in sorted((ROOT / "models" / "leo-face-64").glob("*.safetensors")):
         found.append(b"\x03" + path.read_bytes())
     metadata = {"leo.kind": "animator", "leo.config": "{}", "leo.directions": "{}"}
     for number in range(1, len(SUFFIXES)):
-        found += [bytes([number]) + content for _, content in hostile.lying_safetensors(metadata) if len(content) < 4000]
+        found += [bytes([number]) + content for _, content in malformed.lying_safetensors(metadata) if len(content) < 4000]
     return found
 
 

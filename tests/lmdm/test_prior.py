@@ -93,9 +93,9 @@ def test_zero_frames_are_refused(prior):
 
 
 def test_a_prior_is_the_same_after_saving_and_loading(prior, start, tmp_path):
-    save_prior(tmp_path / "prior.safetensors", replace(prior, notes={"licence": "CC0"}))
+    save_prior(tmp_path / "prior.safetensors", replace(prior, notes={"license": "CC0"}))
     loaded = load_prior(tmp_path / "prior.safetensors")
-    assert loaded.config == prior.config and loaded.animator == prior.animator and loaded.notes == {"licence": "CC0"}
+    assert loaded.config == prior.config and loaded.animator == prior.animator and loaded.notes == {"license": "CC0"}
     assert loaded.animator.name == prior.animator.name
     assert torch.equal(loaded.sample(40, FEW, start), prior.sample(40, FEW, start))
     assert torch.equal(loaded.sample(3, FEW), prior.sample(3, FEW))

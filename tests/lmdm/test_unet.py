@@ -7,7 +7,7 @@ from leo_core.lmdm.unet import UNet
 
 def fresh(in_channels=7, out_channels=6, channels=(16, 32, 48), seed=0):
     unet = UNet(in_channels, out_channels, channels, head_width=16, device="meta").to_empty(device="cpu")
-    unet.initialise(torch.Generator().manual_seed(seed))
+    unet.initialize(torch.Generator().manual_seed(seed))
     for parameter in unet.parameters():
         if not parameter.any():  # what training would have filled
             torch.nn.init.normal_(parameter, std=0.1, generator=torch.Generator().manual_seed(1))

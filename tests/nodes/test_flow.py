@@ -52,8 +52,8 @@ def test_blending_follows_the_curve():
     assert torch.equal(mixed.displacement[8][2], second.displacement[8][2])
 
 
-@pytest.mark.parametrize("image", [None, torch.rand(2, 50, 40, 4), torch.rand(1, 70, 70, 1)], ids=["none", "rgba batch", "grey"])
-@pytest.mark.parametrize("view", ["colour", "arrows", "grid", "warped picture"])
+@pytest.mark.parametrize("image", [None, torch.rand(2, 50, 40, 4), torch.rand(1, 70, 70, 1)], ids=["none", "rgba batch", "gray"])
+@pytest.mark.parametrize("view", ["color", "arrows", "grid", "warped picture"])
 def test_every_view_has_the_asked_size(view, image):
     if view == "warped picture" and image is None:
         with pytest.raises(ValueError, match="Connect the source picture"):
@@ -69,5 +69,5 @@ def test_the_mask_is_1_where_pixels_are_left_to_inpainting():
     flow = make(1)
     flow.mask[64].zero_()
     flow.mask[64][:, :, :, :32] = 1
-    mask = nodes.LEOVisualizeFlow.execute(flow, "colour", 64, 0.0, 24).result[1]
+    mask = nodes.LEOVisualizeFlow.execute(flow, "color", 64, 0.0, 24).result[1]
     assert mask[..., 32:].min() == 1 and mask[..., :32].max() == 0

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-sys.path.append(str(Path(__file__).parent))  # hostile.py
+sys.path.append(str(Path(__file__).parent))  # malformed.py
 
 
 @pytest.fixture(scope="session")

@@ -40,7 +40,7 @@ def everything(handle, photo, clip, tmp_path) -> dict[str, torch.Tensor]:
 
 
 def assert_same(found: dict, expected: dict) -> None:
-    """The same values. Batches of another size may be summed in another order, and then a float16 flow rounds to its neighbour: two
+    """The same values. Batches of another size may be summed in another order, and then a float16 flow rounds to its neighbor: two
     steps of a byte in single pixels of this animator of random weights."""
     for what, value in expected.items():
         atol = 2 / 255 if what in ("frames", "film") else 2e-3

@@ -122,7 +122,7 @@ def test_one_motion_moves_many_people(server, prompt):
     assert np.abs(tiles[0][0] - clip[0]).mean() < 4 and np.abs(tiles[3][0] - man).mean() < 4
     shirt = np.s_[0, 230:, 100:150]
     assert (tiles[0][shirt] - tiles[1][shirt])[..., 2].mean() > 40, "blue became orange"
-    assert np.abs(tiles[2][0] - tiles[2][0].mean(-1, keepdims=True)).mean() < 4, "grey"
+    assert np.abs(tiles[2][0] - tiles[2][0].mean(-1, keepdims=True)).mean() < 4, "gray"
     for frames in tiles.values():
         assert np.abs(frames[7] - frames[0]).mean() > 1
     check_sound(video)

@@ -50,8 +50,8 @@ def source(frames=12) -> dict:
         "scaled": node("ImageScale", image=["photo", 0], upscale_method="lanczos", width=64, height=64, crop="center"),
         "animator": node("LEOLoadAnimator", model="small.safetensors"),
         "encoder": node("LEOEncoder", animator=["animator", 0], image=["scaled", 0]),
-        "grey": node("EmptyImage", width=64, height=64, batch_size=frames, color=0x804020),
-        "faded": node("ImageBlend", image1=["grey", 0], image2=["scaled", 0], blend_factor=0.5, blend_mode="normal"),
+        "gray": node("EmptyImage", width=64, height=64, batch_size=frames, color=0x804020),
+        "faded": node("ImageBlend", image1=["gray", 0], image2=["scaled", 0], blend_factor=0.5, blend_mode="normal"),
         "codes": node("LEOMotionEncoder", animator=["animator", 0], images=["faded", 0], fps=12.5),
         "edit": node("LEOEditDirections", motion=["codes", 0], edits="0: 2\n2: -1.5", strength=1.0, timing="curve", curve=CURVE,
                      animator=["animator", 0], appearance=["encoder", 0]),
@@ -127,7 +127,7 @@ def test_a_frozen_region_stays_put_in_the_rendered_frames(leo):
         "held": node("LEOEditFlow", flow=["flow", 0], strength=1.0, blend=0.5, timing="constant", curve=CURVE, push_reach=0.1,
                      freeze=["region", 0]),
         "decode": node("LEOInpaintingDecoder", animator=["animator", 0], appearance=["encoder", 0], flow=["held", 0], full_resolution=False),
-        "look": node("LEOVisualizeFlow", flow=["held", 0], view="arrows", size=64, full_colour=0.0, spacing=16, image=["scaled", 0]),
+        "look": node("LEOVisualizeFlow", flow=["held", 0], view="arrows", size=64, full_color=0.0, spacing=16, image=["scaled", 0]),
         "both": node("ImageBlend", image1=["look", 0], image2=["decode", 0], blend_factor=0.5, blend_mode="normal"),
         "frames": node("SaveImage", images=["decode", 0], filename_prefix="held"),
         "views": node("SaveImage", images=["both", 0], filename_prefix="views"),
@@ -142,7 +142,7 @@ def test_a_frozen_region_stays_put_in_the_rendered_frames(leo):
 def test_the_inpainted_part_composites_over_another_background(leo):
     prompt = source(3) | {
         "flow": node("LEOFlowGenerator", animator=["animator", 0], appearance=["encoder", 0], motion=["transfer", 0]),
-        "look": node("LEOVisualizeFlow", flow=["flow", 0], view="colour", size=64, full_colour=0.0, spacing=24),
+        "look": node("LEOVisualizeFlow", flow=["flow", 0], view="color", size=64, full_color=0.0, spacing=24),
         "decode": node("LEOInpaintingDecoder", animator=["animator", 0], appearance=["encoder", 0], flow=["flow", 0], full_resolution=False),
         "large": node("ImageScale", image=["decode", 0], upscale_method="bilinear", width=64, height=64, crop="disabled"),
         "wall": node("EmptyImage", width=64, height=64, batch_size=3, color=0xFF0000),

@@ -40,19 +40,19 @@ def model(tmp_path):
     """An animator that paints with too little contrast, which adapting can mend."""
     path = tmp_path / "start.safetensors"
     trainer = Trainer(tmp_path, CONFIG, Weights(), 0.01, 0)
-    trainer.average[f"animator.decoder.levels.{len(CONFIG.scales) - 1}.rgb.conv.weight"] *= 0.4
-    trainer.export(path, {"licence": "CC0"})
+    trainer.ema[f"animator.decoder.levels.{len(CONFIG.scales) - 1}.rgb.conv.weight"] *= 0.4
+    trainer.export(path, {"license": "CC0"})
     return path
 
 
 def test_adapting_rebuilds_unseen_frames_better_and_keeps_the_codes(tmp_path, clip, model, capsys):
     target, sheet = tmp_path / "adapted.safetensors", tmp_path / "sheet.png"
-    assert main(["adapt", str(model), str(target), str(clip), "--steps", "60", "--watch", "10", "--augment", "0", "--rate", "0.01",
-                 "--note", "licence=mine", "--sheet", str(sheet)]) == 0
+    assert main(["adapt", str(model), str(target), str(clip), "--steps", "60", "--validate-every", "10", "--augment", "0", "--lr", "0.01",
+                 "--note", "license=mine", "--sheet", str(sheet)]) == 0
     assert "of before" in capsys.readouterr().out
     before, after = load_animator(model), load_animator(target)
     assert before[1].id == after[1].id  # priors and saved motions of the one fit the other
-    assert after[1].notes["licence"] == "mine" and after[1].notes["adapted"] == "from start on person"
+    assert after[1].notes["license"] == "mine" and after[1].notes["adapted"] == "from start on person"
     assert Image.open(sheet).height == 2 * 16
 
     figures = []
@@ -65,7 +65,7 @@ def test_adapting_rebuilds_unseen_frames_better_and_keeps_the_codes(tmp_path, cl
 
 def test_nothing_is_written_when_nothing_gets_better(tmp_path, clip, model, capsys):
     target = tmp_path / "adapted.safetensors"
-    assert main(["adapt", str(model), str(target), str(clip), "--steps", "10", "--watch", "5", "--rate", "0"]) == 1
+    assert main(["adapt", str(model), str(target), str(clip), "--steps", "10", "--validate-every", "5", "--lr", "0"]) == 1
     assert "no better" in capsys.readouterr().err and not target.exists()
 
 
@@ -78,11 +78,11 @@ def test_what_cannot_be_adapted_is_refused_by_name(tmp_path, clip, model, capsys
     assert "notes.txt" in capsys.readouterr().err
 
 
-def test_the_last_frames_are_watched_and_never_trained_on():
+def test_the_last_frames_validate_and_never_trained_on():
     frames = np.arange(20, dtype=np.uint8)[:, None, None, None] * np.ones((1, 4, 4, 3), np.uint8)
-    trained, watched = split_by_time(Clip("c", "c", frames), 0.2)
+    trained, validation = split_by_time(Clip("c", "c", frames), 0.2)
     assert trained.frames[:, 0, 0, 0].tolist() == list(range(16))
-    assert watched.frames[:, 0, 0, 0].tolist() == [0, 16, 17, 18, 19]
+    assert validation.frames[:, 0, 0, 0].tolist() == [0, 16, 17, 18, 19]
     with pytest.raises(ValueError, match="has 5 frames"):
         split_by_time(Clip("c", "c", frames[:5]), 0.2)
 

@@ -40,7 +40,7 @@ def tiny(size: int = 16, directions: int = 12):
 
 
 def texture(size: int, seed: int = 0) -> np.ndarray:
-    """Smooth coloured noise over all of 0..255, [size, size, 3] uint8."""
+    """Smooth colored noise over all of 0..255, [size, size, 3] uint8."""
     noise = cv2.GaussianBlur(np.random.default_rng(seed).random((size, size, 3)), (0, 0), 2.5)
     return (255 * (noise - noise.min()) / np.ptp(noise)).astype(np.uint8)
 
@@ -59,15 +59,15 @@ def sliding_clip(size: int = 16, frames: int = 5, velocity: tuple[int, int] = (1
 
 
 def look_up(source: torch.Tensor, flow: torch.Tensor) -> torch.Tensor:
-    """source [N, 3, S, S] seen where the pixel centres plus flow [N, 2, S, S] point."""
+    """source [N, 3, S, S] seen where the pixel centers plus flow [N, 2, S, S] point."""
     size = source.shape[-1]
-    centres = (torch.arange(size) * 2 + 1) / size - 1
-    grid = torch.stack(torch.meshgrid(centres, centres, indexing="xy"), -1) + flow.permute(0, 2, 3, 1)
+    centers = (torch.arange(size) * 2 + 1) / size - 1
+    grid = torch.stack(torch.meshgrid(centers, centers, indexing="xy"), -1) + flow.permute(0, 2, 3, 1)
     return F.grid_sample(source, grid, align_corners=False)
 
 
 @pytest.mark.parametrize("exact", [True, False])
-def test_flow_targets_survive_flips_zooms_and_recolouring(exact):
+def test_flow_targets_survive_flips_zooms_and_recoloring(exact):
     clip = sliding_clip(64, velocity=(3, -2), exact=exact)
     if not exact:
         clip = track([replace(clip, frames=np.stack([cv2.resize(frame, (DETAIL, DETAIL)) for frame in clip.frames]))], 64)[1]
@@ -146,9 +146,9 @@ def test_places_of_joints_move_with_the_picture():
         seen = views[0].mean(0)
         seen = seen - seen.min()
         rows, columns = torch.meshgrid(*[(torch.arange(size) * 2 + 1) / size - 1] * 2, indexing="ij")
-        centre = torch.stack([(seen * columns).sum(), (seen * rows).sum()]) / seen.sum()
+        center = torch.stack([(seen * columns).sum(), (seen * rows).sum()]) / seen.sum()
         found = controls[0] * REACH + torch.tensor(BODY.rest)
-        torch.testing.assert_close(found[:2], centre, atol=0.02, rtol=0)
+        torch.testing.assert_close(found[:2], center, atol=0.02, rtol=0)
         flipped.add(bool(found[0] < 0))
         assert (found[left] - found[0] > 0.45) == (found[0] < 0)  # in the mirror, what was the right hand is the left one
     assert flipped == {True, False}
@@ -182,7 +182,7 @@ def small(size: int):
 
 def test_an_untrained_animator_repeats_its_source():
     """Copying is not learned: every step goes into motion."""
-    animator, _ = Trainer(Path(), small(64), Weights(), 0.01, 0).averaged()
+    animator, _ = Trainer(Path(), small(64), Weights(), 0.01, 0).ema_animator()
     score = held_out_score(animator, [read_clip(ROOT / "samples" / "woman_talking.mp4", 64)])
     assert score["ratio"] < 1.2
 
@@ -193,11 +193,11 @@ def test_repainting_keeps_the_flow_and_copies_what_is_seen(tmp_path):
     shipped, _ = load_animator(file)
     shipped.decoder.levels[-1].rgb.conv.weight *= 0.8  # a softly painted one, however well the shipped one paints
     trainer = Trainer(tmp_path, small(64), Weights(), 0.01, 0)
-    trainer.begin_from(file, repaint=True)
-    repainted, _ = trainer.averaged()
+    trainer.init_from(file, reset_decoder=True)
+    repainted, _ = trainer.ema_animator()
     clip = read_clip(ROOT / "samples" / "man_talking.mp4", 64)
     copies = [rebuild(animator, clip.frames, np.array([0])) for animator in (shipped, repainted)]
-    before, after = ((made - truth).abs().mean().item() for made, truth in copies)
+    before, after = ((generated - truth).abs().mean().item() for generated, truth in copies)
     assert after < 0.03 and after < 0.7 * before
     code, features = shipped.encoder(copies[0][1] * 2 - 1)
     flows = [animator.flow_generator(features, code)[0][64] for animator in (shipped, repainted)]
@@ -211,7 +211,7 @@ def test_one_clip_is_overfitted(request, tmp_path):
     trainer = Trainer(tmp_path, small(size), Weights(), 0.02, 0)
     for _ in range(steps):
         trainer.train_step(clips, 1, steps, augment=0.0)
-    score = held_out_score(trainer.averaged()[0], clips[:1], frames=16)
+    score = held_out_score(trainer.ema_animator()[0], clips[:1], frames=16)
     print(score)
     assert score["l1"] < 0.02 and score["ratio"] < 0.5
 
@@ -260,7 +260,7 @@ def test_a_resumed_run_is_the_unbroken_one_bit_for_bit(tmp_path):
     for _ in range(3):
         second.train_step(clips, 2, 6)
     assert same(unbroken.model.state_dict(), second.model.state_dict())
-    assert same(unbroken.average, second.average)
+    assert same(unbroken.ema, second.ema)
 
 
 def test_a_run_with_a_discriminator_resumes_bit_for_bit_and_both_sides_learn(tmp_path):
@@ -284,16 +284,16 @@ def test_a_run_with_a_discriminator_resumes_bit_for_bit_and_both_sides_learn(tmp
 
 def test_the_adversarial_loss_is_what_fools_and_the_discriminators_what_tells_apart():
     discriminator = Discriminator(tiny(), torch.Generator().manual_seed(0))
-    true, made = torch.rand(8, 3, 16, 16, generator=torch.Generator().manual_seed(1)) * 2 - 1, torch.zeros(8, 3, 16, 16)
+    target, generated = torch.rand(8, 3, 16, 16, generator=torch.Generator().manual_seed(1)) * 2 - 1, torch.zeros(8, 3, 16, 16)
     optimizer = torch.optim.Adam(discriminator.parameters(), 2e-3)
     for _ in range(30):
         optimizer.zero_grad()
-        discriminator_loss(discriminator, true, made, penalise=False).backward()
+        discriminator_loss(discriminator, target, generated, penalize=False).backward()
         optimizer.step()
-    assert discriminator(true).mean() > discriminator(made).mean() + 1
-    assert generator_adversarial(discriminator(true)) < generator_adversarial(discriminator(made))
-    with_penalty = discriminator_loss(discriminator, true, made, penalise=True)
-    assert with_penalty > discriminator_loss(discriminator, true, made, penalise=False)
+    assert discriminator(target).mean() > discriminator(generated).mean() + 1
+    assert generator_adversarial(discriminator(target)) < generator_adversarial(discriminator(generated))
+    with_penalty = discriminator_loss(discriminator, target, generated, penalize=True)
+    assert with_penalty > discriminator_loss(discriminator, target, generated, penalize=False)
 
 
 class Halves(torch.nn.Module):
@@ -318,7 +318,7 @@ def test_half_precision_and_event_files(tmp_path):
     """In a process of its own: Accelerate keeps one precision a process."""
     run = tmp_path / "run"
     arguments = [sys.executable, "-m", "leo_core", "train-animator", run, "--data", frame_folder(tmp_path / "data"), "--size", "16", "--batch", "1",
-                 "--directions", "4", "--steps", "2", "--watch", "1", "--precision", "bf16", "--device", "cpu", "--tensorboard"]
+                 "--directions", "4", "--steps", "2", "--validate-every", "1", "--precision", "bf16", "--device", "cpu", "--tensorboard"]
     subprocess.run(arguments, check=True, cwd=Path(__file__).parents[2], timeout=300)
     state = torch.load(run / "last.pt", weights_only=True)
     assert state["step"] == 2 and all(value.dtype == torch.float32 for value in state["model"].values())
@@ -373,20 +373,20 @@ def test_a_run_begins_from_one_of_its_size_or_half_and_from_no_other(tmp_path):
 
     def begin(config, source=tmp_path) -> Trainer:
         trainer = Trainer(tmp_path / "grown", config, Weights(), 0.01, 0)
-        trainer.begin_from(source)
+        trainer.init_from(source)
         return trainer
 
     grown = begin(tiny(64))
     assert grown.step == 0 and grown.controls
-    assert torch.equal(grown.average["dictionary"], small.average["dictionary"])
+    assert torch.equal(grown.ema["dictionary"], small.ema["dictionary"])
     again = begin(tiny(32))
-    assert again.step == 0 and all(torch.equal(value, small.average[name]) for name, value in again.model.state_dict().items())
+    assert again.step == 0 and all(torch.equal(value, small.ema[name]) for name, value in again.model.state_dict().items())
     small.export(tmp_path / "small.safetensors", {})
     from_file = begin(tiny(64), tmp_path / "small.safetensors")
     assert from_file.controls == HEAD.names
     for name, value in from_file.model.named_parameters():
         if value.requires_grad:
-            torch.testing.assert_close(value.detach(), grown.average[name], atol=5e-3, rtol=2e-3)  # the file holds float16
+            torch.testing.assert_close(value.detach(), grown.ema[name], atol=5e-3, rtol=2e-3)  # the file holds float16
     with pytest.raises(ValueError, match="size 32, not 16.*half of it"):
         begin(tiny(16))
     with pytest.raises(ValueError, match="directions 12, not 14"):
@@ -394,11 +394,11 @@ def test_a_run_begins_from_one_of_its_size_or_half_and_from_no_other(tmp_path):
     with pytest.raises(ValueError, match="finest features"):
         begin(replace(tiny(64), channels={**tiny(64).channels, 64: 6}))
     with pytest.raises(ValueError, match=r"holds no last\.pt"):
-        Trainer(tmp_path, tiny(64), Weights(), 0.01, 0).begin_from(tmp_path / "absent")
+        Trainer(tmp_path, tiny(64), Weights(), 0.01, 0).init_from(tmp_path / "absent")
 
 
 def test_a_still_clip_has_a_score_but_no_ratio():
-    animator, _ = Trainer(Path(), tiny(), Weights(), 0.01, 0).averaged()
+    animator, _ = Trainer(Path(), tiny(), Weights(), 0.01, 0).ema_animator()
     still = Clip("still", "still", np.repeat(sliding_clip().frames[:1], 3, 0))
     score = held_out_score(animator, [still])
     assert score["repeat"] == 0 and score["l1"] > 0 and score["ratio"] is None
@@ -416,7 +416,7 @@ def test_a_diverged_run_stops_and_says_what_to_do(tmp_path, broken):
         part = trainer.model.animator.decoder.levels[0].rgb if broken == "pictures" else trainer.model.animator.flow_generator.levels[0].head
         part.bias.data[2] = torch.nan
     before = trainer.model.state_dict()["dictionary"].clone()
-    with pytest.raises(ValueError, match="lower --rate"):
+    with pytest.raises(ValueError, match="lower --lr"):
         trainer.train_step([sliding_clip()], 1, 10)
     assert torch.equal(trainer.model.state_dict()["dictionary"], before)
 
@@ -445,16 +445,17 @@ def render_folder(folder: Path) -> Path:
 
 def test_train_resume_and_export_on_the_command_line(tmp_path):
     run = tmp_path / "run"
-    arguments = ["train-animator", run, "--data", frame_folder(tmp_path / "data"), "--size", 16, "--batch", 1, "--watch", 2, "--directions", 4]
+    arguments = ["train-animator", run, "--data", frame_folder(tmp_path / "data"), "--size", 16, "--batch", 1, "--directions", 4,
+                 "--validate-every", 2]
     command(*arguments, "--steps", 2)
     command(*arguments, "--steps", 3)
     assert torch.load(run / "last.pt", weights_only=True)["step"] == 3
     assert Image.open(run / "sheet.png").size == (8 * 16, 2 * 16)
     journal = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
-    assert [entry["step"] for entry in journal if "watched" in entry] == [2]
-    command("export-animator", run, tmp_path / "out.safetensors", "--note", "licence=CC0", "data=a=b")
+    assert [entry["step"] for entry in journal if "validation" in entry] == [2]
+    command("export-animator", run, tmp_path / "out.safetensors", "--note", "license=CC0", "data=a=b")
     _, info = load_animator(tmp_path / "out.safetensors")
-    assert info.notes == {"licence": "CC0", "data": "a=b", "steps": "3"}
+    assert info.notes == {"license": "CC0", "data": "a=b", "steps": "3"}
     assert info.directions == {}  # nothing tied them to a meaning
     with pytest.raises(ValueError, match="directions 4, not 5"):
         command(*arguments, "--steps", 4, "--directions", 5)
@@ -464,7 +465,8 @@ def test_a_run_killed_at_a_random_moment_has_the_loss_curve_of_an_unbroken_one(t
     data = frame_folder(tmp_path / "data")
 
     def start(run: Path) -> subprocess.Popen:
-        arguments = ["--data", data, "--size", 16, "--batch", 1, "--steps", 60, "--directions", 4, "--log", 1, "--watch", 7, "--save-minutes", 0]
+        arguments = ["--data", data, "--size", 16, "--batch", 1, "--steps", 60, "--directions", 4, "--log", 1, "--validate-every", 7,
+                     "--save-minutes", 0]
         return subprocess.Popen([sys.executable, "-m", "leo_core", "train-animator", run, *map(str, arguments)], cwd=ROOT, stderr=subprocess.DEVNULL)
 
     whole, broken = tmp_path / "whole", tmp_path / "broken"
@@ -501,7 +503,7 @@ def test_a_run_that_keeps_the_codes_trains_the_rest_and_is_exported(tmp_path):
     first, run, data = tmp_path / "first", tmp_path / "run", render_folder(tmp_path / "renders")
     arguments = ["--data", data, "--size", 16, "--batch", 1, "--steps", 2, "--directions", 10]
     command("train-animator", first, *arguments)
-    command("train-animator", run, *arguments, "--begin-from", first, "--keep-codes")
+    command("train-animator", run, *arguments, "--init-from", first, "--keep-codes")
     for folder in (first, run):
         command("export-animator", folder, folder / "a.safetensors")
     (before, old), (after, new) = (load_animator(folder / "a.safetensors") for folder in (first, run))
@@ -516,12 +518,12 @@ def test_a_run_that_keeps_the_codes_trains_the_rest_and_is_exported(tmp_path):
     assert load_animator(run / "c.safetensors")[1].directions == {3: Direction("wink", -1.0, 2.0)}
 
     # the exported file is as good a beginning as the run
-    command("train-animator", tmp_path / "on", *arguments, "--begin-from", first / "a.safetensors", "--keep-codes")
+    command("train-animator", tmp_path / "on", *arguments, "--init-from", first / "a.safetensors", "--keep-codes")
     command("export-animator", tmp_path / "on", tmp_path / "b.safetensors")
     _, on = load_animator(tmp_path / "b.safetensors")
     assert on.id == old.id and on.directions == old.directions
     with pytest.raises(ValueError, match="directions 10, not 11"):
-        command("train-animator", tmp_path / "other", *arguments[:-1], 11, "--begin-from", first / "a.safetensors")
+        command("train-animator", tmp_path / "other", *arguments[:-1], 11, "--init-from", first / "a.safetensors")
 
 
 def test_names_are_exported_where_controls_were_supervised(tmp_path):
@@ -566,7 +568,7 @@ def test_an_exported_animator_makes_the_same_pictures(tmp_path):
     assert loaded.config == trainer.config and info.notes == {"steps": "5"}
     with torch.no_grad():
         times = np.arange(1, 5)
-        ours, theirs = (rebuild(animator, clip.frames, times)[0] for animator in (trainer.averaged()[0], loaded))
+        ours, theirs = (rebuild(animator, clip.frames, times)[0] for animator in (trainer.ema_animator()[0], loaded))
     assert ours.std() > 0.05
     torch.testing.assert_close(theirs, ours, atol=5e-3, rtol=0)
 

@@ -24,12 +24,12 @@ def write_video(path: Path, frames: np.ndarray) -> None:
         container.mux(stream.encode())
 
 
-def grey(*levels: int, height: int = 24, width: int = 32) -> np.ndarray:
+def gray(*levels: int, height: int = 24, width: int = 32) -> np.ndarray:
     return np.stack([np.full((height, width, 3), level, np.uint8) for level in levels])
 
 
 def test_videos_and_frame_folders_become_square_clips_named_after_them(tmp_path):
-    frames = grey(10, 20, 30)
+    frames = gray(10, 20, 30)
     frames[:, :, :4] = frames[:, :, -4:] = 255  # outside the middle square
     write_video(tmp_path / "b.mkv", frames)
     (tmp_path / "a").mkdir()
@@ -59,7 +59,7 @@ def test_a_folder_of_more_pictures_than_a_process_may_hold_open_loads_as_they_co
 
 @pytest.mark.parametrize("suffix", ["", "@8"])
 def test_only_a_few_full_size_pictures_are_in_memory_at_once(tmp_path, monkeypatch, suffix):
-    write_video(tmp_path / "long.mkv", grey(*range(60), height=16, width=16))
+    write_video(tmp_path / "long.mkv", gray(*range(60), height=16, width=16))
     given, most = [], 0
     decode = data.decode
 
@@ -77,8 +77,8 @@ def test_only_a_few_full_size_pictures_are_in_memory_at_once(tmp_path, monkeypat
 
 
 def test_what_cannot_be_read_is_named_and_left_out(tmp_path, caplog):
-    write_video(tmp_path / "good.mkv", grey(1, 2, 3))
-    write_video(tmp_path / "single.mkv", grey(1))
+    write_video(tmp_path / "good.mkv", gray(1, 2, 3))
+    write_video(tmp_path / "single.mkv", gray(1))
     (tmp_path / "broken.mp4").write_bytes(b"no video at all" * 100)
     with av.open(str(tmp_path / "sound.mov"), "w") as container:
         stream = container.add_stream("pcm_s16le", rate=8000, layout="mono")
@@ -95,7 +95,7 @@ def test_what_cannot_be_read_is_named_and_left_out(tmp_path, caplog):
     assert "good.mkv" not in caplog.text
 
 
-def test_cells_of_a_grid_are_clips_without_their_neighbours(tmp_path):
+def test_cells_of_a_grid_are_clips_without_their_neighbors(tmp_path):
     frames = np.zeros((2, 16, 32, 3), np.uint8)
     frames[:, :, :16], frames[0, :, 16:], frames[1, :, 16:] = 200, 0, 100
     write_video(tmp_path / "g.mkv", frames)
@@ -107,7 +107,7 @@ def test_cells_of_a_grid_are_clips_without_their_neighbours(tmp_path):
 
 @pytest.mark.parametrize("cell", ["64", "0", "big"])
 def test_a_grid_with_a_wrong_cell_is_refused(tmp_path, cell):
-    write_video(tmp_path / "g.mkv", grey(1, 2))
+    write_video(tmp_path / "g.mkv", gray(1, 2))
     with pytest.raises(ValueError, match=r"grid\.mp4@128"):
         read_source(f"{tmp_path / 'g.mkv'}@{cell}", 8)
 
@@ -134,7 +134,7 @@ def test_renders_shrink_with_their_flow_and_hidden_points_have_no_say(tmp_path):
     write_renders(tmp_path, 8)
     clip, = read_source(str(tmp_path), 4)
     assert clip.identity == f"{tmp_path.name}-7" and clip.frames.shape == (2, 4, 4, 3) and clip.controls.shape == (2, 10) and clip.framing == "body"
-    np.testing.assert_allclose(clip.flow, 0.25, atol=1e-3)  # normalised units do not depend on the size
+    np.testing.assert_allclose(clip.flow, 0.25, atol=1e-3)  # normalized units do not depend on the size
     assert clip.visible.all()
     with pytest.raises(ValueError, match="--size 3"):
         read_source(str(tmp_path), 3)

@@ -131,12 +131,12 @@ def test_the_command_line_trains_resumes_and_evaluates(tmp_path, capsys):
         save_motion(tmp_path / "clips" / f"person{person}.safetensors", nodding(person))
     run, data = tmp_path / "run", ["--data", str(tmp_path / "clips"), "--hold-out", "person4", "person5"]
     small = ["--channels", "16", "32", "--length", "20", "--batch", "8", "--validate-every", "10", "--threads", "1"]
-    assert main(["train-prior", str(run), *data, *small, "--steps", "10", "--note", "licence=CC0"]) == 0
+    assert main(["train-prior", str(run), *data, *small, "--steps", "10", "--note", "license=CC0"]) == 0
     told = capsys.readouterr().out
     assert "4 motions, 240 frames to train on; 2 motions of 2 identities held out" in told
     assert re.search(r"held out: 0\.\d+ after 0 steps, 0\.\d+ after 10 steps", told)
     prior = load_prior(run / "prior.safetensors")
-    assert prior.notes["licence"] == "CC0" and prior.sample(30, Sampling(0, 5)).shape == (30, 3)
+    assert prior.notes["license"] == "CC0" and prior.sample(30, Sampling(0, 5)).shape == (30, 3)
     assert (run / "loss.png").stat().st_size and (run / "samples.png").stat().st_size
     assert main(["train-prior", str(run), *data, *small, "--steps", "10"]) == 0  # nothing left to do
 

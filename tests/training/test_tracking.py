@@ -11,7 +11,7 @@ from leo_core.training.tracking import DETAIL, SPAN, follow, track
 
 
 def texture(size: int, seed: int = 0) -> np.ndarray:
-    """Smooth coloured noise, [size, size, 3] uint8."""
+    """Smooth colored noise, [size, size, 3] uint8."""
     noise = cv2.GaussianBlur(np.random.default_rng(seed).random((size, size, 3)), (0, 0), 2.5)
     return (255 * (noise - noise.min()) / np.ptp(noise)).astype(np.uint8)
 

@@ -1,6 +1,6 @@
 """Readers for the MakeHuman asset formats (hm08 base mesh, morph targets, fitted assets, rigs, BVH poses).
 
-Lengths are MakeHuman's decimetres, y up, z towards the viewer, the person's left at +x. Everything is returned as numpy arrays; nothing is
+Lengths are MakeHuman's decimeters, y up, z toward the viewer, the person's left at +x. Everything is returned as numpy arrays; nothing is
 executed from the files.
 """
 
@@ -203,7 +203,7 @@ def rotation_vector(matrix: np.ndarray) -> np.ndarray:
 
 
 def read_texture(path: Path, size: int = 512) -> np.ndarray:
-    """An RGBA texture [size, size, 4] in [0, 1] whose transparent texels carry the colour of their opaque neighbours.
+    """An RGBA texture [size, size, 4] in [0, 1] whose transparent texels carry the color of their opaque neighbors.
 
     Without that, texture filtering pulls whatever was painted under the transparency into the edges of hair.
     """
@@ -218,7 +218,7 @@ def read_texture(path: Path, size: int = 512) -> np.ndarray:
         levels.append(top.reshape(len(top) // 2, 2, len(top) // 2, 2, 4).mean((1, 3)))
     filled = levels[-1]
     for level in reversed(levels[:-1]):
-        # A texel keeps as much of its own colour as it is opaque, and takes the rest from the coarser level.
+        # A texel keeps as much of its own color as it is opaque, and takes the rest from the coarser level.
         up = filled.repeat(2, 0).repeat(2, 1)
         up = up[..., :3] / np.maximum(up[..., 3:], 1e-6)
         rgb = level[..., :3] + (1.0 - level[..., 3:]) * up

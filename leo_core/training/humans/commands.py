@@ -74,7 +74,7 @@ def render_humans(arguments: argparse.Namespace) -> None:
 
 def save_clip(clip: Clip, path: Path) -> None:
     """Write a clip. `.npz`: all of it as rendered. `.mp4`: the video, and beside it an `.npz` of the rest, its maps at half size (every second
-    pixel; the flow is in normalised units, so it needs no scaling)."""
+    pixel; the flow is in normalized units, so it needs no scaling)."""
     rest = {"controls": clip.controls, "backdrop": clip.backdrop, "fps": np.float64(clip.fps)}
     maps = {name: getattr(clip, name) for name in ("backward_flow", "visible", "coverage")}
     if path.suffix == ".npz":
@@ -103,7 +103,7 @@ def _write(path: Path, write) -> None:
 
 
 def humans_sheet(arguments: argparse.Namespace) -> None:
-    """One row per identity: frames across the clip, then the last shown frame's flow (colour by direction), visibility, and frame 0 warped to it."""
+    """One row per identity: frames across the clip, then the last shown frame's flow (color by direction), visibility, and frame 0 warped to it."""
     library = HumanLibrary(arguments.assets)
     rows = []
     for identity in range(arguments.seed, arguments.seed + arguments.identities):
@@ -112,12 +112,12 @@ def humans_sheet(arguments: argparse.Namespace) -> None:
         shown = np.linspace(0, len(clip.frames) - 1, 7).astype(int)
         last = shown[-3]
         seen = np.repeat(clip.visible[last][..., None] * np.uint8(255), 3, -1)
-        rows.append(np.concatenate([*clip.frames[shown], colour_flow(clip.backward_flow[last]), seen, warp(clip, int(last))], 1))
+        rows.append(np.concatenate([*clip.frames[shown], color_flow(clip.backward_flow[last]), seen, warp(clip, int(last))], 1))
     _write(arguments.out, lambda path: Image.fromarray(np.concatenate(rows)).save(path))
 
 
-def colour_flow(flow: np.ndarray) -> np.ndarray:
-    """Colours uint8 [H, W, 3] of a normalised flow [H, W, 2]: hue for direction, saturation for length (full at a quarter of the picture)."""
+def color_flow(flow: np.ndarray) -> np.ndarray:
+    """Colors uint8 [H, W, 3] of a normalized flow [H, W, 2]: hue for direction, saturation for length (full at a quarter of the picture)."""
     flow = flow.astype(np.float32)
     strength = np.minimum(np.hypot(flow[..., 0], flow[..., 1]) / 0.5, 1.0)[..., None]
     angle = np.arctan2(flow[..., 1], flow[..., 0])[..., None] + np.array([0.0, 2.0, 4.0]) * np.pi / 3.0
@@ -129,8 +129,8 @@ def warp(clip: Clip, t: int) -> np.ndarray:
     import torch
 
     size = clip.frames.shape[1]
-    centres = (torch.arange(size) * 2 + 1) / size - 1
-    grid = torch.stack(torch.meshgrid(centres, centres, indexing="xy"), -1) + torch.from_numpy(clip.backward_flow[t].astype(np.float32))
+    centers = (torch.arange(size) * 2 + 1) / size - 1
+    grid = torch.stack(torch.meshgrid(centers, centers, indexing="xy"), -1) + torch.from_numpy(clip.backward_flow[t].astype(np.float32))
     first = torch.from_numpy(clip.frames[0]).permute(2, 0, 1)[None].float()
     moved = torch.nn.functional.grid_sample(first, grid[None], padding_mode="border", align_corners=False)
     return moved[0].permute(1, 2, 0).round().to(torch.uint8).numpy()

@@ -110,7 +110,7 @@ def sample_motion(library: HumanLibrary, seed: int, framing: str, frames: int, f
 
     posture = library.poses[str(rng.choice(_STANDING))].copy()
     if framing == "head":
-        # The camera sees head and shoulders; a straight trunk keeps them centred.
+        # The camera sees head and shoulders; a straight trunk keeps them centered.
         trunk = ("root", "spine05", "spine04", "spine03", "spine02", "spine01", "neck01", "neck02", "neck03", "head")
         posture[[rig.index(name) for name in trunk]] = 0.0
         path = np.broadcast_to(posture, vectors.shape)
@@ -246,8 +246,8 @@ def _moves(rng: np.random.Generator, time: np.ndarray, duration: float, hold: fl
 
 def _burst(rng: np.random.Generator, time: np.ndarray) -> np.ndarray:
     """A window [T] of one to two seconds in which a nod or a shake happens."""
-    centre, width = rng.uniform(0.2, 0.8) * time[-1], rng.uniform(0.8, 1.4)
-    return _smoothstep(1.4 - np.abs(time - centre) / width)
+    center, width = rng.uniform(0.2, 0.8) * time[-1], rng.uniform(0.8, 1.4)
+    return _smoothstep(1.4 - np.abs(time - center) / width)
 
 
 def _blinks(rng: np.random.Generator, time: np.ndarray) -> np.ndarray:

@@ -19,14 +19,14 @@ _DETAILS_LEFT_OUT = ("head-trans", "head-age", "neck-trans", "measure-", "ear-sh
 _OPPOSITES = (("decr", "incr"), ("down", "up"), ("in", "out"), ("backward", "forward"), ("concave", "convex"), ("compress", "uncompress"))
 _HEAD_SHAPES = ("diamond", "invertedtriangular", "oval", "rectangular", "round", "square", "triangular")
 
-# Hair colours in display RGB: black, dark and light brown, auburn, blond, and the greys of age. Our choice.
+# Hair colors in display RGB: black, dark and light brown, auburn, blond, and the grays of age. Our choice.
 _HAIR = np.array([[0.07, 0.06, 0.06], [0.15, 0.10, 0.07], [0.28, 0.19, 0.12], [0.36, 0.17, 0.09], [0.62, 0.49, 0.31]])
 _GREY_HAIR = np.array([[0.45, 0.44, 0.43], [0.72, 0.71, 0.70]])
 
 
 @dataclass(frozen=True)
 class Person:
-    """The recipe of one person: asset names, target weights and colours. Everything is an adult in clothes."""
+    """The recipe of one person: asset names, target weights and colors. Everything is an adult in clothes."""
 
     gender: str
     age: float
@@ -38,9 +38,9 @@ class Person:
     eyelashes: str
     teeth: str
     hair: str | None
-    hair_colour: tuple[float, float, float]
+    hair_color: tuple[float, float, float]
     clothes: str
-    clothes_colour: tuple[float, float, float]
+    clothes_color: tuple[float, float, float]
     clothes_tint: float
     shoes: str
 
@@ -64,7 +64,7 @@ class Figure:
 
     `rest` and `normals` [V, 3], `uv` [V, 2], `weights` [V, B]; names, beginnings and parents of the B bones (`bones`, `joints`, `parents`);
     `triangles` [F, 3]; `parts` in drawing order; `chin`, `crown` and `ground` are the heights of the bald head's lowest and highest point and
-    of the soles. Decimetres.
+    of the soles. Decimeters.
     """
 
     rest: np.ndarray
@@ -176,9 +176,9 @@ class HumanLibrary:
         people = ("african", "asian", "caucasian")[int(ancestry.argmax())]
         light = people == "caucasian"
         hair_weights = np.array([0.3, 0.3, 0.2, 0.08, 0.12]) if light else np.array([0.75, 0.22, 0.03, 0.0, 0.0])
-        colour = _HAIR[rng.choice(5, p=hair_weights)]
+        color = _HAIR[rng.choice(5, p=hair_weights)]
         if rng.random() < (age - 0.62) * 4.0:
-            colour = _GREY_HAIR[0] + rng.random() * (_GREY_HAIR[1] - _GREY_HAIR[0])
+            color = _GREY_HAIR[0] + rng.random() * (_GREY_HAIR[1] - _GREY_HAIR[0])
         styles = [name for name in self.names("hair") if name != "afro01" or people == "african"]
         styles = [name for name in styles if gender in self._hair_genders(name)]
         # Two styles hide an eye; fewer of them, since eyes are what a face is read by.
@@ -196,9 +196,9 @@ class HumanLibrary:
             eyelashes=str(rng.choice(self.names("eyelashes"))),
             teeth=str(rng.choice(self.names("teeth"))),
             hair=None if bald else str(rng.choice(styles, p=likely / likely.sum())),
-            hair_colour=tuple((colour * rng.uniform(0.85, 1.2)).clip(0, 1).tolist()),
+            hair_color=tuple((color * rng.uniform(0.85, 1.2)).clip(0, 1).tolist()),
             clothes=str(rng.choice([name for name in self.names("clothes") if name.startswith(gender + "_")])),
-            clothes_colour=tuple(rng.uniform(0.08, 0.95, 3).tolist()),
+            clothes_color=tuple(rng.uniform(0.08, 0.95, 3).tolist()),
             clothes_tint=float(rng.uniform(0.0, 0.85)),
             shoes=str(rng.choice([name for name in self.names("clothes") if name.startswith("shoes")])),
         )
@@ -236,7 +236,7 @@ class HumanLibrary:
             if target is not None:
                 base[target[0]] += weight * target[1]
         skin_texture, skin_fit = self._skin(person), []
-        colour = np.array(person.hair_colour)
+        color = np.array(person.hair_color)
         brows, lashes = (f"{kind}/{name}/{name}" for kind, name in (("eyebrows", person.eyebrows), ("eyelashes", person.eyelashes)))
         fitted: list[tuple[str, str, np.ndarray]] = [
             ("cloth", f"clothes/{person.clothes}/{person.clothes}", self._cloth(person)),
@@ -244,12 +244,12 @@ class HumanLibrary:
             ("teeth", f"teeth/{person.teeth}/{person.teeth}", self._texture("teeth/materials/teeth.png")),
             ("tongue", "tongue/tongue01/tongue01", self._texture("tongue/tongue01/tongue01_diffuse.png")),
             ("eye", "eyes/high-poly/high-poly", self._texture(f"eyes/materials/{person.eyes}_eye.png")),
-            ("brow", brows, _dyed(self._texture(f"{brows}.png"), 0.75 * colour)),
-            ("lash", lashes, _dyed(self._texture(f"{lashes}.png"), 0.2 * colour)),
+            ("brow", brows, _dyed(self._texture(f"{brows}.png"), 0.75 * color)),
+            ("lash", lashes, _dyed(self._texture(f"{lashes}.png"), 0.2 * color)),
         ]
         if person.hair is not None:
             image = next((self.assets / "hair" / person.hair).glob("*_diffuse.png"))
-            fitted.append(("hair", f"hair/{person.hair}/{person.hair}", _dyed(self._texture(str(image.relative_to(self.assets))), colour)))
+            fitted.append(("hair", f"hair/{person.hair}/{person.hair}", _dyed(self._texture(str(image.relative_to(self.assets))), color)))
         hidden = np.zeros(len(base), dtype=bool)
         meshes = []
         for kind, stem, texture in fitted:
@@ -270,8 +270,8 @@ class HumanLibrary:
             normal = _vertex_normals(positions, mesh.vertex[self.base.triangles if kind == "skin" else mesh.triangles])
             if kind == "hair":
                 # Strips of hair face every way; bending their normals outwards makes the hair shade as one volume.
-                centre = np.array([0.0, 0.5 * (chin + crown), joints[self.rig.index("head"), 2]])
-                outwards = positions - centre
+                center = np.array([0.0, 0.5 * (chin + crown), joints[self.rig.index("head"), 2]])
+                outwards = positions - center
                 outwards /= np.linalg.norm(outwards, axis=1, keepdims=True)
                 normal = normal * np.sign((normal * outwards).sum(1, keepdims=True)) + 1.2 * outwards
                 normal /= np.linalg.norm(normal, axis=1, keepdims=True)
@@ -322,8 +322,8 @@ class HumanLibrary:
 
     def _cloth(self, person: Person) -> np.ndarray:
         texture = self._texture(f"clothes/{person.clothes}/{person.clothes}_diffuse.png").copy()
-        grey = texture[..., :3].mean(-1, keepdims=True)
-        dyed = np.array(person.clothes_colour, dtype=np.float32) * (0.35 + 1.1 * grey)
+        gray = texture[..., :3].mean(-1, keepdims=True)
+        dyed = np.array(person.clothes_color, dtype=np.float32) * (0.35 + 1.1 * gray)
         texture[..., :3] = (texture[..., :3] + person.clothes_tint * (dyed - texture[..., :3])).clip(0, 1)
         return texture
 
@@ -343,12 +343,12 @@ def _below(rig: Rig, name: str, ancestor: str) -> bool:
     return parent >= 0 and (rig.names[parent] == ancestor or _below(rig, rig.names[parent], ancestor))
 
 
-def _dyed(texture: np.ndarray, colour: np.ndarray) -> np.ndarray:
-    """Give a hair texture another colour and keep its strands: the colour times the texture's relative brightness."""
-    grey = texture[..., :3].mean(-1, keepdims=True)
-    level = float((grey * texture[..., 3:]).sum() / max(texture[..., 3:].sum(), 1e-6))
-    strands = (1.0 + 0.6 * (grey - level) / max(level, 0.12)).clip(0.4, 1.8)
-    return np.concatenate([(strands * colour.astype(np.float32)).clip(0, 1), texture[..., 3:]], -1).astype(np.float32)
+def _dyed(texture: np.ndarray, color: np.ndarray) -> np.ndarray:
+    """Give a hair texture another color and keep its strands: the color times the texture's relative brightness."""
+    gray = texture[..., :3].mean(-1, keepdims=True)
+    level = float((gray * texture[..., 3:]).sum() / max(texture[..., 3:].sum(), 1e-6))
+    strands = (1.0 + 0.6 * (gray - level) / max(level, 0.12)).clip(0.4, 1.8)
+    return np.concatenate([(strands * color.astype(np.float32)).clip(0, 1), texture[..., 3:]], -1).astype(np.float32)
 
 
 def _vertex_normals(positions: np.ndarray, triangles: np.ndarray) -> np.ndarray:

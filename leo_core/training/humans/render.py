@@ -42,15 +42,15 @@ void main() {
 _SHADE = """
 #version 330
 uniform sampler2D picture; uniform sampler2D first_surface; uniform float cutout;
-uniform vec2 size; uniform vec3 key; uniform vec3 key_colour; uniform vec3 sky; uniform vec3 floor_colour;
+uniform vec2 size; uniform vec3 key; uniform vec3 key_color; uniform vec3 sky; uniform vec3 floor_color;
 uniform float relight; uniform vec2 gloss; uniform float wrap; uniform float dim;
 in vec4 first; in vec3 now_normal; in vec3 then_normal; in vec3 surface; in vec2 texel; in vec2 lit;
-layout(location = 0) out vec4 colour;
+layout(location = 0) out vec4 color;
 layout(location = 1) out vec4 motion;
 
 vec3 diffuse(vec3 n) {
     float k = max((dot(n, key) + wrap) / (1.0 + wrap), 0.0);
-    return mix(floor_colour, sky, 0.5 + 0.5 * n.y) * lit.x + key_colour * k * lit.y;
+    return mix(floor_color, sky, 0.5 + 0.5 * n.y) * lit.x + key_color * k * lit.y;
 }
 float shine(vec3 n) { return gloss.x * pow(max(dot(n, normalize(key + vec3(0.0, 0.0, 1.0))), 0.0), gloss.y) * lit.y; }
 
@@ -59,8 +59,8 @@ void main() {
     if (base.a < cutout) discard;
     vec3 now = normalize(now_normal), then = normalize(then_normal);
     vec3 linear = pow(base.rgb, vec3(2.2)) * dim;
-    vec3 light = linear * mix(diffuse(then), diffuse(now), relight) + key_colour * mix(shine(then), shine(now), relight);
-    colour = vec4(pow(clamp(light, 0.0, 1.0), vec3(1.0 / 2.2)), base.a);
+    vec3 light = linear * mix(diffuse(then), diffuse(now), relight) + key_color * mix(shine(then), shine(now), relight);
+    color = vec4(pow(clamp(light, 0.0, 1.0), vec3(1.0 / 2.2)), base.a);
 
     vec2 was = first.xy / first.w;
     vec2 at = (was * 0.5 + 0.5) * size - 0.5;
@@ -84,39 +84,39 @@ void main() { gl_Position = vec4(corner, 0.0, 1.0); }
 _BACKGROUND = """
 #version 330
 uniform sampler2D picture; uniform sampler2D first_surface; uniform vec2 size;
-layout(location = 0) out vec4 colour;
+layout(location = 0) out vec4 color;
 layout(location = 1) out vec4 motion;
 void main() {
-    colour = texture(picture, gl_FragCoord.xy / size);
+    color = texture(picture, gl_FragCoord.xy / size);
     motion = vec4(0.0, 0.0, texelFetch(first_surface, ivec2(gl_FragCoord.xy), 0).w < 0.5 ? 1.0 : 0.0, 0.0);
 }
 """
 
-# A pixel takes the mean colour of its samples and the motion of its centre. Where its samples disagree on the motion by more than a pixel, no
+# A pixel takes the mean color of its samples and the motion of its center. Where its samples disagree on the motion by more than a pixel, no
 # single displacement reproduces it, so it does not count as visible. The share of its samples that the person covers comes with it.
 _RESOLVE = """
 #version 330
 uniform sampler2D samples; uniform sampler2D motions; uniform int factor; uniform float tolerance;
-layout(location = 0) out vec4 colour;
+layout(location = 0) out vec4 color;
 layout(location = 1) out vec4 motion;
 void main() {
     ivec2 origin = ivec2(gl_FragCoord.xy) * factor;
-    vec3 centre = texelFetch(motions, origin + factor / 2, 0).xyz;
+    vec3 center = texelFetch(motions, origin + factor / 2, 0).xyz;
     vec4 sum = vec4(0.0);
     float seen = 0.0, covered = 0.0;
     for (int y = 0; y < factor; y++) for (int x = 0; x < factor; x++) {
         sum += texelFetch(samples, origin + ivec2(x, y), 0);
         vec4 m = texelFetch(motions, origin + ivec2(x, y), 0);
-        seen += distance(m.xy, centre.xy) < tolerance ? m.z : 0.0;
+        seen += distance(m.xy, center.xy) < tolerance ? m.z : 0.0;
         covered += m.w;
     }
     float count = float(factor * factor);
-    colour = sum / count;
-    motion = vec4(centre.xy, seen >= 0.99 * count ? 1.0 : 0.0, covered / count);
+    color = sum / count;
+    motion = vec4(center.xy, seen >= 0.99 * count ? 1.0 : 0.0, covered / count);
 }
 """
 
-# Samples per pixel and axis; odd, so that one lies at the pixel's centre.
+# Samples per pixel and axis; odd, so that one lies at the pixel's center.
 _SAMPLES = 3
 
 _KINDS = {
@@ -136,7 +136,7 @@ _KINDS = {
 class Clip:
     """A rendered clip of T frames of H x W pixels.
 
-    `frames` uint8 [T, H, W, 3]. `backward_flow` float16 [T, H, W, 2]: added to the identity grid (pixel centres, align_corners=False) it says
+    `frames` uint8 [T, H, W, 3]. `backward_flow` float16 [T, H, W, 2]: added to the identity grid (pixel centers, align_corners=False) it says
     where each pixel of frame t was in frame 0, x then y, image width and height being 2. `visible` bool [T, H, W]: frame 0 shows that point.
     `controls` float32 [T, K] says what the person does (`motion.CONTROLS` of the framing). `coverage` uint8 [T, H, W] is the share of each pixel
     that the person covers, 255 being all of it, and `backdrop` uint8 [H, W, 3] what the pictures show without the person.
@@ -173,7 +173,7 @@ class Renderer:
 
     def occlusion(self, figure: Figure, scene: Scene, positions: np.ndarray, normals: np.ndarray, key: np.ndarray) -> np.ndarray:
         """How much of the sky and of the key light reaches each vertex: [V, 2] in [0, 1], from shadow maps along many directions."""
-        size, centre, radius = 320, scene.centre, scene.radius
+        size, center, radius = 320, scene.center, scene.radius
         rng = np.random.default_rng(0)
         count = np.arange(36) + 0.5
         height, angle = 1.0 - 1.25 * count / 36, np.pi * (1 + 5**0.5) * count
@@ -190,7 +190,7 @@ class Renderer:
             side /= np.linalg.norm(side)
             view = np.stack([side, np.cross(direction, side), -direction]) / radius
             matrix = np.eye(4)
-            matrix[:3, :3], matrix[:3, 3] = view, -view @ centre
+            matrix[:3, :3], matrix[:3, 3] = view, -view @ center
             target.use()
             target.clear(1e6, 1e6, 1e6, 0.0)
             self.context.enable(self.depth_test)
@@ -215,14 +215,14 @@ class Renderer:
 
 
 class Scene:
-    """One figure's buffers on the device and the region (centre [3], radius, decimetres) that the light is computed for."""
+    """One figure's buffers on the device and the region (center [3], radius, decimeters) that the light is computed for."""
 
-    def __init__(self, renderer: Renderer, figure: Figure, positions: np.ndarray, centre: np.ndarray, radius: float) -> None:
+    def __init__(self, renderer: Renderer, figure: Figure, positions: np.ndarray, center: np.ndarray, radius: float) -> None:
         context = self.context = renderer.context
         self.blend = renderer.blend
-        self.centre, self.radius = centre, radius
+        self.center, self.radius = center, radius
         # What is far out of the picture in the neutral posture is not drawn at all.
-        near = (np.linalg.norm(positions - centre, axis=1) < 1.6 * radius)[figure.triangles].any(1)
+        near = (np.linalg.norm(positions - center, axis=1) < 1.6 * radius)[figure.triangles].any(1)
         count = np.concatenate([[0], np.cumsum(near)])
         self.parts = [replace(p, first=3 * int(count[p.first // 3]), count=3 * int(count[(p.first + p.count) // 3] - count[p.first // 3]))
                       for p in figure.parts]
@@ -306,26 +306,26 @@ def render(renderer: Renderer, figure: Figure, motion: Motion, framing: str, siz
     positions, normals = figure.pose(motion.neutral, np.zeros(3))
     skull = figure.rest[:, 1] > figure.chin
     offset = np.zeros(3) if framing == "body" else (positions - figure.rest)[skull].mean(0)
-    camera, centre, radius = _camera(figure, framing, head, offset, rng)
-    key, colours = _light(rng)
+    camera, center, radius = _camera(figure, framing, head, offset, rng)
+    key, colors = _light(rng)
 
-    scene = Scene(renderer, figure, positions, centre, radius)
+    scene = Scene(renderer, figure, positions, center, radius)
     scene.light.write(renderer.occlusion(figure, scene, positions, normals, key).tobytes())
     scenery = context.texture((size, size), 3, (background(rng, size) * 255 + 0.5).astype(np.uint8).tobytes(), alignment=1)
 
     surface = context.texture((full, full), 4, dtype="f4")
-    colour, flow = context.texture((full, full), 4), context.texture((full, full), 4, dtype="f4")
-    for texture in (surface, colour, flow):
+    color, flow = context.texture((full, full), 4), context.texture((full, full), 4, dtype="f4")
+    for texture in (surface, color, flow):
         texture.filter = (renderer.nearest, renderer.nearest)
     depth = context.depth_renderbuffer((full, full))
-    first_pass, shaded = context.framebuffer([surface], depth), context.framebuffer([colour, flow], depth)
+    first_pass, shaded = context.framebuffer([surface], depth), context.framebuffer([color, flow], depth)
     small = context.framebuffer([context.texture((size, size), 4), context.texture((size, size), 4, dtype="f4")])
     screen = {id(p): context.vertex_array(p, [(renderer.corners, "2f", "corner")]) for p in (renderer.background, renderer.resolve)}
 
     matrix = camera.T.astype(np.float32).tobytes()
     renderer.shade["camera"].write(matrix)
     renderer.surface["camera"].write(matrix)
-    for name, value in (("key", key), ("key_colour", colours[0]), ("sky", colours[1]), ("floor_colour", colours[2]), ("relight", relight),
+    for name, value in (("key", key), ("key_color", colors[0]), ("sky", colors[1]), ("floor_color", colors[2]), ("relight", relight),
                         ("size", (full, full)), ("first_surface", 1)):
         renderer.shade[name].value = value if isinstance(value, int | float) else tuple(value)
     renderer.background["size"].value, renderer.background["first_surface"].value = (full, full), 1
@@ -350,7 +350,7 @@ def render(renderer: Renderer, figure: Figure, motion: Motion, framing: str, siz
             scene.draw(renderer.shade, shaded)
         small.use()
         context.disable(renderer.depth_test)
-        colour.use(0)
+        color.use(0)
         flow.use(1)
         screen[id(renderer.resolve)].render(vertices=3)
         return np.frombuffer(small.read(components=3), dtype=np.uint8).reshape(size, size, 3)
@@ -382,7 +382,7 @@ def _joint_controls(figure: Figure, motion: Motion, camera: np.ndarray, head: fl
 
 
 def _camera(figure: Figure, framing: str, head: float, offset: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, float]:
-    """The clip-space matrix [4, 4] (image y downwards, w the depth), and the centre and radius of what it sees."""
+    """The clip-space matrix [4, 4] (image y downwards, w the depth), and the center and radius of what it sees."""
     if framing == "head":
         height = head / rng.uniform(0.52, 0.6)
         middle = figure.crown - rng.uniform(0.35, 0.4) * height
@@ -392,7 +392,7 @@ def _camera(figure: Figure, framing: str, head: float, offset: np.ndarray, rng: 
     else:
         height = (figure.crown - figure.ground) * rng.uniform(1.2, 1.35)
         middle = 0.5 * (figure.crown + figure.ground)
-    centre = np.array([0.0, middle, 0.0]) + offset + height * rng.uniform(-0.03, 0.03, 3)
+    center = np.array([0.0, middle, 0.0]) + offset + height * rng.uniform(-0.03, 0.03, 3)
     zoom = 1.0 / np.tan(np.radians(rng.uniform(16.0, 26.0)) / 2.0)
     yaw, pitch = np.radians(rng.uniform(-10.0, 10.0)), np.radians(rng.uniform(-6.0, 6.0))
     view = rotation(np.array([pitch, 0.0, 0.0])) @ rotation(np.array([0.0, yaw, 0.0]))
@@ -400,12 +400,12 @@ def _camera(figure: Figure, framing: str, head: float, offset: np.ndarray, rng: 
     near, far = 0.3 * distance, 3.0 * distance
     project = np.array([[zoom, 0, 0, 0], [0, -zoom, 0, 0], [0, 0, (near + far) / (near - far), 2 * near * far / (near - far)], [0, 0, -1, 0]])
     place = np.eye(4)
-    place[:3, :3], place[:3, 3] = view, -view @ centre - np.array([0.0, 0.0, distance])
-    return project @ place, centre, 0.9 * height
+    place[:3, :3], place[:3, 3] = view, -view @ center - np.array([0.0, 0.0, distance])
+    return project @ place, center, 0.9 * height
 
 
 def _light(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Unit direction towards the key light and the colours [3, 3] (linear RGB) of key, sky and floor."""
+    """Unit direction toward the key light and the colors [3, 3] (linear RGB) of key, sky and floor."""
     azimuth, elevation = np.radians(rng.uniform(-60.0, 60.0)), np.radians(rng.uniform(12.0, 50.0))
     key = np.array([np.sin(azimuth) * np.cos(elevation), np.sin(elevation), np.cos(azimuth) * np.cos(elevation)])
     warmth = rng.uniform(-0.12, 0.12)
@@ -419,16 +419,16 @@ def background(rng: np.random.Generator, size: int) -> np.ndarray:
     """A procedural backdrop [size, size, 3] in [0, 1]: a gradient with clouds of noise, out-of-focus lights, stripes or panels."""
     y, x = np.meshgrid(np.linspace(-1, 1, size), np.linspace(-1, 1, size), indexing="ij")
     tint = rng.uniform(0.05, 0.95, 3)
-    # Rooms are greyer than random colours.
-    colours = tint + rng.uniform(0.1, 0.8) * (tint.mean() - tint) + rng.normal(0.0, 0.1, (3, 3))
+    # Rooms are grayer than random colors.
+    colors = tint + rng.uniform(0.1, 0.8) * (tint.mean() - tint) + rng.normal(0.0, 0.1, (3, 3))
     angle = rng.uniform(0, 2 * np.pi)
     ramp = 0.5 + 0.35 * (x * np.cos(angle) + y * np.sin(angle))
-    picture = colours[0] + (colours[1] - colours[0]) * ramp[..., None]
+    picture = colors[0] + (colors[1] - colors[0]) * ramp[..., None]
     kind = rng.choice(["plain", "noise", "bokeh", "stripes", "panels"])
     if kind == "noise":
         for cells in (3, 6, 12, 24):
             cloud = rng.uniform(0.15, 0.5) / cells**0.6 * (_value_noise(rng, cells, size) - 0.5)
-            picture = picture + cloud[..., None] * (colours[2] - colours[0] + 0.3)
+            picture = picture + cloud[..., None] * (colors[2] - colors[0] + 0.3)
     elif kind == "bokeh":
         for _ in range(rng.integers(8, 26)):
             cx, cy, radius = rng.uniform(-1.1, 1.1), rng.uniform(-1.1, 1.1), rng.uniform(0.06, 0.3)
@@ -437,7 +437,7 @@ def background(rng: np.random.Generator, size: int) -> np.ndarray:
     elif kind == "stripes":
         across = x * np.cos(angle) + y * np.sin(angle)
         wave = np.clip(3.0 * np.sin(rng.uniform(4.0, 22.0) * across + rng.uniform(0, 6)), -1, 1)
-        picture = picture + (0.5 + 0.5 * wave)[..., None] * 0.5 * (colours[2] - picture)
+        picture = picture + (0.5 + 0.5 * wave)[..., None] * 0.5 * (colors[2] - picture)
     elif kind == "panels":
         for _ in range(rng.integers(3, 9)):
             cx, cy, wide, high = *rng.uniform(-1, 1, 2), *rng.uniform(0.1, 0.6, 2)

@@ -323,7 +323,7 @@ def foreign_states() -> Files:
     yield "array.pt", saved({"enc.net_app.convs.0.0.weight": np.zeros(3)})
     yield "sparse.pt", saved({"enc.net_app.convs.0.0.weight": torch.zeros(3, 3).to_sparse()})
     yield "sparse-csr.pt", saved({"enc.net_app.convs.0.0.weight": torch.zeros(3, 3).to_sparse_csr()})
-    yield "quantised.pt", saved({"enc.net_app.convs.0.0.weight": torch.quantize_per_tensor(torch.zeros(3), 1.0, 0, torch.qint8)})
+    yield "quantized.pt", saved({"enc.net_app.convs.0.0.weight": torch.quantize_per_tensor(torch.zeros(3), 1.0, 0, torch.qint8)})
     yield "nested.pt", saved({"gen": {"gen": {"x": torch.zeros(1)}}})
     yield "nested-tensor.pt", saved({"enc.net_app.convs.0.0.weight": torch.nested.nested_tensor([torch.zeros(1), torch.zeros(2)])})
     yield "meta.pt", saved({"enc.net_app.convs.0.0.weight": torch.zeros(2**40, device="meta")})

@@ -1,12 +1,12 @@
-"""Hostile and damaged files: nothing executes, nothing is allocated beyond twice the file and 64 MB, each refusal is one readable line.
+"""Malformed and damaged files: nothing executes, nothing is allocated beyond twice the file and 64 MB, each refusal is one readable line.
 
-Reading each file is judged in a process of its own, see limited.py; the files are made by hostile.py.
+Reading each file is judged in a process of its own, see limited.py; the files are made by malformed.py.
 """
 import itertools
 import logging
 from pathlib import Path
 
-import hostile
+import malformed
 import pytest
 import torch
 from safetensors import safe_open
@@ -37,14 +37,14 @@ def content(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
         return load_file(path), file.metadata()
 
 
-def own_files(path: Path, counts: tuple[int, int, int]) -> hostile.Files:
+def own_files(path: Path, counts: tuple[int, int, int]) -> malformed.Files:
     """What can be done to one of our safetensors: lies in the header, poisoned tensors, crafted metadata, damage."""
     poisoned, crafted, damaged = counts
     tensors, metadata = content(path)
-    yield from hostile.lying_safetensors(metadata)
-    yield from hostile.poisoned(path.stem, tensors, metadata, poisoned)
-    yield from itertools.islice(hostile.crafted_metadata(path.stem, tensors, metadata), 0, None, crafted)
-    yield from hostile.damaged(path.name, path.read_bytes(), damaged)
+    yield from malformed.lying_safetensors(metadata)
+    yield from malformed.poisoned(path.stem, tensors, metadata, poisoned)
+    yield from itertools.islice(malformed.crafted_metadata(path.stem, tensors, metadata), 0, None, crafted)
+    yield from malformed.damaged(path.name, path.read_bytes(), damaged)
 
 
 def assert_no_fault(results: dict[str, dict], must_load: tuple[str, ...] = ()) -> None:
@@ -56,13 +56,13 @@ def assert_no_fault(results: dict[str, dict], must_load: tuple[str, ...] = ()) -
 
 
 def test_pickles_that_execute_are_refused(judge, models):
-    results = judge("model", models[0], hostile.executing_files())
+    results = judge("model", models[0], malformed.executing_files())
     assert_no_fault(results)
     assert {result["outcome"] for result in results.values()} == {"refused"}
 
 
 def test_models_that_promise_more_than_they_hold(judge, models):
-    results = judge("model", models[0], [*hostile.allocating_files(), *hostile.foreign_states()])
+    results = judge("model", models[0], [*malformed.allocating_files(), *malformed.foreign_states()])
     assert_no_fault(results)
     assert {result["outcome"] for result in results.values()} == {"refused"}
 
@@ -70,7 +70,7 @@ def test_models_that_promise_more_than_they_hold(judge, models):
 def test_damaged_models(judge, models, full):
     files = [(path.name, path.read_bytes()) for path in models]
     for path in models[:2]:
-        files += hostile.damaged(path.name, path.read_bytes(), 400 if full else 12)
+        files += malformed.damaged(path.name, path.read_bytes(), 400 if full else 12)
     files += own_files(models[2], (24, 1, 400) if full else (2, 11, 12))
     results = judge("model", models[0], files)
     assert_no_fault(results, tuple(path.name for path in models))
@@ -79,8 +79,8 @@ def test_damaged_models(judge, models, full):
 def test_directions_of_damaged_models(judge, models, full):
     """What the page asks for before a model is loaded."""
     tensors, metadata = content(models[2])
-    files = [*hostile.lying_safetensors(metadata),
-             *itertools.islice(hostile.crafted_metadata("own", tensors, metadata), 0, None, 1 if full else 23)]
+    files = [*malformed.lying_safetensors(metadata),
+             *itertools.islice(malformed.crafted_metadata("own", tensors, metadata), 0, None, 1 if full else 23)]
     assert_no_fault(judge("directions", models[2], files))
 
 
@@ -98,8 +98,8 @@ def test_files_that_are_no_video(judge, full, tmp_path):
     """Playlists too, which would bring in files from elsewhere."""
     elsewhere = tmp_path / "elsewhere.mp4"
     elsewhere.write_bytes(CLIP.read_bytes())
-    results = judge("video", CLIP, hostile.not_videos("a text", str(elsewhere)))
+    results = judge("video", CLIP, malformed.not_videos("a text", str(elsewhere)))
     assert_no_fault(results)
     assert {result["outcome"] for result in results.values()} == {"refused"}
-    damaged = list(hostile.damaged(CLIP.name, CLIP.read_bytes(), 500 if full else 12))
+    damaged = list(malformed.damaged(CLIP.name, CLIP.read_bytes(), 500 if full else 12))
     assert_no_fault(judge("video", CLIP, [(CLIP.name, CLIP.read_bytes()), *damaged]), (CLIP.name,))
