@@ -101,7 +101,7 @@ class Paste:
 
     def __init__(self, crop: Crop, feather: float = 0.1, region: Region = "box"):
         if not 0 <= feather <= 0.5:
-            raise ValueError(f"A feather of {feather:g} cannot fade. Give 0 to 0.5, a share of the box's shorter side.")
+            raise ValueError(f"The feather is a fraction of the box's shorter side from 0 to 0.5, got {feather:g}.")
         if region == "subject" and crop.subject is None:
             raise ValueError(
                 "Pasting only the subject needs its mask, and this crop was made without one. "

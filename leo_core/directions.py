@@ -23,7 +23,7 @@ def read_amounts(text: str, count: int, known: dict[int, Direction], unlisted: f
     for row in _items(text):
         match = ROW.fullmatch(row)
         if match is None:
-            raise ValueError(f"'{quoted(row)}' is no row of a direction and an amount. Write it like '7: 1.5' or 'smile: 0.5'.")
+            raise ValueError(f"'{quoted(row)}' is not a direction and an amount. Write it like '7: 1.5' or 'smile: 0.5'.")
         index = _find(match["direction"], count, known)
         amounts[index] = amounts.get(index, 0.0) + float(match["amount"])
     vector = torch.full((count,), unlisted)

@@ -70,7 +70,7 @@ def check_safetensors_header(path: Path) -> None:
         length = int.from_bytes(file.read(8), "little")
     if length > LARGEST_HEADER:
         raise ValueError(f"{path.name} is not a readable safetensors file (its header is {length} bytes long, at most {LARGEST_HEADER} are read). "
-                         f"Fetch it again.")
+                         f"Download it again.")
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ def _describe_zip(file: BinaryIO, size: int) -> object:
     def check(storage: Storage) -> None:
         there = records.get(f"data/{storage.key}")
         if there is None or there < storage.size:
-            raise ValueError(f"storage {quoted(storage.key)} shall have {storage.size} bytes and has {there or 0}")
+            raise ValueError(f"storage {quoted(storage.key)} declares {storage.size} bytes but has {there or 0}")
 
     return Notes(stream, check).read()
 
@@ -154,10 +154,10 @@ def _describe_legacy(file: mmap.mmap, size: int) -> object:
         nonlocal total
         total += storage.size
         if total > size:
-            raise ValueError(f"its tensors shall have {total} bytes, but the file has {size}")
+            raise ValueError(f"its tensors declare {total} bytes, but the file has {size}")
 
     if Notes(file, check).read() != 0x1950A86A20F9469CFC6C:
-        raise ValueError("it is no file of torch.save")
+        raise ValueError("it was not written by torch.save")
     Notes(file, check).read()
     Notes(file, check).read()
     content = Notes(file, check).read()
@@ -211,7 +211,7 @@ class Notes(pickle._Unpickler):
             case ("storage", str(kind), str(key), str(), int(numel)) | ("storage", str(kind), str(key), str(), int(numel), None) if numel >= 0:
                 storage = Storage(kind, key, numel)
             case _:
-                raise ValueError("it refers to something that is no storage")
+                raise ValueError("it refers to something other than a storage")
         if storage.kind.removesuffix("Storage") not in ITEM_SIZES or self._storages.get(key, storage) != storage:
             raise ValueError(f"it declares storage {quoted(key)} in two ways")
         if key not in self._storages:

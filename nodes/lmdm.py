@@ -52,13 +52,13 @@ class LEOLMDMSampler(io.ComfyNode):
             node_id="LEOLMDMSampler",
             display_name="LEO LMDM Sampler",
             category="LEO/core",
-            description="Makes motion of any length without a driving video, from a start pose or from nothing; or varies and continues "
+            description="Generates motion of any length without a driving video, from a start pose or from scratch; or varies and continues "
                         "a given motion.",
             search_aliases=["motion diffusion", "generate motion", "text free animation", "latent motion", "animate image", "endless video"],
             inputs=[
                 LeoLMDM.Input("prior", tooltip="The motion prior of the animator that will render the motion."),
                 LeoMotion.Input("start_pose", optional=True,
-                                tooltip="The pose to begin with, exactly, as LEO Encoder reads it from a picture; without it one is drawn."),
+                                tooltip="The exact pose of the first frame, from LEO Encoder; without it, one is sampled."),
                 io.Int.Input("frames", default=128, min=1, max=LONGEST,
                              tooltip="Length of the motion in frames, the start pose included; any number."),
                 *sampling_inputs(),
@@ -107,7 +107,7 @@ class LEOJoinMotion(io.ComfyNode):
             node_id="LEOJoinMotion",
             display_name="LEO Join Motion",
             category="LEO/motion",
-            description="Puts motions one after the other, with generated motion between them so that no joint shows.",
+            description="Joins motions end to end, with generated transitions between them so that no seam shows.",
             search_aliases=["concatenate motion", "transition", "append", "merge clips", "in-between"],
             inputs=[
                 io.Autogrow.Input("motions", tooltip="The motions to join, in this order.",

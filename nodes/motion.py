@@ -252,14 +252,14 @@ class LEOSmoothMotion(io.ComfyNode):
             node_id="LEOSmoothMotion",
             display_name="LEO Smooth Motion",
             category=CATEGORY,
-            description="Calms jitter without delay; the mean pose and the first and last frame stay.",
+            description="Removes jitter without adding delay; the mean pose and the first and last frames stay.",
             search_aliases=["denoise motion", "jitter", "stabilize", "low-pass", "shake", "flicker"],
             inputs=[
-                LeoMotion.Input("motion", tooltip="The motion to calm."),
+                LeoMotion.Input("motion", tooltip="The motion to smooth."),
                 io.Float.Input("seconds", default=0.3, min=0.0, max=20.0, step=0.01,
-                               tooltip="Movements that come and go within this time are halved, faster ones vanish, slower ones stay."),
+                               tooltip="Movements of this period are halved, faster ones are removed, slower ones stay."),
             ],
-            outputs=[LeoMotion.Output("motion", tooltip="The calmer motion, as long as the input.")],
+            outputs=[LeoMotion.Output("motion", tooltip="The smoothed motion, as long as the input.")],
         )
 
     @classmethod

@@ -30,9 +30,10 @@ class LEOCropSubject(io.ComfyNode):
                 io.Mask.Input("mask", optional=True,
                               tooltip="The subject's shape, and the place when no boxes are connected; a photo may have those of a whole clip."),
                 io.Float.Input("margin", default=0.25, min=0.0, max=4.0, step=0.01,
-                               tooltip="Room added on each side, as a part of the box; the whole picture gets none."),
+                               tooltip="Margin added on each side, as a fraction of the box; the whole picture gets none."),
                 io.Float.Input("aspect", default=1.0, min=0.0, max=8.0, step=0.01,
-                               tooltip="Width over height of the crop, reached by adding; 1 is the square that animators see, 0 keeps the box."),
+                               tooltip="Width divided by height of the crop, reached by enlarging the box; 1 is the square that animators expect, 0 "
+                                       "keeps the box."),
                 io.Combo.Input("border", options=["edge", "reflect", "black"], default="edge",
                                tooltip="What the crop shows where it leaves the picture."),
                 io.Combo.Input("person", options=["largest", "nearest", "index"], default="largest",
@@ -47,7 +48,8 @@ class LEOCropSubject(io.ComfyNode):
                 io.Float.Input("smooth", default=5.0, min=0.0, max=250.0, step=0.5, advanced=True,
                                tooltip="How many frames a following box is smoothed over; 0 follows every shake."),
                 io.Combo.Input("missing", options=["hold", "interpolate", "pass through"], default="hold",
-                               tooltip="Frames with nobody in them: hold the last box, move evenly to the next, or leave the frame as it is."),
+                               tooltip="Frames without a detected person: hold the last box, interpolate to the next one, or leave the frame "
+                                       "unchanged."),
             ],
             outputs=[
                 io.Image.Output("image", tooltip="The crop of every frame, pixel for pixel."),
@@ -80,7 +82,7 @@ class LEOPasteBack(io.ComfyNode):
             node_id="LEOPasteBack",
             display_name="LEO Paste Back",
             category=CATEGORY,
-            description="Puts rendered frames back into the photo or clip they were cropped from, faded in and nothing else touched.",
+            description="Puts rendered frames back into the photo or clip they were cropped from, with a soft edge; all else stays untouched.",
             search_aliases=["uncrop", "composite", "stitch", "insert face", "feather"],
             inputs=[
                 io.Image.Input("images", tooltip="Frames to put back, of any size."),
@@ -88,7 +90,8 @@ class LEOPasteBack(io.ComfyNode):
                 io.Image.Input("picture", tooltip="The photo, or frames of the size, that LEO Crop Subject got."),
                 *paste_inputs(),
                 io.Combo.Input("length", options=["hold", "loop", "ping-pong", "cut"], default="hold",
-                               tooltip="When there are fewer of one than of the other: hold its last, repeat it, run it to and fro, or cut."),
+                               tooltip="What to do when one side has fewer frames: hold its last frame, loop it, play it back and forth, or cut the "
+                                       "longer one."),
             ],
             outputs=[io.Image.Output("images", tooltip="The picture with the subject replaced, one for each frame.")],
             hidden=[io.Hidden.unique_id],

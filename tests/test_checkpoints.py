@@ -109,7 +109,7 @@ def bad_files(state):
         "text.safetensors": (lambda p: p.write_text("not a model"), "not a readable safetensors file"),
         "pickle.pt": (lambda p: torch.save({"gen": {}, "x": Executes()}, p), "no model file that can be read safely"),
         "list.pt": (lambda p: torch.save([1, 2], p), "holds list data"),
-        "other.pt": (lambda p: torch.save({"conv.weight": torch.zeros(3)}, p), "is no animator: it holds 1 tensors"),
+        "other.pt": (lambda p: torch.save({"conv.weight": torch.zeros(3)}, p), "is not an animator: it holds 1 tensors"),
         "prior.safetensors": (lambda p: save_file({"a": torch.zeros(1)}, p, {"leo.kind": "motion_prior"}), "LEO motion prior"),
         "nan.safetensors": (lambda p: save_file(nan, p, metadata), "not finite"),
         "narrow.safetensors": (lambda p: save_file(narrow, p, metadata), "has shape"),
@@ -144,7 +144,7 @@ def test_truncated_file(saved):
 def test_training_checkpoint_with_its_arguments(tmp_path):
     """LIA's released files hold an argparse.Namespace beside the weights: it is let through, and nothing else is."""
     torch.save({"gen": {"x": torch.zeros(1)}, "args": argparse.Namespace(size=256)}, tmp_path / "vox.pt")
-    with pytest.raises(ValueError, match="is no animator: it holds 1 tensors, such as x"):
+    with pytest.raises(ValueError, match="is not an animator: it holds 1 tensors, such as x"):
         load_animator(tmp_path / "vox.pt")
 
 
@@ -174,7 +174,7 @@ def test_any_lacking_or_surplus_tensor_of_a_released_file_is_named(name):
     for key in sorted(names.values())[::17]:
         reader = layout_of(name)
         del reader.shapes[key]
-        with pytest.raises(ValueError, match="misses|incomplete|is no animator|has shape|do not belong"):
+        with pytest.raises(ValueError, match="misses|incomplete|is not an animator|has shape|do not belong"):
             again, found = recognize(reader)
             check_layout(reader, found, file_layout(again))
     reader = layout_of(name)
@@ -234,7 +234,7 @@ def test_a_file_is_readable_by_others_and_nothing_is_left_of_a_failure(tmp_path)
 def test_directions_that_cannot_be_read(state, tmp_path, directions):
     save_file(state, tmp_path / "m.safetensors", {"leo.kind": "animator", "leo.config": json.dumps(CONFIG.to_dict()), "leo.directions": directions})
     for read in (load_animator, read_directions):
-        with pytest.raises(ValueError, match=r"m\.safetensors names its motion directions in a form that cannot be read \("):
+        with pytest.raises(ValueError, match=r"m\.safetensors has motion directions that cannot be read \("):
             read(tmp_path / "m.safetensors")
 
 

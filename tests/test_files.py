@@ -14,7 +14,7 @@ import torch
 from leo_core.files import LARGEST_HEADER, TensorNote, check_safetensors_header, describe_torch_file, quoted
 
 sys.path.append(str(Path(__file__).parent / "robustness"))
-import hostile  # noqa: E402
+import malformed  # noqa: E402
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def test_what_torch_writes_is_described_without_its_values(described, in_zip):
 
 
 def tensor(numel=4, size=(4,), stride=(1,), record=16, **more) -> bytes:
-    return hostile.zipped(hostile.tensor_pickle(numel, size, stride, **more), {"data/0": bytes(record)})
+    return malformed.zipped(malformed.tensor_pickle(numel, size, stride, **more), {"data/0": bytes(record)})
 
 
 @pytest.mark.parametrize("content", [
@@ -60,23 +60,23 @@ def test_figures_that_hold(described, content):
 
 
 @pytest.mark.parametrize("content, words", [
-    (tensor(record=15), "shall have 16 bytes and has 15"),
-    (tensor(key="9"), "storage 9 shall have 16 bytes and has 0"),
+    (tensor(record=15), "declares 16 bytes but has 15"),
+    (tensor(key="9"), "storage 9 declares 16 bytes but has 0"),
     (tensor(size=(5,)), r"shape \[5\] reaches beyond"),
     (tensor(offset=1), "reaches beyond"),
     (tensor(size=(2, 2), stride=(3, 1)), "reaches beyond"),
     (tensor(size=(-4,)), "negative"), (tensor(stride=(-1,)), "negative"), (tensor(offset=-1), "negative"), (tensor(numel=-4), "no storage"),
     (tensor(size=(2, 2), stride=(1,)), "without storage, shape or strides"),
     (tensor(kind="ComplexFloatStorage"), "torch.ComplexFloatStorage"),
-    (hostile.zipped(hostile.tensor_pickle(4, (4,), (1,)), {"data/0": bytes(16)}, zipfile.ZIP_DEFLATED), "compressed"),
-    (hostile.zipped(b"\x80\x02}.", {"data.pkl2": b"", "more/data.pkl": b""}), "2 pickles"),
-    (b"x" * 9 + hostile.zipped(b"\x80\x02}."), "."),
-    (b"PK\x03\x04" + hostile.zipped(b"\x80\x02}."), "precedes"),
-    (hostile.overlapping_zip(3), "overlap"),
-    (hostile.zipped(b"\x80\x02" + b"0" * 2**21 + b"."), "of at most 2097152 bytes"),
-    (hostile.legacy(b"\x80\x02]" + b"}a" * 2**17 + b"."), "far longer"),
-    (hostile.legacy(hostile.legacy_tensor_pickle(1000, (1000,)), ["0"], bytes(8)), "shall have 4000 bytes, but the file has"),
-    (hostile.zipped(b"\x80\x04\x8f."), "EMPTY_SET, which torch.save never writes"),
+    (malformed.zipped(malformed.tensor_pickle(4, (4,), (1,)), {"data/0": bytes(16)}, zipfile.ZIP_DEFLATED), "compressed"),
+    (malformed.zipped(b"\x80\x02}.", {"data.pkl2": b"", "more/data.pkl": b""}), "2 pickles"),
+    (b"x" * 9 + malformed.zipped(b"\x80\x02}."), "."),
+    (b"PK\x03\x04" + malformed.zipped(b"\x80\x02}."), "precedes"),
+    (malformed.overlapping_zip(3), "overlap"),
+    (malformed.zipped(b"\x80\x02" + b"0" * 2**21 + b"."), "of at most 2097152 bytes"),
+    (malformed.legacy(b"\x80\x02]" + b"}a" * 2**17 + b"."), "far longer"),
+    (malformed.legacy(malformed.legacy_tensor_pickle(1000, (1000,)), ["0"], bytes(8)), "declare 4000 bytes, but the file has"),
+    (malformed.zipped(b"\x80\x04\x8f."), "EMPTY_SET, which torch.save never writes"),
     (b"", "empty"), (pickle.dumps(1, 2), "no file of torch.save"),
 ], ids=range(22))
 def test_figures_that_do_not(described, content, words):
@@ -85,19 +85,19 @@ def test_figures_that_do_not(described, content, words):
 
 
 def test_one_storage_declared_in_two_ways(described):
-    two = hostile.tensor_pickle(4, (4,), (1,))[:-2] + hostile.tensor_pickle(2, (2,), (1,), name="b")[4:]
+    two = malformed.tensor_pickle(4, (4,), (1,))[:-2] + malformed.tensor_pickle(2, (2,), (1,), name="b")[4:]
     with pytest.raises(ValueError, match="storage 0 in two ways"):
-        described(hostile.zipped(two, {"data/0": bytes(16)}))
+        described(malformed.zipped(two, {"data/0": bytes(16)}))
 
 
-@pytest.mark.parametrize("route", sorted(hostile.executing_pickles()))
+@pytest.mark.parametrize("route", sorted(malformed.executing_pickles()))
 def test_no_pickle_reaches_a_function(described, route, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for content in (hostile.zipped(hostile.executing_pickles()[route]), hostile.legacy(hostile.executing_pickles()[route])):
+    for content in (malformed.zipped(malformed.executing_pickles()[route]), malformed.legacy(malformed.executing_pickles()[route])):
         with pytest.raises(Exception):  # noqa: B017 -- anything, as the reader says
             assert described(content) in ({}, None)
             raise ValueError("read, and nothing in it was called")
-    assert not (tmp_path / hostile.EXECUTED).exists()
+    assert not (tmp_path / malformed.EXECUTED).exists()
 
 
 def test_a_safetensors_header_may_be_long_and_no_longer(tmp_path):

@@ -68,7 +68,7 @@ class StateReader:
                 self.metadata = file.metadata() or {}
                 self.shapes = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}
         except (SafetensorError, OSError) as error:
-            raise ValueError(f"{path.name} is not a readable safetensors file ({quoted(error)}). Fetch it again.") from None
+            raise ValueError(f"{path.name} is not a readable safetensors file ({quoted(error)}). Download it again.") from None
 
     def take(self, key: str) -> torch.Tensor:
         """A tensor that the caller owns. Each key can be taken once."""
@@ -82,7 +82,7 @@ class StateReader:
 
 
 def no_safe_file(path: Path, reason: object) -> ValueError:
-    return ValueError(f"{path.name} is no model file that can be read safely ({quoted(reason)}). Expected LIA or LIA-X weights "
+    return ValueError(f"{path.name} is not a model file that can be read safely ({quoted(reason)}). Expected LIA or LIA-X weights "
                       f"(.pt, .pth, .safetensors) or a LEO animator (.safetensors).")
 
 
@@ -143,13 +143,13 @@ def recognize(reader: StateReader) -> tuple[AnimatorConfig, dict[str, str]]:
         if kind is None and "enc.enc_2r.block1.0.weight" in shapes:
             return recognize_liax(shapes)
     except (KeyError, IndexError, TypeError, AttributeError, ValueError, RecursionError) as error:
-        raise ValueError(f"{reader.path.name} begins like an animator, but is incomplete or damaged "
-                         f"({type(error).__name__}: {quoted(error)}). Fetch it again.") from None
+        raise ValueError(f"{reader.path.name} looks like an animator but is incomplete or damaged "
+                         f"({type(error).__name__}: {quoted(error)}). Download it again.") from None
     if kind:
         held = f"a LEO {quoted(kind.replace('_', ' '))}"
     else:
         held = f"{len(shapes)} tensors, such as {quoted(', '.join(sorted(shapes)[:3]))}" if shapes else "nothing"
-    raise ValueError(f"{reader.path.name} is no animator: it holds {held}. Expected a LEO animator "
+    raise ValueError(f"{reader.path.name} is not an animator: it holds {held}. Expected a LEO animator "
                      f"(.safetensors), or released LIA or LIA-X weights (.pt, .pth, .safetensors).")
 
 
@@ -183,7 +183,7 @@ def check_layout(reader: StateReader, names: dict[str, str], layout: dict[str, t
     if missing or surplus:
         found = [f"misses {len(missing)} tensors ({quoted(missing[0])})"] if missing else []
         found += [f"holds {len(surplus)} that do not belong ({quoted(surplus[0])})"] if surplus else []
-        raise ValueError(f"{reader.path.name} looks like an animator but {' and '.join(found)}. Fetch it again, or "
+        raise ValueError(f"{reader.path.name} looks like an animator but {' and '.join(found)}. Download it again, or "
                          f"use a file of a supported family.")
     for key, name in expected.items():
         # published vectors carry axes of length 1 that ours do not
@@ -216,8 +216,8 @@ def read_metadata(reader: StateReader, config: AnimatorConfig) -> tuple[dict[int
         stored = json.loads(reader.metadata.get("leo.directions", "{}"))
         directions = {int(i): Direction(str(d["name"]), float(d["low"]), float(d["high"])) for i, d in stored.items()}
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
-        raise ValueError(f"{reader.path.name} names its motion directions in a form that cannot be read "
-                         f"({type(error).__name__}: {quoted(error)}). Fetch it again.") from None
+        raise ValueError(f"{reader.path.name} has motion directions that cannot be read "
+                         f"({type(error).__name__}: {quoted(error)}). Download it again.") from None
     prefix = "leo.note."
     return directions, {key.removeprefix(prefix): text for key, text in reader.metadata.items() if key.startswith(prefix)}
 

@@ -109,7 +109,7 @@ class Sampling:
         if self.sampler not in SAMPLERS:
             raise ValueError(f"There is no sampler '{quoted(self.sampler)}'. Choose one of: {', '.join(SAMPLERS)}.")
         if not 0 <= self.eta <= 1:
-            raise ValueError(f"The share of fresh noise, eta, is 0 to 1, got {self.eta}.")
+            raise ValueError(f"eta, the fraction of fresh noise, is between 0 and 1, got {self.eta}.")
 
 
 def private_generator(seed: int, name: int | str) -> torch.Generator:
@@ -376,7 +376,7 @@ def load_prior(path: str | os.PathLike, operations=nn, device: torch.device | st
                 raise ValueError(f"{path.name} holds {quoted(kind)}, not a motion prior. Choose a file that LEO Train Motion Prior or "
                                  f"train-prior wrote.")
             if any(file.get_slice(key).get_dtype() not in ("F16", "BF16", "F32", "F64") for key in file.keys()):
-                raise ValueError(f"{path.name} holds values that are no floating-point numbers. Train or fetch the prior again.")
+                raise ValueError(f"{path.name} holds values other than floating-point numbers. Train or download the prior again.")
             # copied: views into the file lie at odd addresses, where some processors round differently than for the prior that was saved
             tensors = {key: file.get_tensor(key).to(torch.float32, copy=True) for key in file.keys()}
     except SafetensorError as error:
@@ -395,12 +395,12 @@ def load_prior(path: str | os.PathLike, operations=nn, device: torch.device | st
         )
         animator = AnimatorId(metadata["leo.animator"], metadata["leo.fingerprint"])
         if not 0 < len(animator.name) <= 200 or not re.fullmatch(r"[0-9a-f]{64}", animator.fingerprint):
-            raise ValueError("it does not say whose codes it speaks")
+            raise ValueError("it does not name its animator")
         require_sound(config, weights, scale, process, start_poses)
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:  # RecursionError is a RuntimeError
         raise ValueError(
-            f"{path.name} calls itself a motion prior, but is incomplete or damaged ({type(error).__name__}: {quoted(error)}). "
-            f"Train or fetch it again."
+            f"{path.name} claims to be a motion prior but is incomplete or damaged ({type(error).__name__}: {quoted(error)}). "
+            f"Train or download it again."
         ) from None
     notes = {key.removeprefix("leo.note."): text for key, text in metadata.items() if key.startswith("leo.note.")}
     return MotionPrior(config, unet.eval().requires_grad_(False), scale, process, start_poses, animator, notes)

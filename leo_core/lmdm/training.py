@@ -198,7 +198,7 @@ class PriorTrainer:
             tensors = {key: file.get_tensor(key) for key in file.keys()}
         if metadata["leo.run"] != self.run_key():
             raise ValueError(
-                f"{Path(path).name} belongs to a run with other motions or settings. Use the same ones to go on, or another run folder to begin anew."
+                f"{Path(path).name} belongs to a run with other motions or settings. Use the same ones to go on, or another run folder to start over."
             )
         for prefix, module in (("unet.", self.plain_unet), ("average.", self.ema)):
             module.load_state_dict({name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)})

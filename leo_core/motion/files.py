@@ -46,7 +46,7 @@ def load_motion(path: str | os.PathLike) -> tuple[MotionSequence, str]:
         header = int.from_bytes(file.read(8), "little")
     if size > MAX_FILE_BYTES or header > MAX_HEADER_BYTES:
         raise ValueError(
-            f"{path.name} is no motion file: {size} bytes with a header of {header}, where a motion has at most "
+            f"{path.name} is not a motion file: {size} bytes with a header of {header}, where a motion has at most "
             f"{MAX_FILE_BYTES} and {MAX_HEADER_BYTES}. Choose a file that LEO Save Motion wrote."
         )
     try:

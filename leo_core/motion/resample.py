@@ -43,7 +43,7 @@ def change_speed(motion: MotionSequence, speed: float) -> MotionSequence:
     :raises ValueError: a speed that is not a positive number, or so low that the motion gets too long.
     """
     if not 0 < speed < math.inf:
-        raise ValueError(f"A motion plays at a speed above 0, got {speed}. Use 1 for its own speed, and reverse it to play it backwards.")
+        raise ValueError(f"The speed of a motion is above 0, got {speed}. Use 1 for the original speed, or reverse the motion to play it backward.")
     return stretch(motion, max(1, round(min(len(motion) / speed, MOST_FRAMES + 1))))
 
 

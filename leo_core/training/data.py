@@ -190,14 +190,14 @@ def read_source(source: str, size: int, detail: int | None = None) -> list[Clip]
     path = Path(location)
     if cell:
         if not (cell.isdecimal() and int(cell)):
-            raise ValueError(f"{source}: {cell!r} is no number of pixels. Write the size of the cells, as in grid.mp4@128.")
+            raise ValueError(f"{source}: {cell!r} is not a number of pixels. Give the size of the cells, as in grid.mp4@128.")
         clips = read_grid(path, int(cell), detail or size)
     elif (path / "manifest.json").is_file():
         clips = read_renders(path, size)
     elif path.is_dir():
         clips = read_videos(path, detail or size)
     else:
-        raise ValueError(f"{location} is no folder. A source is a folder of videos, of frame folders or of renders, or "
+        raise ValueError(f"{location} is not a folder. A source is a folder of videos, of frame folders or of renders, or "
                          f"a tiled grid written grid.mp4@CELL.")
     if not clips:
         raise ValueError(f"{location} holds no clip that can be read. Put videos ({', '.join(sorted(VIDEOS))}) or "

@@ -44,8 +44,10 @@ def place_in_output(prefix: str) -> tuple[str, str, int, str]:
     # ComfyUI looks too, but its refusal runs over lines and names the server's folders, and before 0.27 it follows links out of them
     folder = Path(output, os.path.dirname(os.path.normpath(prefix)))
     if not possible or ".." in parts or not folder.resolve().is_relative_to(Path(output).resolve()):
-        raise ValueError(f"'{quoted(prefix)}' is no place in ComfyUI's output folder. Give a name, or folders and a name with '/' between them: "
-                         f"without '..', of at most {LONGEST_NAME} bytes each, and none that Windows keeps to itself, like CON.")
+        raise ValueError(
+            f"'{quoted(prefix)}' is not a location in ComfyUI's output folder. Give a name, or folders and a name separated by '/': "
+            f"without '..', at most {LONGEST_NAME} bytes each, and none that Windows reserves, like CON."
+        )
     folder, name, number, subfolder, _ = folder_paths.get_save_image_path(prefix, output)
     return folder, name, number, subfolder
 
@@ -87,8 +89,10 @@ def free_path(name: str) -> Path:
     :raises ValueError: not a plain file name.
     """
     if not re.fullmatch(r"\w[\w .()-]{0,99}", name) or DEVICES.match(name):
-        raise ValueError(f"'{quoted(name)}' is no file name. Use letters, digits, spaces, dots, brackets, '-' and '_', at most 100, and begin with "
-                         f"a letter or digit. Windows keeps names like CON and COM1 to itself.")
+        raise ValueError(
+            f"'{quoted(name)}' is not a valid file name. Use letters, digits, spaces, dots, brackets, '-' and '_', at most 100, beginning "
+            f"with a letter or digit. Windows reserves names like CON and COM1."
+        )
     folder = Path(output_folder())
     path, number = folder / f"{name}.safetensors", 2
     while path.exists():

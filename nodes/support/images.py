@@ -45,7 +45,7 @@ def to_animator(image: torch.Tensor, size: int) -> torch.Tensor:
         pictures = pictures.expand(-1, 3, -1, -1)
     pictures = resize(pictures, (size, size))
     if not torch.isfinite(pictures).all():
-        raise ValueError("The picture holds pixels that are not numbers (NaN or infinite). Look at the node before.")
+        raise ValueError("The picture contains NaN or infinite pixels. Check the node that produces it.")
     return pictures.clamp(0, 1) * 2 - 1
 
 
@@ -56,6 +56,6 @@ def to_image(pictures: torch.Tensor) -> torch.Tensor:
     """
     pictures = pictures.float()
     if not torch.isfinite(pictures).all():
-        raise ValueError("The animator painted pixels that are not numbers (NaN or infinite). Its file is damaged, or its training diverged: "
-                         "fetch it again.")
+        raise ValueError("The animator produced pixels that are NaN or infinite. Its file is damaged or its training diverged: "
+                         "download it again.")
     return (pictures * 0.5 + 0.5).clamp(0, 1).movedim(1, -1)

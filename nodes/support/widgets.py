@@ -13,7 +13,7 @@ from ...leo_core.lmdm.samplers import SAMPLERS
 from ...leo_core.motion import MotionSequence
 from .handles import AnimatorHandle
 
-NAMES_TOOLTIP = "Connect the animator to call directions by name where it has names; a number always works."
+NAMES_TOOLTIP = "Connect the animator to refer to its directions by name; numbers always work."
 
 
 def sampling_inputs(steps: int = 50) -> list[io.Input]:
@@ -22,9 +22,9 @@ def sampling_inputs(steps: int = 50) -> list[io.Input]:
                      tooltip="The same seed gives the same motion on every device."),
         io.Int.Input("steps", default=steps, min=1, max=1000, tooltip="Denoising steps per window of motion; 20 to 50 are enough."),
         io.Combo.Input("sampler", options=list(SAMPLERS), default=Sampling.sampler,
-                       tooltip="dpmpp_2m needs the fewest steps, ddim follows eta, ddpm draws fresh noise at every step."),
+                       tooltip="dpmpp_2m needs the fewest steps; ddim uses eta; ddpm adds fresh noise at every step."),
         io.Float.Input("eta", default=0.0, min=0.0, max=1.0, step=0.01, advanced=True,
-                       tooltip="Fresh noise in ddim: 0 is deterministic, 1 is as ddpm; the others ignore it."),
+                       tooltip="Fraction of fresh noise in ddim: 0 is deterministic, 1 matches ddpm; other samplers ignore it."),
     ]
 
 
@@ -32,9 +32,9 @@ def paste_inputs() -> list[io.Input]:
     """How a picture is put into its place: the same two widgets wherever that is done."""
     return [
         io.Float.Input("feather", default=0.1, min=0.0, max=0.5, step=0.01,
-                       tooltip="Width of the fade into the picture around it, as a part of the crop's shorter side."),
+                       tooltip="Width of the soft edge, as a fraction of the crop's shorter side."),
         io.Combo.Input("region", options=["box", "subject"], default="box",
-                       tooltip="What is replaced: the whole box, or only the subject of the mask that made the crop."),
+                       tooltip="What to replace: the whole box, or only the subject in the mask that made the crop."),
     ]
 
 

@@ -202,7 +202,7 @@ def test_a_taken_name_gets_a_number_and_nothing_leaves_the_folder(leo_folder):
         train(motions, steps=1)
     assert sorted(path.name for path in leo_folder.iterdir()) == ["mine 2.safetensors", "mine.safetensors"]
     for name in ("../mine", "a/b", "", ".hidden", "c:\\x", "x" * 200):
-        with pytest.raises(ValueError, match="is no file name"):
+        with pytest.raises(ValueError, match="is not a valid file name"):
             train(motions, steps=1, name=name)
 
 

@@ -107,7 +107,7 @@ def test_a_file_that_is_no_model_is_refused(server, prompt):
     (server.base / "models" / "leo").mkdir(parents=True, exist_ok=True)
     (server.base / "models" / "leo" / "letter.pt").write_text("Dear reader")
     prompt[node_of(prompt, "LEOLoadAnimator")]["inputs"]["model"] = "letter.pt"
-    assert "letter.pt is no model file that can be read safely" in refused(server, prompt)
+    assert "letter.pt is not a model file that can be read safely" in refused(server, prompt)
 
 
 def test_an_interrupt_stops_the_render_and_the_next_run_works(server, prompt):

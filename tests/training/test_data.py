@@ -115,7 +115,7 @@ def test_a_grid_with_a_wrong_cell_is_refused(tmp_path, cell):
 def test_empty_and_missing_folders_are_refused(tmp_path):
     with pytest.raises(ValueError, match="holds no clip"):
         read_source(str(tmp_path), 8)
-    with pytest.raises(ValueError, match="is no folder"):
+    with pytest.raises(ValueError, match="is not a folder"):
         read_source(str(tmp_path / "absent"), 8)
 
 
