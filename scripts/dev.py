@@ -2,7 +2,9 @@
 
 python3 scripts/dev.py demo            run the demo workflow in a real ComfyUI, headless; --ui opens it in the browser instead
 python3 scripts/dev.py test [...]      run all tests; further arguments go to pytest, as --media=DIR (the = is needed, or pytest
-                                       takes DIR for a folder of tests before it knows the option)
+                                       takes DIR for a folder of tests before it knows the option); --fast runs those of the model
+                                       alone, without ComfyUI, in under a minute
+python3 scripts/dev.py lint            ruff, and mypy on leo_core
 python3 scripts/dev.py serve [...]     ComfyUI with this pack in the foreground; further arguments (all but address, port and folders) go to ComfyUI
 python3 scripts/dev.py setup           only build the environment that the others use
 python3 scripts/dev.py author FILE     write workflows/*.json with the real frontend from a description (see author_workflows.py)
@@ -10,6 +12,7 @@ python3 scripts/dev.py schema          record ids, inputs and texts of the nodes
 python3 scripts/dev.py figures [...]   make the pictures of the help pages anew, or those of the node ids given (see help_figures.py)
 python3 scripts/dev.py blueprint       write the one node with the graph inside, subgraphs/*.json (see author_blueprint.py)
 python3 scripts/dev.py hero            make the animated picture of README.md and the icon anew (see hero.py)
+python3 scripts/dev.py modules         draw the module map of CONTRIBUTING.md anew (see module_map.py)
 python3 scripts/dev.py pack [FILE]     the archive for the Comfy Registry (see pack.py)
 """
 import argparse
@@ -21,6 +24,7 @@ import time
 import webbrowser
 
 import environment
+import module_map
 from comfy_server import ComfyServer, ExecutionError
 
 DEMO = "LEO - Animate a person from a driving video"
@@ -28,10 +32,20 @@ DEMO_PROMPT = environment.ROOT / "scripts" / "demo_prompt.json"
 SERVED = environment.DEV / "comfyui_files"
 
 
+def python() -> str:
+    """The interpreter of the environment where there is one; else the running one, which may have all that is needed."""
+    return str(environment.PYTHON) if environment.PYTHON.exists() else sys.executable
+
+
 def test(arguments: list[str]) -> int:
-    environment.setup()
-    command = [str(environment.PYTHON), "-m", "pytest", *arguments]
-    return subprocess.run(command, cwd=environment.ROOT).returncode
+    if "--fast" not in arguments:
+        environment.setup()
+    return subprocess.run([python(), "-m", "pytest", *arguments], cwd=environment.ROOT).returncode
+
+
+def lint(arguments: list[str]) -> int:
+    commands = (["ruff", "check", "."], ["mypy"])
+    return max(subprocess.run([python(), "-m", *command, *arguments], cwd=environment.ROOT).returncode for command in commands)
 
 
 def serve(arguments: list[str], message: str = "") -> int:
@@ -87,12 +101,16 @@ def hero(arguments: list[str]) -> int:
     return run_script("hero.py", arguments)
 
 
+def modules(arguments: list[str]) -> int:
+    return module_map.main()
+
+
 def pack(arguments: list[str]) -> int:
     return run_script("pack.py", arguments)
 
 
 def main() -> int:
-    commands = {"demo": demo, "test": test, "serve": serve, "author": author, "schema": schema, "figures": figures,
+    commands = {"demo": demo, "test": test, "lint": lint, "modules": modules, "serve": serve, "author": author, "schema": schema, "figures": figures,
                 "blueprint": blueprint, "hero": hero, "pack": pack}
     name, *arguments = sys.argv[1:] or ["--help"]
     if name == "setup" and not arguments:

@@ -56,10 +56,16 @@ def name_pack() -> None:
     sys.meta_path.insert(0, OneLeoCore)
 
 
+# `--fast` runs what tests the model alone: it needs no ComfyUI, and a minute of one core.
+FAST = "--fast" in sys.argv
+if FAST:
+    collect_ignore = ["browser", "fuzz", "nodes", "robustness", "server", "training", "test_fullres.py", "test_library.py", "test_liax.py",
+                      "test_video.py"]
+
 order_paths()
 name_pack()
 sys.path.append(str(ROOT / "scripts"))
-if COMFYUI.exists():
+if COMFYUI.exists() and not FAST:
     from comfy.cli_args import args
 
     args.cpu = True  # before anything imports comfy.model_management, which reads it once
@@ -70,6 +76,7 @@ def pytest_addoption(parser):
     parser.addoption("--media", type=Path, help="folder with clips/ and stills/ of real people; tests on them run only when it is given")
     parser.addoption("--humans", type=Path, help="folder of MakeHuman's CC0 assets; tests that render people run only when it is given")
     parser.addoption("--screenshots", type=Path, help="folder to put a picture of every workflow into, after its run in the page")
+    parser.addoption("--fast", action="store_true", help="only the fast tests of leo_core, without ComfyUI")
     parser.addoption("--full", action="store_true", help="full counts in tests that otherwise take a sample")
 
 
