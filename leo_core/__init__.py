@@ -1,1 +1,1 @@
-"""LEO's model: animator, motion diffusion, flows and motion as data. Torch only; nothing here imports ComfyUI."""
+"""LEO's model: animator, motion diffusion, flow and motion as data. Nothing here imports ComfyUI."""

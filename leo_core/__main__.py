@@ -21,7 +21,8 @@ MODULES = (
 
 
 # double quotes, which every shell takes
-INSTALL = f'Install what training needs with:  "{sys.executable}" -m pip install -e "{Path(__file__).resolve().parent.parent}[train]"'
+ROOT = Path(__file__).resolve().parent.parent
+INSTALL = f'Install what training needs with:  "{sys.executable}" -m pip install -e "{ROOT}[train]"'
 
 
 def main(arguments: list[str] | None = None) -> int:

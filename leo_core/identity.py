@@ -27,7 +27,7 @@ class AnimatorId:
 
 
 def require_same_animator(first_what: str, first: AnimatorId, second_what: str, second: AnimatorId) -> None:
-    """Raise ValueError, naming both animators, unless two values speak the same motion codes.
+    """Raise ValueError, naming both animators, unless two values belong to the same animator.
 
     :param first_what: what the first value is, for the message ("motion", "motion prior", "appearance").
     """

@@ -216,10 +216,11 @@ class LEOTrainMotionPrior(io.ComfyNode):
             trained = PriorTrainer(given, config, options, device=mm.get_torch_device()).train(on_step)
         path.parent.mkdir(parents=True, exist_ok=True)
         save_prior(path, trained)
-        # 1 is the loss of a model that knows nothing; most of the way is the linear fit, which comes before the first step.
+        # 1 is the loss of a model that knows nothing; most of the way is the Gaussian process, fitted before the first step.
         few = max(1, min(20, steps // 5))
         first, last = sum(losses[:few]) / few, sum(losses[-few:]) / few
-        message = f"{path.name}: loss 1 -> {first:.3f} by the linear fit -> {last:.3f}, windows of {config.length} frames at {config.fps} fps"
+        message = (f"{path.name}: loss 1 -> {first:.3f} after the closed-form fit -> {last:.3f} after training, windows of "
+                   f"{config.length} frames at {config.fps} fps")
         return io.NodeOutput(MotionPriorHandle.load(str(path)), ui=ui.PreviewText(message))
 
 

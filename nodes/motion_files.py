@@ -11,7 +11,8 @@ from .support.sockets import LeoMotion
 
 def summary(motion: MotionSequence) -> str:
     """One line for people: length, rate, animator."""
-    return f"{len(motion)} frames, {float(len(motion) / motion.fps):.2f} s at {float(motion.fps):g} fps, animator {motion.animator}"
+    seconds, fps = float(len(motion) / motion.fps), float(motion.fps)
+    return f"{len(motion)} frames, {seconds:.2f} s at {fps:g} fps, animator {motion.animator}"
 
 
 class LEOSaveMotion(io.ComfyNode):

@@ -1,6 +1,6 @@
 """Layers shared by LIA and LIA-X: FIR resampling, residual blocks, modulated convolutions, warping.
 
-Sources: leo_spec "Image animator in numbers" for the arithmetic (paper); how it is computed is our choice. Weights
+The arithmetic is that of the papers and of the released weights (docs/paper.md); how it is computed is our choice. Weights
 arrive with the equalized-learning-rate factor already multiplied in (`leo_core.animator.checkpoint`), so every layer here is a
 plain convolution or linear layer of the injected `operations` (torch.nn, or comfy.ops inside ComfyUI). Raw parameters
 are cast where they are used, because ComfyUI moves only leaf modules when a model does not fit.

@@ -126,7 +126,7 @@ class MotionPrior:
     :param scale: per-direction normalization, on the CPU.
     :param process: what is known of motion without a network, on the CPU.
     :param start_poses: where unconditional motion begins.
-    :param animator: whose codes it speaks.
+    :param animator: the animator whose codes it models.
     :param notes: free text for people: data, license.
     """
 

@@ -1,4 +1,4 @@
-"""Coverage-guided fuzzing of what reads files of strangers; needs the extra `fuzz` (atheris: Linux on x86-64).
+"""Coverage-guided fuzzing of the readers of untrusted files; needs the extra `fuzz` (atheris: Linux on x86-64).
 
 .dev/venv/bin/python tests/fuzz/fuzz_files.py [-runs=N] [-max_total_time=SECONDS] [CORPUS FOLDER]
 

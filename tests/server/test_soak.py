@@ -1,4 +1,4 @@
-"""A long day of one server: random graphs, interrupts, models swapped and freed; memory, files and results stay as they were.
+"""Soak test of one server: random graphs, interrupts, models swapped and freed; memory, files and results stay as they were.
 
 Judged is what the system calls resident: what is in use, and what the allocator keeps for the next request. How much it would give back when
 asked is told beside it: that much of any growth is no leak.
@@ -152,7 +152,7 @@ def half_files(server: ComfyServer) -> list[Path]:
 
 
 @pytest.mark.timeout(7200)
-def test_a_long_day(fresh_server, full, record_property):
+def test_many_random_graphs_leave_the_server_as_it_was(fresh_server, full, record_property):
     server, cards = fresh_server, Cards(7)
     draw = cards.draw
     fixed = random_prompt(Cards(1))

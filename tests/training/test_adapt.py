@@ -37,7 +37,7 @@ def clip(tmp_path):
 
 @pytest.fixture
 def model(tmp_path):
-    """An animator that paints with too little contrast, which adapting can mend."""
+    """An animator that paints with too little contrast, which adapting can fix."""
     path = tmp_path / "start.safetensors"
     trainer = Trainer(tmp_path, CONFIG, Weights(), 0.01, 0)
     trainer.ema[f"animator.decoder.levels.{len(CONFIG.scales) - 1}.rgb.conv.weight"] *= 0.4

@@ -64,7 +64,7 @@ def test_another_run_is_not_resumed(tmp_path, motions, options):
 
 
 @pytest.mark.parametrize("lmc, left", [(True, 0.92), (False, 0.98)], ids=["LMC", "ablation"])  # without LMC it learns more slowly
-def test_the_network_learns_what_the_linear_guess_gets_wrong_in_strangers_too(lmc, left):
+def test_the_network_learns_the_error_of_the_posterior_mean_for_new_people_too(lmc, left):
     trainer = PriorTrainer(
         [nodding(person) for person in range(30)], replace(CONFIG, lmc=lmc, channels=(32, 64)), replace(SHORT, steps=250, batch=16),
         held_out=[nodding(person) for person in range(100, 108)],
