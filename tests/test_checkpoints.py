@@ -104,10 +104,10 @@ def bad_files(state):
     narrow = {**state, "encoder.stem.bias": torch.zeros(9)}
     lacking = {k: v for k, v in state.items() if k != "encoder.stem.bias"}
     return {
-        "empty.pt": (lambda p: p.write_bytes(b""), "no model file that can be read safely"),
-        "text.pt": (lambda p: p.write_text("not a model"), "no model file that can be read safely"),
+        "empty.pt": (lambda p: p.write_bytes(b""), "not a model file that can be read safely"),
+        "text.pt": (lambda p: p.write_text("not a model"), "not a model file that can be read safely"),
         "text.safetensors": (lambda p: p.write_text("not a model"), "not a readable safetensors file"),
-        "pickle.pt": (lambda p: torch.save({"gen": {}, "x": Executes()}, p), "no model file that can be read safely"),
+        "pickle.pt": (lambda p: torch.save({"gen": {}, "x": Executes()}, p), "not a model file that can be read safely"),
         "list.pt": (lambda p: torch.save([1, 2], p), "holds list data"),
         "other.pt": (lambda p: torch.save({"conv.weight": torch.zeros(3)}, p), "is not an animator: it holds 1 tensors"),
         "prior.safetensors": (lambda p: save_file({"a": torch.zeros(1)}, p, {"leo.kind": "motion_prior"}), "LEO motion prior"),

@@ -65,7 +65,7 @@ def test_figures_that_hold(described, content):
     (tensor(size=(5,)), r"shape \[5\] reaches beyond"),
     (tensor(offset=1), "reaches beyond"),
     (tensor(size=(2, 2), stride=(3, 1)), "reaches beyond"),
-    (tensor(size=(-4,)), "negative"), (tensor(stride=(-1,)), "negative"), (tensor(offset=-1), "negative"), (tensor(numel=-4), "no storage"),
+    (tensor(size=(-4,)), "negative"), (tensor(stride=(-1,)), "negative"), (tensor(offset=-1), "negative"), (tensor(numel=-4), "other than a storage"),
     (tensor(size=(2, 2), stride=(1,)), "without storage, shape or strides"),
     (tensor(kind="ComplexFloatStorage"), "torch.ComplexFloatStorage"),
     (malformed.zipped(malformed.tensor_pickle(4, (4,), (1,)), {"data/0": bytes(16)}, zipfile.ZIP_DEFLATED), "compressed"),
@@ -77,7 +77,7 @@ def test_figures_that_hold(described, content):
     (malformed.legacy(b"\x80\x02]" + b"}a" * 2**17 + b"."), "far longer"),
     (malformed.legacy(malformed.legacy_tensor_pickle(1000, (1000,)), ["0"], bytes(8)), "declare 4000 bytes, but the file has"),
     (malformed.zipped(b"\x80\x04\x8f."), "EMPTY_SET, which torch.save never writes"),
-    (b"", "empty"), (pickle.dumps(1, 2), "no file of torch.save"),
+    (b"", "empty"), (pickle.dumps(1, 2), "not written by torch.save"),
 ], ids=range(22))
 def test_figures_that_do_not(described, content, words):
     with pytest.raises(Exception, match=words):

@@ -357,7 +357,7 @@ class TestFiles:
 
     def test_a_header_larger_than_a_motion_has_is_not_read(self, tmp_path):
         self.write(tmp_path / "m.safetensors", torch.zeros(3, 2), **{"leo.description": "x" * 100_000})
-        with pytest.raises(ValueError, match="no motion file.*header of 100"):
+        with pytest.raises(ValueError, match="not a motion file.*header of 100"):
             ops.load_motion(tmp_path / "m.safetensors")
 
     @pytest.mark.parametrize("changes,message", [

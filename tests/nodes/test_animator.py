@@ -87,7 +87,7 @@ def test_grey_and_alpha(nodes, handle, channels):
     (torch.zeros(0, 32, 32, 3), "batch is empty"),
     (torch.zeros(1, 1, 1, 3), "1x1 pixels"),
     (torch.zeros(1, 32, 32, 2), "2 channels"),
-    (torch.full((1, 32, 32, 3), float("nan")), "not numbers"),
+    (torch.full((1, 32, 32, 3), float("nan")), "NaN or infinite"),
     (torch.zeros(2, 32, 32, 3), "Image From Batch"),
 ])
 def test_pictures_that_cannot_be_read(nodes, handle, picture, words):

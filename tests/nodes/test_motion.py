@@ -103,7 +103,7 @@ class TestEditDirections:
         assert told[1]["high"] == 2 and told[3]["low"] == -2
 
     @pytest.mark.parametrize("edits,message", [
-        ("smile", "no row"), ("9: 1", "from 0 to 4"), ("grin: 1", r"turn \(1\), smile \(3\)"), ("1: big", "no row"),
+        ("smile", "not a direction and an amount"), ("9: 1", "from 0 to 4"), ("grin: 1", r"turn \(1\), smile \(3\)"), ("1: big", "not a direction and an amount"),
     ])
     def test_rows_that_cannot_be_read_say_so(self, edits, message):
         with pytest.raises(ValueError, match=message):
@@ -189,7 +189,7 @@ class TestFiles:
     def test_a_prefix_that_leads_out_of_the_output_folder_is_refused(self, leo_folder, tmp_path, prefix):
         (tmp_path / "elsewhere").mkdir()
         (leo_folder.parent / "link").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
-        with pytest.raises(ValueError, match="no place in ComfyUI's output folder"):
+        with pytest.raises(ValueError, match="not a location in ComfyUI's output folder"):
             motion_files.LEOSaveMotion.execute(make(), prefix)
         assert not list((tmp_path / "elsewhere").iterdir())
 
