@@ -103,7 +103,8 @@ class TestEditDirections:
         assert told[1]["high"] == 2 and told[3]["low"] == -2
 
     @pytest.mark.parametrize("edits,message", [
-        ("smile", "not a direction and an amount"), ("9: 1", "from 0 to 4"), ("grin: 1", r"turn \(1\), smile \(3\)"), ("1: big", "not a direction and an amount"),
+        ("smile", "not a direction and an amount"), ("9: 1", "from 0 to 4"), ("grin: 1", r"turn \(1\), smile \(3\)"),
+        ("1: big", "not a direction and an amount"),
     ])
     def test_rows_that_cannot_be_read_say_so(self, edits, message):
         with pytest.raises(ValueError, match=message):
