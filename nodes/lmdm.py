@@ -6,7 +6,8 @@ import comfy.model_management as mm
 import torch
 from comfy_api.latest import io, ui
 
-from ..leo_core.lmdm.prior import Sampling, require_frames, save_prior
+from ..leo_core.lmdm.checkpoint import save_prior
+from ..leo_core.lmdm.prior import Sampling, require_frames
 from ..leo_core.lmdm.training import PriorTrainer, PriorTraining, fit_config, loss_curve
 from ..leo_core.motion import MotionSequence, change_rate, concatenate, pose_code, trim
 from .support import files

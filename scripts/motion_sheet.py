@@ -20,7 +20,8 @@ sys.path.insert(0, str(ROOT))
 from leo_core.animator.checkpoint import load_animator  # noqa: E402
 from leo_core.fullres import FullResolution  # noqa: E402
 from leo_core.identity import require_same_animator  # noqa: E402
-from leo_core.lmdm.prior import Sampling, load_prior  # noqa: E402
+from leo_core.lmdm.checkpoint import load_prior  # noqa: E402
+from leo_core.lmdm.prior import Sampling  # noqa: E402
 
 CELL = 128
 

@@ -10,8 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from ..lmdm.checkpoint import load_prior
 from ..lmdm.condition import CodeScale, to_residual
-from ..lmdm.prior import MotionPrior, Sampling, load_prior, private_generator
+from ..lmdm.prior import MotionPrior, Sampling, private_generator
 from ..lmdm.samplers import SAMPLERS
 from ..lmdm.training import Windows
 from ..motion import MotionSequence

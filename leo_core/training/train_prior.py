@@ -9,7 +9,8 @@ from accelerate import Accelerator
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
-from ..lmdm.prior import PriorConfig, Sampling, save_prior
+from ..lmdm.checkpoint import save_prior
+from ..lmdm.prior import PriorConfig, Sampling
 from ..lmdm.training import PriorTrainer, PriorTraining, fit_config
 from .motion_sources import collect
 

@@ -7,7 +7,8 @@ import torch
 from ...leo_core.animator import AnimatorConfig, Direction, fast_bfloat16
 from ...leo_core.animator.checkpoint import load_animator
 from ...leo_core.identity import AnimatorId, require_same_animator
-from ...leo_core.lmdm.prior import MotionPrior, load_prior
+from ...leo_core.lmdm.checkpoint import load_prior
+from ...leo_core.lmdm.prior import MotionPrior
 from ...leo_core.motion import MotionSequence, require_directions
 from .chunks import load_for_chunks
 

@@ -29,7 +29,8 @@ from animator import operations, random_animator  # noqa: E402
 from leo_core.animator import Animator, AnimatorConfig, lia, liax  # noqa: E402
 from leo_core.animator.checkpoint import load_animator  # noqa: E402
 from leo_core.fullres import FullResolution  # noqa: E402
-from leo_core.lmdm.prior import Sampling, load_prior  # noqa: E402
+from leo_core.lmdm.checkpoint import load_prior  # noqa: E402
+from leo_core.lmdm.prior import Sampling  # noqa: E402
 from leo_core.motion import load_motion  # noqa: E402
 from leo_core.training.data import Clip  # noqa: E402
 from leo_core.training.objective import Weights  # noqa: E402

@@ -12,7 +12,8 @@ import torch
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from leo_core.lmdm.prior import MotionPrior, Sampling, load_prior  # noqa: E402
+from leo_core.lmdm.checkpoint import load_prior  # noqa: E402
+from leo_core.lmdm.prior import MotionPrior, Sampling  # noqa: E402
 
 FRAMES, STEPS, ROUNDS = 64, 50, 3
 

@@ -17,7 +17,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "robustness")]
 with atheris.instrument_imports(include=["leo_core"]):
     from leo_core import directions, motion  # noqa: F401
     from leo_core.animator import checkpoint
-    from leo_core.lmdm import prior
+    from leo_core.lmdm import checkpoint as prior
 import malformed  # noqa: E402
 import torch  # noqa: E402
 

@@ -4,7 +4,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from leo_core.lmdm.prior import Sampling, load_prior, save_prior
+from leo_core.lmdm.checkpoint import load_prior, save_prior
+from leo_core.lmdm.prior import Sampling
 
 FEW = Sampling(seed=3, steps=6)
 

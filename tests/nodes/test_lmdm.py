@@ -10,7 +10,8 @@ from leo_pack.nodes.support import files
 from leo_pack.nodes.support.handles import MotionPriorHandle
 
 from leo_core.identity import AnimatorId
-from leo_core.lmdm.prior import PriorConfig, load_prior, save_prior
+from leo_core.lmdm.checkpoint import load_prior, save_prior
+from leo_core.lmdm.prior import PriorConfig
 from leo_core.lmdm.training import PriorTrainer, PriorTraining
 from leo_core.motion import MotionSequence, trim
 

@@ -48,7 +48,8 @@ def prior_file(tmp_path_factory, animator_file) -> str:
     import torch
 
     from leo_core.animator.checkpoint import load_animator
-    from leo_core.lmdm.prior import PriorConfig, save_prior
+    from leo_core.lmdm.checkpoint import save_prior
+    from leo_core.lmdm.prior import PriorConfig
     from leo_core.lmdm.training import PriorTrainer, PriorTraining
     from leo_core.motion import MotionSequence
 

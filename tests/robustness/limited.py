@@ -104,7 +104,8 @@ def motion(path: str):
 
 
 def prior(path: str):
-    from leo_core.lmdm.prior import Sampling, load_prior
+    from leo_core.lmdm.checkpoint import load_prior
+    from leo_core.lmdm.prior import Sampling
     from leo_core.motion import MotionSequence
     loaded = load_prior(path)
     MotionSequence(loaded.sample(2, Sampling(steps=1)), loaded.fps, loaded.animator)  # refuses codes that are not finite

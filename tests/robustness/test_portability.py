@@ -10,7 +10,8 @@ from leo_core.animator import Animator, liax
 from leo_core.animator.checkpoint import load_animator
 from leo_core.flow import FlowField, warp_picture
 from leo_core.fullres import FullResolution
-from leo_core.lmdm.prior import Sampling, load_prior
+from leo_core.lmdm.checkpoint import load_prior
+from leo_core.lmdm.prior import Sampling
 
 ROOT = Path(__file__).resolve().parents[2]
 INFERENCE = [path for folder in ("nodes", "leo_core") for path in sorted((ROOT / folder).rglob("*.py")) if "training" not in path.parts]

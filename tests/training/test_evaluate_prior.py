@@ -3,8 +3,9 @@ from pathlib import Path
 
 import torch
 
+from leo_core.lmdm.checkpoint import load_prior
 from leo_core.lmdm.condition import CodeScale
-from leo_core.lmdm.prior import Sampling, load_prior
+from leo_core.lmdm.prior import Sampling
 from leo_core.motion import load_motion
 from leo_core.training.evaluate_prior import (
     classifier_accuracy,

@@ -10,7 +10,8 @@ import torch
 
 from leo_core.__main__ import main
 from leo_core.identity import AnimatorId
-from leo_core.lmdm.prior import PriorConfig, Sampling, load_prior
+from leo_core.lmdm.checkpoint import load_prior
+from leo_core.lmdm.prior import PriorConfig, Sampling
 from leo_core.lmdm.training import PriorTrainer, PriorTraining, Windows, draw_known, fit_config
 from leo_core.motion import MotionSequence, save_motion
 
