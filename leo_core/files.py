@@ -176,9 +176,10 @@ class Notes(pickle._Unpickler):
     :param check: called once with every storage; raises ValueError where the file does not bear it out.
     """
 
-    dispatch = dict(pickle._Unpickler.dispatch)
+    dispatch: dict[int, Callable[..., None]] = dict(pickle._Unpickler.dispatch)
+    stack: list  # the base class's
 
-    def __init__(self, stream: BinaryIO, check: Callable[[Storage], None]):
+    def __init__(self, stream: BinaryIO | mmap.mmap, check: Callable[[Storage], None]):
         super().__init__(stream)
         self._stream = stream
         self._check = check
