@@ -116,7 +116,7 @@ class LEORenderVideo(io.ComfyNode):
                 io.Combo.Input("length", options=["motion", "hold", "loop", "ping-pong", "cut"], default="motion",
                                tooltip="Last as long as the motion; or hold, repeat or swing it while clip or sound go on; or cut at the shortest."),
                 io.Combo.Input("broken_frames", options=["hold", "interpolate", "pass through"], default="hold", advanced=True,
-                               tooltip="Video frames that do not decode: hold the last, blend the neighbours, or show what is salvaged."),
+                               tooltip="Video frames that do not decode: hold the last, blend the neighbors, or show what is salvaged."),
             ],
             outputs=[io.Video.Output("video", tooltip="The finished clip on disk, for Save Video.")],
             hidden=[io.Hidden.unique_id],

@@ -156,7 +156,7 @@ def test_places_of_joints_move_with_the_picture():
 
 def test_heads_and_bodies_do_not_mix():
     head = sliding_clip(controls=True)
-    with pytest.raises(ValueError, match="heads and of bodies"):
+    with pytest.raises(ValueError, match="Renders of heads and renders of bodies"):
         sample_batch([head, replace(head, framing="body")], 1, np.random.default_rng(0), 0.0, 0.0)
 
 
