@@ -5,7 +5,17 @@ from pathlib import Path
 import torch
 
 from ..animator import orthonormal_basis
-from ..animator.checkpoint import CODE_PARTS, StateReader, check_layout, code_fingerprint, file_layout, read_raw, recognize, read_metadata, write_animator
+from ..animator.checkpoint import (
+    CODE_PARTS,
+    StateReader,
+    check_layout,
+    code_fingerprint,
+    file_layout,
+    read_metadata,
+    read_raw,
+    recognize,
+    write_animator,
+)
 from ..identity import tensor_digest
 
 

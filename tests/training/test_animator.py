@@ -120,9 +120,10 @@ def test_flow_matters_more_the_further_it_goes():
     def cost(target: float, error: float) -> float:
         flow = torch.zeros_like(batch.flow)
         flow[:, :, 0] = target
+        scales, axis = model.animator.config.scales, torch.tensor([0])
         model.animator.flow_generator.forward = lambda features, latent, finest: (
-            {r: torch.full((len(latent), 2, r, r), 0.0).index_fill(1, torch.tensor([0]), (target + error) * r / (r - 1)) for r in (8, 16, 32)},
-            {r: torch.ones(len(latent), 1, r, r) for r in (8, 16, 32)})
+            {r: torch.zeros(len(latent), 2, r, r).index_fill(1, axis, (target + error) * r / (r - 1)) for r in scales},
+            {r: torch.ones(len(latent), 1, r, r) for r in scales})
         return losses(model, replace(batch, flow=flow, weight=torch.ones_like(batch.weight)), Weights())[0]["flow"].item()
 
     assert cost(0.2, 0.05) > 2 * cost(0.0, 0.05) > 0
