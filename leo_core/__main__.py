@@ -13,6 +13,7 @@ MODULES = (
     "training.adapt",
     "training.evaluate",
     "training.humans.commands",
+    "training.landmarks",
     "training.portraits.commands",
     "training.train_prior",
     "training.train_reader",

@@ -19,8 +19,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from safetensors import SafetensorError
-
 LARGEST_HEADER = 2**21  # bytes of a safetensors header
 LARGEST_PICKLE = 2**21  # bytes
 MOST_OPCODES = 2**18
@@ -57,7 +55,8 @@ def write_atomically(path: str | os.PathLike, write: Callable[[str], None]) -> N
         os.replace(temporary, path)
     except BaseException as error:
         os.unlink(temporary)
-        if isinstance(error, (SafetensorError, RuntimeError)):  # so safetensors and torch.save call what the disk refuses
+        # torch.save and safetensors call so what the disk refuses; the latter by name, as not every Python that writes has it
+        if isinstance(error, RuntimeError) or type(error).__name__ == "SafetensorError":
             raise OSError(f"{path} could not be written ({str(error).splitlines()[0]}). Is the disk full? An older file of that name is "
                           f"as it was.") from error
         raise

@@ -134,13 +134,13 @@ def install_requirements() -> None:
 
 
 def extras() -> list[str]:
-    """The packages of [project.optional-dependencies], but for those of work by hand: mutation testing and fuzzing.
+    """The packages of [project.optional-dependencies], but for those of work by hand: mutation testing, fuzzing, finding landmarks.
 
     Read by the new environment's pip: Python 3.10 has no tomllib.
     """
     code = ("import json, sys; from pip._vendor import tomli as t\n"
             "p = t.load(open(sys.argv[1], 'rb'))['project']['optional-dependencies']\n"
-            "print(*sum((p[name] for name in p if name not in ('mutants', 'fuzz')), []), sep='\\n')")
+            "print(*sum((p[name] for name in p if name not in ('mutants', 'fuzz', 'portraits')), []), sep='\\n')")
     found = subprocess.run([str(PYTHON), "-c", code, str(ROOT / "pyproject.toml")], check=True, capture_output=True, text=True)
     return found.stdout.split("\n")[:-1]
 

@@ -6,22 +6,16 @@ px are clips of their own. A source may be written ``NAME=PATH``; every clip's n
 """
 import json
 import logging
-import re
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import av
 import numpy as np
 from einops import reduce
-from PIL import Image
 
-from .pictures import center_square
+from .decoding import VIDEOS, center_square, decode
 
 log = logging.getLogger(__name__)
-
-VIDEOS = {".mp4", ".mkv", ".mpg", ".mov", ".avi", ".webm"}
-PICTURES = {".png", ".jpg", ".jpeg", ".webp"}
 
 
 @dataclass(frozen=True)
@@ -60,29 +54,6 @@ def before_backdrop(clip: Clip, times: np.ndarray, backdrop: np.ndarray) -> np.n
     """The rendered person before another backdrop [S, S, 3]: frames [n, S, S, 3] float32 in 0..255."""
     uncovered = 1 - clip.coverage[times, ..., None] / np.float32(255)
     return clip.frames[times] + uncovered * (backdrop.astype(np.float32) - clip.backdrop)
-
-
-def counting_order(path: Path) -> tuple[list[str | int], str]:
-    """Sorts files by name with their numbers as numbers: frame_2 before frame_10."""
-    parts = re.split("([0-9]+)", path.name)
-    return [int(part) if place % 2 else part for place, part in enumerate(parts)], path.name
-
-
-def decode(path: Path) -> Iterator[Image.Image]:
-    """The pictures of a video file, or of a folder in the order that their names count, one at a time.
-
-    :raises ValueError: the file holds sound alone.
-    """
-    if path.is_dir():
-        for file in sorted((p for p in path.iterdir() if p.suffix.lower() in PICTURES), key=counting_order):
-            with Image.open(file) as picture:
-                yield picture
-        return
-    with av.open(str(path)) as container:
-        if not container.streams.video:
-            raise ValueError("it holds no pictures")
-        for frame in container.decode(video=0):
-            yield frame.to_image()
 
 
 def read_grid(path: Path, cell: int, size: int) -> list[Clip]:
@@ -124,7 +95,8 @@ def read_render(folder: Path, entry: dict) -> Clip:
         for name in {"backward_flow", "visible", "coverage", "regions"} & maps.keys():
             maps[name] = maps[name].repeat(2, 1).repeat(2, 2)
     return Clip(f"{folder.name}/{path.stem}", f"{folder.name}-{entry['identity']}", maps["frames"], maps["backward_flow"], maps["visible"],
-                maps["controls"], entry["framing"], coverage=maps.get("coverage"), backdrop=maps.get("backdrop"), regions=maps.get("regions"))
+                maps["controls"], entry["framing"], exact=entry.get("exact", True), coverage=maps.get("coverage"),
+                backdrop=maps.get("backdrop"), regions=maps.get("regions"))
 
 
 def shrunk(clip: Clip, size: int) -> Clip:

@@ -19,7 +19,8 @@ from ..animator.checkpoint import AnimatorInfo, load_animator
 from ..directions import deviations
 from ..motion import MotionSequence, save_motion
 from ..video import read_video
-from .pictures import center_square, read_pictures, to_pictures
+from .decoding import center_square
+from .pictures import read_pictures, to_pictures
 
 FPS = Fraction(25)
 

@@ -12,7 +12,8 @@ import torch
 from ..animator.checkpoint import load_animator
 from ..motion import MotionSequence, load_motion, save_motion
 from ..video import read_video
-from .data import VIDEOS, read_source
+from .data import read_source
+from .decoding import VIDEOS
 from .pictures import to_pictures
 
 BATCH = 16

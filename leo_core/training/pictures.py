@@ -5,13 +5,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from einops import rearrange
-from PIL import Image, ImageOps
+from PIL import Image
 
-
-def center_square(picture: Image.Image, size: int) -> np.ndarray:
-    """The center square of a picture, turned upright and resized with antialiasing: [size, size, 3] uint8."""
-    upright = ImageOps.exif_transpose(picture).convert("RGB")
-    return np.asarray(ImageOps.fit(upright, (size, size), Image.Resampling.LANCZOS))
+from .decoding import center_square
 
 
 def read_pictures(paths: Sequence[Path], size: int) -> torch.Tensor:

@@ -8,27 +8,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from ..decoding import read_photo
+from ..landmarks import check_portrait, read_landmarks
 from .acting import draw_look, draw_pose
 from .puppet import Puppet
 from .render import Portrait, PortraitClip, renderer
 
 log = logging.getLogger(__name__)
-
-
-def read_landmarks(path: Path) -> dict[str, tuple[np.ndarray, np.ndarray | None]]:
-    """A landmark file: name of the photo -> landmarks [478, 3] in its pixels, and mask [H, W] uint8 of the person or None.
-
-    The file is an npz of ``names`` [N], ``landmarks`` [N, 478, 3] and, if it has them, ``masks`` [N, H, W].
-
-    :raises ValueError: it is another file.
-    """
-    with np.load(path) as data:
-        if not {"names", "landmarks"} <= set(data.files) or data["landmarks"].shape[1:] != (478, 3):
-            raise ValueError(f"{path} holds {', '.join(data.files)}; expected names and landmarks [N, 478, 3]. Make it with "
-                             f"python -m leo_core portrait-landmarks.")
-        names, landmarks = data["names"], data["landmarks"].astype(np.float32)
-        masks = data["masks"] if "masks" in data.files else [None] * len(names)
-    return {str(name): (points, mask) for name, points, mask in zip(names, landmarks, masks, strict=True)}
 
 
 def person_mask(photo: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
@@ -54,15 +40,15 @@ def open_portrait(photo: np.ndarray, landmarks: np.ndarray, mask: np.ndarray | N
 
     :raises ValueError: the face is too small or turned away too far.
     """
+    check_portrait(landmarks)
     height = float(np.linalg.norm(landmarks[10, :2] - landmarks[152, :2]))
-    if height < 24:
-        raise ValueError(f"the face is {height:.0f} px high, and fewer than 24 show nothing")
     low, high = landmarks[:468, :2].min(0), landmarks[:468, :2].max(0)
     scale = side * rng.uniform(0.42, 0.68) / height
     center = (low + high) / 2 + rng.normal(0, 0.04, 2) * side / scale
     matrix = np.array([[scale, 0, side / 2 - scale * center[0]], [0, scale, side / 2 - scale * center[1]]])
     if mask is None:
         mask = person_mask(photo, landmarks)
+    mask = cv2.resize(mask, photo.shape[1::-1], interpolation=cv2.INTER_LINEAR)
 
     def cut(picture: np.ndarray) -> np.ndarray:
         flags = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
@@ -70,14 +56,6 @@ def open_portrait(photo: np.ndarray, landmarks: np.ndarray, mask: np.ndarray | N
 
     points = np.concatenate([landmarks[:, :2] * scale + matrix[:, 2], landmarks[:, 2:] * scale], 1)
     return Portrait(cut(photo), np.clip(cut(mask).astype(np.float32) / 255, 0, 1), points)
-
-
-def read_photo(path: Path) -> np.ndarray:
-    """[H, W, 3] uint8. :raises ValueError: it is not a picture that can be read."""
-    picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if picture is None:
-        raise ValueError("it is not a picture that can be read")
-    return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
 
 
 def render_portrait(photo: np.ndarray, landmarks: np.ndarray, mask: np.ndarray | None, seed, size: int, frames: int) -> PortraitClip:
