@@ -52,7 +52,7 @@ class Encoder(torch.nn.Module):
         kw = {"dtype": dtype, "device": device}
         fine_to_coarse = sorted(config.channels, reverse=True)
         widths = [config.channels[r] for r in fine_to_coarse]
-        self.scales, self.widths = fine_to_coarse[:-1], widths
+        self.scales, self.widths, self.composite = fine_to_coarse[:-1], widths, config.composite
         self.stem = operations.Conv2d(3, widths[0], 1, **kw)
         self.blocks = torch.nn.ModuleList(
             DownBlock(a, b, config.widen_first, operations, **kw) for a, b in pairwise(widths))
@@ -67,6 +67,8 @@ class Encoder(torch.nn.Module):
     def appearance(self, pictures: torch.Tensor) -> tuple[torch.Tensor, dict[int, torch.Tensor]]:
         """What `forward` gives without the motion reader's codes: [N, appearance_dim], and the features."""
         *features, h = self._maps(pictures, keep=True)
+        if self.composite:  # nothing but the decoder's last step reads the finest scale
+            features[0] = pictures
         return self.code(h).flatten(1), dict(zip(self.scales, features, strict=True))
 
     def codes(self, pictures: torch.Tensor) -> torch.Tensor:
@@ -231,12 +233,14 @@ class InpaintingDecoder(torch.nn.Module):
 
     def __init__(self, config: AnimatorConfig, operations=torch.nn, dtype=None, device=None):
         super().__init__()
-        self.scales, self.align_corners = config.scales, config.align_corners
+        self.scales, self.align_corners, self.composite = config.scales, config.align_corners, config.composite
         widths = [config.channels[r] for r in config.scales]
         blocks = [config.rgb_blocks if r <= (config.paint_size or config.size) else 0 for r in config.scales]
         coarser = [c if b else 0 for c, b in zip([0, *widths[:-1]], blocks, strict=True)]
         self.levels = torch.nn.ModuleList(
             PictureLevel(a, b, n, operations, dtype=dtype, device=device) for a, b, n in zip(coarser, widths, blocks, strict=True))
+        if self.composite:
+            del self.levels[-1]
 
     def forward(self, features: dict[int, torch.Tensor], displacement: dict[int, torch.Tensor],
                 mask: dict[int, torch.Tensor]) -> torch.Tensor:
@@ -251,6 +255,10 @@ class InpaintingDecoder(torch.nn.Module):
                 warped = level(visible, warped)
                 visible = level.rgb.colors(warped)
             rgb = level.rgb(visible, rgb)
+        finest = self.scales[-1]
+        if self.composite and finest in displacement:
+            seen = warp(features[finest], displacement[finest], self.align_corners).float()
+            rgb = torch.lerp(fir_upsample(rgb).float(), seen, mask[finest])
         return rgb
 
 

@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 from scipy.interpolate import PchipInterpolator
 
+from .. import face
 from ..animator import Animator, Direction
 from ..animator.checkpoint import AnimatorInfo, load_animator
 from ..directions import deviations
@@ -21,6 +22,7 @@ from ..motion import MotionSequence, save_motion
 from ..video import read_video
 from .decoding import center_square
 from .pictures import read_pictures, to_pictures
+from .portraits.performing import perform
 
 FPS = Fraction(25)
 
@@ -62,6 +64,32 @@ GESTURES = {
 }
 
 
+# Of animators whose directions are face controls: name -> style and seconds of a performance, and what is to be seen.
+PERFORMANCES = {
+    "talk": (6.0, "Talks: jaw and lips in the rhythm of speech, small nods, blinks."),
+    "whisper": (5.0, "Comes nearer and whispers."),
+    "listen": (6.0, "Listens: nods now and then, smiles a little, blinks."),
+    "look around": (6.0, "Looks to one side, then to the other, eyes first."),
+    "smile slowly": (5.0, "A smile comes, stays and goes."),
+    "laugh": (5.0, "Laughs with an open mouth and narrowed eyes."),
+    "nod": (2.8, "Nods three times."),
+    "shake": (3.0, "Shakes the head three times."),
+    "tilt": (4.0, "Tilts the head to one side, then to the other."),
+    "surprise": (3.2, "Brows rise, eyes widen, the mouth opens."),
+    "blink": (3.0, "Holds still and blinks."),
+    "wink": (2.6, "Winks with the left eye and smiles a little."),
+}
+
+
+def draw_performance(style: str, seconds: float, rest: torch.Tensor) -> torch.Tensor:
+    """The codes [T, D] of a performance out of a pose [D] and back to it, at FPS. The same every time."""
+    controls = perform(style, seconds, float(FPS), np.random.default_rng(list(style.encode())))
+    time = np.arange(len(controls)) / float(FPS)
+    envelope = np.clip(np.minimum(time, time[-1] - time) / 0.3, 0, 1)[:, None]
+    envelope = envelope * envelope * (3 - 2 * envelope)
+    return rest + face.CODE_UNIT * torch.from_numpy(controls * envelope).float()
+
+
 def draw_gesture(gesture: Gesture, directions: dict[int, Direction], rest: torch.Tensor) -> torch.Tensor | None:
     """The codes [T, D] of a gesture out of a pose [D], at FPS; None where the animator lacks one of its directions.
 
@@ -83,14 +111,18 @@ def draw_gesture(gesture: Gesture, directions: dict[int, Direction], rest: torch
 @torch.inference_mode()
 def write_library(animator: Animator, info: AnimatorInfo, folder: Path, rest: torch.Tensor, clips: Sequence[Path] = (),
                   credit: str = "") -> list[Path]:
-    """Write every gesture that the animator has the directions for, and the motion of clips, as motion files.
+    """Write every gesture that the animator has the directions for, or performances where they are face controls, and the motion of
+    clips, as motion files.
 
     :param rest: the pose [D] that gestures start from and return to.
     :param clips: each becomes a motion of its name, underscores as spaces.
     :param credit: a line about the clips' origin and license, kept in their files.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    motions = {name: (draw_gesture(gesture, info.directions, rest), FPS, gesture.description) for name, gesture in GESTURES.items()}
+    if animator.config.reader:
+        motions = {name: (draw_performance(name, seconds, rest), FPS, text) for name, (seconds, text) in PERFORMANCES.items()}
+    else:
+        motions = {name: (draw_gesture(gesture, info.directions, rest), FPS, gesture.description) for name, gesture in GESTURES.items()}
     for clip in clips:
         stream = read_video(str(clip))
         frames = np.stack([center_square(Image.fromarray(frame), animator.config.size) for frame in stream])

@@ -193,3 +193,30 @@ def _wink(c: dict, time: np.ndarray, rng: np.random.Generator) -> None:
 _STYLE = {"talk": _talk, "whisper": _whisper, "listen": _listen, "look around": _look_around, "smile slowly": _smile, "laugh": _laugh,
           "nod": _gesture("nod", 0.55, 0.6, 3), "shake": _gesture("turn", 0.6, 0.75, 3), "tilt": _tilt, "surprise": _surprise,
           "blink": _blink, "wink": _wink}
+
+
+def perform_person(seconds: float, fps: float, rng: np.random.Generator) -> np.ndarray:
+    """Controls [T, K] of one person who talks, listens, laughs and looks around in turn, about a rest pose of their own."""
+    parts, total = [], 0.0
+    while total < seconds:
+        style = rng.choice(["talk", "listen", "look around", "smile slowly", "laugh", "whisper"], p=[0.45, 0.25, 0.12, 0.08, 0.05, 0.05])
+        length = min(rng.uniform(4, 9), seconds - total + 1)
+        parts.append(perform(str(style), length, fps, rng))
+        total += length
+    overlap = round(0.6 * fps)
+    motion = parts[0]
+    for part in parts[1:]:
+        fade = (np.arange(overlap) + 0.5)[:, None] / overlap
+        fade = fade * fade * (3 - 2 * fade)
+        if len(part) <= overlap or len(motion) <= overlap:
+            continue
+        motion = np.concatenate([motion[:-overlap], motion[-overlap:] * (1 - fade) + part[:overlap] * fade, part[overlap:]])
+    spread = dict.fromkeys(face.NAMES, 0.12) | {"turn": 0.12, "nod": 0.2, "nearer": 0.5, "down": 0.15, "across": 0.08, "jaw open": 0.02,
+                                                "close left eye": 0.0, "close right eye": 0.0}
+    rest = rng.normal(0, [spread[name] for name in face.NAMES])
+    lids = rng.normal(0, 0.12)
+    rest[face.NAMES.index("jaw open")] = abs(rest[face.NAMES.index("jaw open")])
+    rest[[face.NAMES.index(f"close {side} eye") for side in ("left", "right")]] += lids
+    motion = motion + rest * (0.6 if rng.random() < 0.5 else 1.0)
+    low, high = (np.array([getattr(control, end) for control in face.CONTROLS]) for end in ("low", "high"))
+    return np.clip(motion, low - 0.2, high + 0.2).astype(np.float32)[:round(seconds * fps)]
