@@ -12,6 +12,7 @@ MODULES = (
     "training.train_animator",
     "training.adapt",
     "training.evaluate",
+    "training.evaluate_landmarks",
     "training.humans.commands",
     "training.landmarks",
     "training.portraits.commands",

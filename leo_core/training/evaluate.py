@@ -7,6 +7,7 @@ yardsticks that need a network of others (LPIPS, FVD, KVD, ACD) are computed wit
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import cv2
 import numpy as np
@@ -20,12 +21,15 @@ from ..animator import Animator
 from ..animator.checkpoint import load_animator
 from ..files import write_atomically
 from .data import Clip, read_source, split_by_identity
+from .evaluate_landmarks import report, save_recording
+from .landmarks import MediaPipe
 from .losses import open_backbone
 from .pictures import read_pictures, to_pictures
-from .reconstruction import frame_sheet, rebuild
+from .reconstruction import frame_sheet, rebuild, transfer
 
 LEAST_MOTION = 1e-3  # clips whose frames differ less from the first (L1, 0..1) have no ratio
 SSIM_WINDOW = 11
+RENDERED_AT_ONCE = 8
 
 
 @dataclass(frozen=True)
@@ -169,20 +173,57 @@ def cross_sheet(animator: Animator, pictures: list[Path], clip: Clip, columns: i
     """The clip's motion on other people's pictures, relative to its first frame: driving row, then a row per picture."""
     size = animator.config.size
     times = np.linspace(0, len(clip.frames) - 1, columns).astype(int)
-    driving = to_pictures(clip.frames[times])
-    rows = [driving]
-    with torch.no_grad():
-        alpha = animator.encode_motion(driving)
-        for source in read_pictures(pictures, size).split(1):
-            code, features = animator.encoder(source)
-            latent = code + animator.dictionary(animator.motion_head(code) + alpha - alpha[:1])
-            rows.append(animator.render(features, latent).clamp(-1, 1))
+    rows = [to_pictures(clip.frames[times]) / 2 + 0.5]
+    rows += [transfer(animator, photo, clip.frames, times) for photo in read_pictures(pictures, size).split(1)]
     sheet = torch.cat([torch.cat(list(row), -1) for row in rows], -2).permute(1, 2, 0)
-    return Image.fromarray(((sheet + 1) * 127.5).round().byte().numpy())
+    return Image.fromarray((sheet * 255).round().byte().numpy())
+
+
+def record(animator: Animator, clips: list[Clip], photos: list[Path], folder: Path, frames: int) -> None:
+    """Write the recordings that `evaluate_landmarks` compares: every clip rebuilt from its first frame, and its motion on photos.
+
+    :param frames: at most so many of each clip, evenly spread, the first among them.
+    :raises ValueError: the folder holds recordings already.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if next(folder.glob("*.npz"), None):
+        raise ValueError(f"{folder} holds recordings already. Name an empty folder.")
+    for number, clip in enumerate(tqdm(clips, desc="recordings", disable=None)):
+        name = f"{number:03d} {clip.name.replace('/', ' ')}"
+        times = np.unique(np.linspace(0, len(clip.frames) - 1, min(frames, len(clip.frames))).astype(int))
+        parts = np.array_split(times, -(-len(times) // RENDERED_AT_ONCE))
+        rebuilt = [rebuild(animator, clip.frames, part)[0] for part in parts]
+        save_recording(folder, name, driving=clip.frames[times], rendered=_as_frames(rebuilt))
+        for place, file in enumerate(photos):
+            photo = read_pictures([file], animator.config.size)
+            moved = [transfer(animator, photo, clip.frames, part) for part in parts]
+            save_recording(folder, f"{name} on {place:02d} {file.stem}", driver=np.array(name), photo=_as_frames([photo / 2 + 0.5]),
+                           rendered=_as_frames(moved))
+
+
+def _as_frames(batches: list[torch.Tensor]) -> np.ndarray:
+    """Batches [n, 3, S, S] in 0..1 -> [T, S, S, 3] uint8."""
+    return (torch.cat(batches).permute(0, 2, 3, 1) * 255).round().byte().numpy()
+
+
+def landmark_figures(animator: Animator, clips: list[Clip], args) -> dict:
+    """Record, and compare by landmarks if that is asked for: figures for the JSON."""
+    with TemporaryDirectory() as temporary:
+        folder = args.write or Path(temporary)
+        with torch.no_grad():
+            record(animator, clips, args.cross, folder, args.landmark_frames)
+        if args.landmarks is None:
+            print(f"\n{folder}: recordings. Compare them with python -m leo_core evaluate-landmarks {folder}, where MediaPipe is installed.")
+            return {}
+        return {"landmarks": report(folder, Path(args.landmarks) if args.landmarks else None)}
 
 
 def evaluate(args) -> None:
     """Run ``evaluate``."""
+    if args.cross and not args.write and args.landmarks is None:
+        raise ValueError("--cross is compared by landmarks. Add --landmarks, or --write FOLDER to find them elsewhere.")
+    if args.landmarks == "":
+        MediaPipe()  # where it is missing, say so before anything is rendered
     animator, info = load_animator(args.model)
     clips = [clip for source in args.data for clip in read_source(source, animator.config.size)]
     if args.only:
@@ -204,10 +245,12 @@ def evaluate(args) -> None:
             raise ValueError("--cross-sheet shows the first clip's motion on other pictures. Name them with --pictures.")
         save_picture(cross_sheet(animator, args.pictures, clips[0]), args.cross_sheet)
         print(f"{args.cross_sheet}: motion of {clips[0].name} on {', '.join(p.name for p in args.pictures)}")
+    if args.write or args.landmarks is not None:
+        more |= landmark_figures(animator, clips, args)
     if args.json:
-        report = {"model": info.id.name, "fingerprint": info.id.fingerprint, "ratio": mean_ratio(scores), **more,
+        result = {"model": info.id.name, "fingerprint": info.id.fingerprint, "ratio": mean_ratio(scores), **more,
                   "clips": {s.name: {"ratio": s.ratio, **{k: vars(getattr(s, k)) for k in ("ours", "repeat", "affine")}} for s in scores}}
-        write_atomically(args.json, lambda path: Path(path).write_text(json.dumps(report, indent=1), encoding="utf-8"))
+        write_atomically(args.json, lambda path: Path(path).write_text(json.dumps(result, indent=1), encoding="utf-8"))
 
 
 def save_picture(picture: Image.Image, path: Path) -> None:
@@ -224,6 +267,11 @@ def add_commands(subparsers) -> None:
     parser.add_argument("--sheet", type=Path, help="picture to write: best and worst clips, driving row over rebuilt row")
     parser.add_argument("--cross-sheet", type=Path, help="picture to write: the first clip's motion on --pictures")
     parser.add_argument("--pictures", nargs="*", default=[], type=Path)
+    parser.add_argument("--landmarks", nargs="?", const="", metavar="FILE",
+                        help="compare faces by landmarks: found with MediaPipe, or read from a file that holds those of what --write wrote")
+    parser.add_argument("--write", type=Path, metavar="FOLDER", help="keep driving and rendered frames here, for evaluate-landmarks")
+    parser.add_argument("--cross", nargs="*", default=[], type=Path, metavar="PHOTO", help="also compare the clips' motion on these photos")
+    parser.add_argument("--landmark-frames", type=int, default=48, help="frames per clip whose landmarks are compared")
     parser.add_argument("--json", type=Path, help="file to write with every figure")
     parser.add_argument("--lpips", type=Path, help="TorchScript of (a, b) [N, 3, S, S] in -1..1 to distances")
     parser.add_argument("--video-features", type=Path, help="TorchScript of [N, 3, T, S, S] in -1..1 to features, for FVD and KVD")

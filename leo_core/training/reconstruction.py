@@ -36,6 +36,15 @@ def rebuild(animator: Animator, frames: np.ndarray, times: np.ndarray) -> tuple[
 
 
 @torch.no_grad()
+def transfer(animator: Animator, photo: torch.Tensor, frames: np.ndarray, times: np.ndarray) -> torch.Tensor:
+    """A photo [1, 3, S, S] in -1..1 under the motion of frames at ``times`` relative to frame 0: [n, 3, S, S] in 0..1."""
+    code, features = animator.encoder(photo)
+    alpha = animator.encode_motion(to_pictures(frames[[0, *times]]))
+    pictures = animator.render(features, code + animator.dictionary(animator.motion_head(code) + alpha[1:] - alpha[:1]))
+    return (pictures / 2 + 0.5).clamp(0, 1)
+
+
+@torch.no_grad()
 def frame_sheet(animator: Animator, clips: list[Clip], columns: int = 8) -> Image.Image:
     """Per clip two rows: driving frames, and the same rebuilt from the first."""
     rows = []

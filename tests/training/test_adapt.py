@@ -10,9 +10,11 @@ from PIL import Image
 from leo_core.__main__ import main
 from leo_core.animator import lia
 from leo_core.animator.checkpoint import load_animator
+from leo_core.training import evaluate
 from leo_core.training.adapt import split_by_time
 from leo_core.training.data import Clip
 from leo_core.training.evaluate import Score, align_affine, frechet_distance, kernel_distance
+from leo_core.training.landmarks import save_arrays
 from leo_core.training.objective import Weights
 from leo_core.training.trainer import Trainer
 
@@ -136,3 +138,42 @@ def test_networks_of_the_user_score_too(tmp_path, clip, model, capsys):
     assert Image.open(tmp_path / "cross.png").size == (8 * 16, 2 * 16)
     (tmp_path / "lpips.pt").write_bytes(b"no network")
     assert main(arguments) == 1 and "TorchScript" in capsys.readouterr().err
+
+
+def test_evaluate_writes_recordings_for_the_other_python_and_reads_its_landmarks(tmp_path, model, clip, capsys):
+    photo = tmp_path / "photo.png"
+    Image.fromarray(texture(64, 2)).save(photo)
+    kept, wanted = tmp_path / "kept", ["evaluate", str(model), "--data", str(clip.parent), "--frames", "2", "--cross", str(photo)]
+    assert main([*wanted, "--write", str(kept), "--landmark-frames", "11"]) == 0
+    assert f"evaluate-landmarks {kept}" in capsys.readouterr().out
+    with np.load(kept / "000 person.npz") as own, np.load(kept / "000 person on 00 photo.npz") as cross:
+        assert own["driving"].shape == own["rendered"].shape == cross["rendered"].shape == (11, 16, 16, 3)
+        assert str(cross["driver"]) == "000 person"
+        # Whatever it knows of motion, the photo's result looks like the photo, the clip's like the clip.
+        own_result, cross_result, first, shown = (v.astype(float) for v in (own["rendered"], cross["rendered"], own["driving"][0], cross["photo"][0]))
+        for result, itself, other in ((own_result, first, shown), (cross_result, shown, first)):
+            assert np.corrcoef(result[0].ravel(), itself.ravel())[0, 1] > np.corrcoef(result[0].ravel(), other.ravel())[0, 1] + 0.3
+
+    assert main([*wanted, "--write", str(kept)]) == 1
+    assert "Name an empty folder" in capsys.readouterr().err
+    track = np.random.default_rng(0).normal(128, 40, (11, 478, 3)).astype(np.float32)
+    save_arrays(tmp_path / "found.npz", {"000 person/driving": track, "000 person/rendered": track + [3, 4, 0],
+                                         "000 person on 00 photo/rendered": track, "000 person on 00 photo/photo": track[:1]})
+    assert main([*wanted, "--landmark-frames", "11", "--landmarks", str(tmp_path / "found.npz"), "--json", str(tmp_path / "r.json")]) == 0
+    assert "AKD 5.00 px" in capsys.readouterr().out
+    assert json.loads((tmp_path / "r.json").read_text())["landmarks"]["self"]["AKD"] == pytest.approx(5, abs=1e-3)
+
+
+def test_what_landmarks_need_is_said_before_anything_is_rendered(tmp_path, model, clip, monkeypatch, capsys):
+    photo = tmp_path / "photo.png"
+    Image.fromarray(texture(64, 2)).save(photo)
+
+    def missing():
+        raise OSError("MediaPipe is missing")
+
+    monkeypatch.setattr(evaluate, "score_clip", None)
+    monkeypatch.setattr(evaluate, "MediaPipe", missing)
+    assert main(["evaluate", str(model), "--data", str(clip.parent), "--cross", str(photo)]) == 1
+    assert "--landmarks" in capsys.readouterr().err
+    assert main(["evaluate", str(model), "--data", str(clip.parent), "--landmarks"]) == 1
+    assert "MediaPipe is missing" in capsys.readouterr().err
