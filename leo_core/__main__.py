@@ -16,6 +16,7 @@ MODULES = (
     "training.humans.commands",
     "training.landmarks",
     "training.portraits.commands",
+    "training.portraits.clips",
     "training.train_prior",
     "training.train_reader",
     "training.evaluate_prior",

@@ -113,15 +113,28 @@ class Look:
 
 @dataclass(frozen=True)
 class PortraitClip:
-    """T frames of S x S pixels, as `humans.render.Clip`, and ``regions`` [T, S, S] uint8: 255 where mouth and eyes are."""
+    """T frames of S x S pixels, as `humans.render.Clip`, and ``regions`` [T, S, S] uint8: 255 where mouth and eyes are.
+
+    Real clips have neither coverage nor backdrop.
+    """
 
     frames: np.ndarray
     backward_flow: np.ndarray
     visible: np.ndarray
     controls: np.ndarray
-    coverage: np.ndarray
-    backdrop: np.ndarray
+    coverage: np.ndarray | None
+    backdrop: np.ndarray | None
     regions: np.ndarray
+
+
+@dataclass(frozen=True)
+class Mesh:
+    """What is drawn: texture coordinates [V, 2], kinds [V] and parts [V] of its vertices and triangles [F, 3] int32, as a `Puppet` has."""
+
+    texture: np.ndarray
+    kind: np.ndarray
+    part: np.ndarray
+    triangles: np.ndarray
 
 
 def fill_behind(photo: np.ndarray, person: np.ndarray) -> np.ndarray:
@@ -198,13 +211,31 @@ class PortraitRenderer:
 
         :param backdrop: [P, P, 3] uint8 behind the person.
         """
-        context, gl = self.context, self.gl
-        source, full = portrait.photo.shape[0], _SAMPLES * size
         vertices, landmarks = puppet.posed(pose)
-        light = _lighting(puppet, vertices, pose, look)
         rgba = np.dstack([portrait.photo, np.round(portrait.person * 255).astype(np.uint8)])
+        frames, flow, visible, coverage = self._draw(puppet, vertices, _lighting(puppet, vertices, pose, look), rgba, mouth_texture(look),
+                                                     size, backdrop)
+        ground = cv2.resize(backdrop, (size, size), interpolation=cv2.INTER_AREA)
+        source = portrait.photo.shape[0]
+        return PortraitClip(frames, flow, visible, measure(landmarks, source), coverage, ground, regions(landmarks, size, size / source))
+
+    def flow(self, mesh: Mesh, vertices: np.ndarray, photo: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+        """Flow of a mesh alone, whose vertices are known.
+
+        :param vertices: [T, V, 3] in pixels of the first frame, photo [P, P, 3] uint8.
+        :return: displacement to the first frame [T, size, size, 2] float16, and [T, size, size] bool: where the mesh shows points
+            that the first frame shows too.
+        """
+        rgba = np.dstack([photo, np.full(photo.shape[:2], 255, np.uint8)])
+        _, flow, visible, coverage = self._draw(mesh, vertices, np.ones(vertices.shape[:2]), rgba, np.zeros((1, 1, 4), np.float32), size, photo)
+        return flow, visible & (coverage == 255)
+
+    def _draw(self, mesh: Mesh | Puppet, vertices: np.ndarray, light: np.ndarray, rgba: np.ndarray, mouth: np.ndarray, size: int,
+              backdrop: np.ndarray) -> list[np.ndarray]:
+        """Frames, flow, visibility and coverage, as in `PortraitClip`, of a mesh drawn at vertices [T, V, 3] with light [T, V]."""
+        context, gl = self.context, self.gl
+        source, full = rgba.shape[0], _SAMPLES * size
         textures = [context.texture((source, source), 4, np.ascontiguousarray(rgba).tobytes())]
-        mouth = mouth_texture(look)
         textures.append(context.texture(mouth.shape[1::-1], 4, (mouth * 255).astype(np.uint8).tobytes()))
         target = [context.texture((full, full), 4, dtype="f1"), context.texture((full, full), 4, dtype="f4")]
         buffer = context.framebuffer(target, context.depth_renderbuffer((full, full)))
@@ -216,9 +247,9 @@ class PortraitRenderer:
             texture.use(number)
         now = context.buffer(reserve=vertices[0].size * 4)
         first = context.buffer(vertices[0].astype(np.float32).tobytes())
-        shine = context.buffer(reserve=len(puppet.rest) * 4)
-        still = context.buffer(np.concatenate([puppet.texture, np.stack([puppet.kind, puppet.part], 1)], 1).astype(np.float32).tobytes())
-        index = context.buffer(puppet.triangles.tobytes())
+        shine = context.buffer(reserve=vertices.shape[1] * 4)
+        still = context.buffer(np.concatenate([mesh.texture, np.stack([mesh.kind, mesh.part], 1)], 1).astype(np.float32).tobytes())
+        index = context.buffer(mesh.triangles.tobytes())
         depth = (float(vertices[..., 2].min()) - 1, float(np.ptp(vertices[..., 2])) + 2)
         arrays = []
         for program in (self.surface, self.shade):
@@ -248,9 +279,7 @@ class PortraitRenderer:
             motion = np.frombuffer(buffer.read(components=4, attachment=1, dtype="f4"), np.float32).reshape(full, full, 4)
             rows.append(_resolve(shade, motion, behind, seen))
         frames, flow, visible, coverage = (np.stack(column) for column in zip(*rows, strict=True))
-        ground = cv2.resize(backdrop, (size, size), interpolation=cv2.INTER_AREA)
-        return PortraitClip(frames, flow.astype(np.float16), visible, measure(landmarks, source), coverage, ground,
-                            regions(landmarks, size, size / source))
+        return [frames, flow.astype(np.float16), visible, coverage]
 
 
 def _resolve(shade: np.ndarray, motion: np.ndarray, behind: np.ndarray, seen: np.ndarray):
@@ -296,4 +325,4 @@ def renderer() -> PortraitRenderer:
     return PortraitRenderer()
 
 
-__all__ = ["ACTIONS", "MOUTH", "Look", "Portrait", "PortraitClip", "PortraitRenderer", "fill_behind", "renderer"]
+__all__ = ["ACTIONS", "MOUTH", "Look", "Mesh", "Portrait", "PortraitClip", "PortraitRenderer", "fill_behind", "renderer"]
