@@ -8,7 +8,7 @@ torch, so the two halves may run in different Pythons. The yardsticks are our ch
 """
 import argparse
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -94,8 +94,12 @@ class Pair:
     def identity(self) -> tuple[float, float, float]:
         """Distance in `proportions` of the rendered faces from the photo, of them from the driver, and of photo and driver."""
         driving, rendered = proportions(self.driving[self.known]), proportions(self.rendered[self.known])
-        photo = proportions(self.photo[None])
-        return tuple(float(np.sqrt(np.square(a - b).mean(-1)).mean()) for a, b in ((rendered, photo), (rendered, driving), (photo, driving)))
+        photo = proportions(np.stack([self.photo]))
+
+        def distance(a: np.ndarray, b: np.ndarray) -> float:
+            return float(np.sqrt(np.square(a - b).mean(-1)).mean())
+
+        return distance(rendered, photo), distance(rendered, driving), distance(photo, driving)
 
 
 def proportions(landmarks: np.ndarray) -> np.ndarray:
@@ -121,7 +125,7 @@ def recordings(folder: Path) -> list[Path]:
     return files
 
 
-def find_all(folder: Path, open_finder=lambda: MediaPipe(video=True)) -> dict[str, np.ndarray]:
+def find_all(folder: Path, open_finder: Callable[[], Finder] = lambda: MediaPipe(video=True)) -> dict[str, np.ndarray]:
     """Landmarks of all recordings at 256 px, [T, 478, 3] under ``recording/part``.
 
     :param open_finder: makes a `Finder`; every sequence has one of its own.
@@ -130,8 +134,7 @@ def find_all(folder: Path, open_finder=lambda: MediaPipe(video=True)) -> dict[st
     for path in recordings(folder):
         with np.load(path) as data:
             for part in {"driving", "rendered", "photo"} & set(data.files):
-                finder: Finder = open_finder()
-                found[f"{path.stem}/{part}"] = find_clip((_enlarged(frame) for frame in data[part]), finder)
+                found[f"{path.stem}/{part}"] = find_clip((_enlarged(frame) for frame in data[part]), open_finder())
     return found
 
 
@@ -142,7 +145,7 @@ def _enlarged(frame: np.ndarray) -> np.ndarray:
 
 def pairs(folder: Path, found: dict[str, np.ndarray]) -> list[Pair]:
     """What is compared. :raises ValueError: landmarks of a recording are missing, or of another length; a photo shows no face."""
-    result = []
+    result: list[Pair] = []
     for path in recordings(folder):
         with np.load(path) as data:
             driver = str(data["driver"]) if "driver" in data.files else None
@@ -162,8 +165,8 @@ def pairs(folder: Path, found: dict[str, np.ndarray]) -> list[Pair]:
 def summary(compared: list[Pair]) -> dict:
     """All figures of pairs of one kind, for the table and for JSON."""
     usable = [pair for pair in compared if pair.known.any()]
-    result = {"clips": len(compared), "frames": int(sum(len(pair.driving) for pair in compared)), "lost": sum(pair.lost for pair in compared),
-              "driving without a face": int(sum(np.isnan(pair.driving[:, 0, 0]).sum() for pair in compared))}
+    result: dict = {"clips": len(compared), "frames": int(sum(len(pair.driving) for pair in compared)), "lost": sum(pair.lost for pair in compared),
+                    "driving without a face": int(sum(np.isnan(pair.driving[:, 0, 0]).sum() for pair in compared))}
     if not usable:
         return result
     controls = [pair.controls() for pair in usable]

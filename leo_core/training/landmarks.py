@@ -107,7 +107,7 @@ def read_landmarks(path: Path) -> dict[str, tuple[np.ndarray, np.ndarray | None]
             raise ValueError(f"{path} holds {_listed(data.files)}; expected names and landmarks [N, {LANDMARKS}, 3] of photos. Make it with "
                              f"python -m leo_core portrait-landmarks.")
         names, landmarks = data["names"], data["landmarks"].astype(np.float32)
-        masks = data["masks"] if "masks" in data.files else [None] * len(names)
+        masks: Iterable[np.ndarray | None] = data["masks"] if "masks" in data.files else [None] * len(names)
     return {str(name): (points, mask) for name, points, mask in zip(names, landmarks, masks, strict=True)}
 
 
@@ -144,7 +144,8 @@ def _files(paths: Sequence[Path], endings: set[str]) -> list[Path]:
 
 def portrait_landmarks(args: argparse.Namespace) -> None:
     """Run ``portrait-landmarks``; photos that cannot be used are named and left out."""
-    finder, names, rows = MediaPipe(), [], []
+    finder, names = MediaPipe(), []
+    rows: list[tuple[np.ndarray, np.ndarray]] = []
     for path in _files([args.photos], PICTURES):
         try:
             rows.append(find_portrait(read_photo(path), finder))

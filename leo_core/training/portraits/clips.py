@@ -57,7 +57,8 @@ def render_clip(frames: list[np.ndarray], landmarks: np.ndarray, size: int, shar
     """
     check_portrait(landmarks[0])
     chosen = np.arange(len(frames)) if kept is None else kept
-    left, top, side = frame_face(landmarks[chosen], *frames[0].shape[1::-1], share)
+    height, width = frames[0].shape[:2]
+    left, top, side = frame_face(landmarks[chosen], width, height, share)
     source = max(256, 2 * size)
     scale = source / side
     matrix = np.array([[scale, 0, (scale - 1) / 2 - scale * left], [0, scale, (scale - 1) / 2 - scale * top]])
@@ -90,7 +91,8 @@ def faces(landmarks: np.ndarray, size: int, factor: float) -> np.ndarray:
 
 def read_frames(path: Path, times: np.ndarray, count: int) -> list[np.ndarray]:
     """Frames of a video at these times, [H, W, 3] uint8. :raises ValueError: it has not as many frames as landmarks."""
-    wanted, frames, number = set(times.tolist()), [], 0
+    wanted, number = set(times.tolist()), 0
+    frames: list[np.ndarray] = []
     for number, picture in enumerate(decode(path), 1):
         if number - 1 in wanted:
             frames.append(np.asarray(picture.convert("RGB")))
@@ -105,7 +107,8 @@ def render_clips(args: argparse.Namespace) -> None:
     renderer()  # where there is none, say so once
     files = [file for path in args.clips for file in (sorted(path.iterdir()) if path.is_dir() else [path]) if file.suffix.lower() in VIDEOS]
     args.out.mkdir(parents=True, exist_ok=True)
-    entries, rows = [], []
+    entries: list[dict] = []
+    rows: list[np.ndarray] = []
     for number, path in enumerate(files):
         rng = np.random.default_rng([args.seed, number])
         try:
