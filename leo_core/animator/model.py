@@ -258,7 +258,7 @@ class InpaintingDecoder(torch.nn.Module):
         finest = self.scales[-1]
         if self.composite and finest in displacement:
             seen = warp(features[finest], displacement[finest], self.align_corners).float()
-            rgb = torch.lerp(fir_upsample(rgb).float(), seen, mask[finest])
+            rgb = torch.lerp(fir_upsample(rgb).float(), seen, mask[finest].float())
         return rgb
 
 

@@ -13,7 +13,7 @@ flow.note("## Mix two motions\n\nPress **Run**: the man talks as in one motion a
 animator = flow.node("LEOLoadAnimator", column=1, inputs={"model": MODEL})
 look = flow.node("LEOEncoder", column=1, inputs={"animator": animator["animator"], "image": photo["image"]})
 around = flow.node("LEOLoadMotion", column=2, title="The turns of this", inputs={"file": f"{LIBRARY}/look around.safetensors"}, size=(360, 160))
-talk = flow.node("LEOLoadMotion", column=2, title="The rest of this", inputs={"file": f"{LIBRARY}/man talking.safetensors"}, size=(360, 160))
+talk = flow.node("LEOLoadMotion", column=2, title="The rest of this", inputs={"file": f"{LIBRARY}/talk.safetensors"}, size=(360, 160))
 turns = flow.node("LEOSelectDirections", column=2, title="Only the turns", size=(300, 220), inputs={
     "motion": around["motion"], "directions": "turn", "action": "keep", "animator": animator["animator"]})
 rest = flow.node("LEOSelectDirections", column=2, title="All but the turns", size=(300, 220), inputs={
