@@ -201,7 +201,7 @@ def crop_subject(
     subject = None if mask is None else _fit_mask(mask, frames, source)
     if boxes is not None:
         people = _people_per_picture(boxes, frames, source)
-        path = _follow(people, source, pick, index, point)
+        path = [None if who is None else found[who] for who, found in zip(follow(people, source, pick, index, point), people, strict=True)]
         nobody = "The bounding boxes show nobody in"
     elif subject is not None:
         path = [_box_of_mask(m) for m in subject] * (frames if len(subject) == 1 else 1)
@@ -262,25 +262,30 @@ def _corners_of(box: dict) -> Box:
     return left, top, left + width, top + height
 
 
-def _follow(people: Sequence[Sequence[Box]], source: tuple[int, int], pick: Pick, index: int, point: tuple[float, float]) -> list[Box | None]:
-    """The chosen person's box in each picture; None where nobody was found."""
+def follow(people: Sequence[Sequence[Box]], source: tuple[int, int], pick: Pick, index: int, point: tuple[float, float]) -> list[int | None]:
+    """Which of the boxes in each picture is the chosen person's; None where nobody was found. See `crop_subject`.
+
+    :raises ValueError: the first picture with people has none of that index.
+    """
     path, last = [], None
     for place, found in enumerate(people):
         if not found:
             path.append(None)
             continue
+        numbers = range(len(found))
         if last is not None:
-            last = min(found, key=lambda box: _distance(box, _center(last)))
+            who = min(numbers, key=lambda i: _distance(found[i], _center(last)))
         elif pick == "index":
             if index >= len(found):
                 raise ValueError(f"Found {len(found)} people in picture {place}, so there is no index {index}. Choose 0 to {len(found) - 1}.")
-            last = found[index]
+            who = index
         elif pick == "nearest":
             target = point[0] * source[1], point[1] * source[0]
-            last = min(found, key=lambda box: _distance(box, target))
+            who = min(numbers, key=lambda i: _distance(found[i], target))
         else:
-            last = max(found, key=lambda box: (box[2] - box[0]) * (box[3] - box[1]))
-        path.append(last)
+            who = max(numbers, key=lambda i: (found[i][2] - found[i][0]) * (found[i][3] - found[i][1]))
+        last = found[who]
+        path.append(who)
     return path
 
 

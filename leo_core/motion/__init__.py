@@ -18,6 +18,7 @@ from .edit import (
     smooth,
     transfer,
     trim,
+    whittaker,
 )
 from .files import load_motion, save_motion
 from .plot import outline, plot
@@ -28,4 +29,5 @@ __all__ = [
     "FPS", "MOST_FRAMES", "MotionSequence", "amplify", "blend", "change_rate", "change_speed", "closest_frame", "concatenate",
     "edit_directions", "exact_rate", "fill_missing", "load_motion", "mean_pose", "outline", "ping_pong", "plot", "pose_code",
     "require_compatible", "require_directions", "reverse", "save_motion", "select_directions", "smooth", "stretch", "transfer", "trim",
+    "whittaker",
 ]

@@ -122,27 +122,31 @@ def smooth(motion: MotionSequence, seconds: float) -> MotionSequence:
     """
     if not seconds >= 0:
         raise ValueError(f"The smoothing period is 0 seconds or more, got {seconds}.")
-    frames = len(motion)
-    if seconds == 0 or frames < 4:  # the conditions alone fix three frames
+    if seconds == 0 or len(motion) < 4:  # the conditions alone fix three frames
         return motion
-    period = min(seconds * float(motion.fps), MAX_PERIOD)
-    penalty = (period / (2 * math.pi)) ** 4  # gain 1 / (1 + penalty w^4) is one half at w = 2 pi / period
+    result = torch.from_numpy(whittaker(motion.codes.numpy(), seconds * float(motion.fps)).astype(np.float32))
+    result[[0, -1]] = motion.codes[[0, -1]]
+    return replace(motion, codes=result)
+
+
+def whittaker(values: np.ndarray, period: float) -> np.ndarray:
+    """What `smooth` does, to any values [T, D] and with the period in frames: float64 [T, D]."""
+    frames, values = len(values), values.astype(np.float64)
+    if period <= 0 or frames < 4:
+        return values
+    penalty = (min(period, MAX_PERIOD) / (2 * math.pi)) ** 4  # gain 1 / (1 + penalty w^4) is one half at w = 2 pi / period
     bands = np.zeros((3, frames))
     for offset, products in enumerate(([1.0, 4.0, 1.0], [-2.0, -2.0], [1.0])):  # of the second difference [1, -2, 1]
         for i, product in enumerate(products):
             bands[offset, i : i + frames - 2] += penalty * product
     bands[0] += 1
-
-    codes = motion.codes.numpy().astype(np.float64)
     conditions = np.zeros((frames, 3))
     conditions[0, 0] = conditions[-1, 1] = 1
     conditions[:, 2] = 1 / frames
-    solved = linalg.solveh_banded(bands, np.concatenate([codes, conditions], 1), lower=True, overwrite_ab=True, overwrite_b=True)
+    solved = linalg.solveh_banded(bands, np.concatenate([values, conditions], 1), lower=True, overwrite_ab=True, overwrite_b=True)
     free, responses = solved[:, :-3], solved[:, -3:]
-    multipliers = np.linalg.solve(conditions.T @ responses, conditions.T @ (free - codes))
-    result = torch.from_numpy((free - responses @ multipliers).astype(np.float32))
-    result[[0, -1]] = motion.codes[[0, -1]]
-    return replace(motion, codes=result)
+    multipliers = np.linalg.solve(conditions.T @ responses, conditions.T @ (free - values))
+    return free - responses @ multipliers
 
 
 def amplify(motion: MotionSequence, gain: float | torch.Tensor) -> MotionSequence:
