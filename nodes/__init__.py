@@ -1,7 +1,7 @@
 """LEO's nodes, one file per job."""
 from comfy_api.latest import ComfyExtension, io
 
-from . import animator, flow, lmdm, motion, motion_files, photo, sample, video
+from . import animator, face, flow, lmdm, motion, motion_files, photo, sample, video
 from .support import files, routes
 
 
@@ -11,7 +11,7 @@ class LEOExtension(ComfyExtension):
         routes.register_routes()
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        return [node for job in (animator, video, lmdm, motion, motion_files, flow, photo, sample) for node in job.NODES]
+        return [node for job in (animator, video, lmdm, motion, motion_files, face, flow, photo, sample) for node in job.NODES]
 
 
 async def comfy_entrypoint() -> LEOExtension:

@@ -224,6 +224,19 @@ def describe() -> list[Figure]:
     f = Figure("LEOLoadMotion")
     f.ask_for(f.show(inputs={"file": MOTION}, size=(400, 200))["motion"])
 
+    f = Figure("LEOMotionFromFace", run=False)  # what finds landmarks wants weights that do not come with ComfyUI
+    animator = f.animator()
+    found = f.show("MediaPipeFaceLandmarker")
+    f.show(column=1, inputs={"animator": animator, "face_landmarks": found[0]}, size=(330, 560))
+
+    f = Figure("LEOLoadFaceCapture")
+    f.curves(f.show(inputs={"animator": f.animator(), "file": "talking.csv"}, size=(330, 520))["motion"])
+
+    f = Figure("LEOSaveFaceCapture")
+    animator = f.animator()
+    recorded = f.feed("LEOLoadFaceCapture", animator=animator, file="talking.csv")
+    f.show(inputs={"animator": animator, "motion": recorded["motion"]}, size=(400, 220))
+
     f = Figure("LEOPlotMotion")
     animator = f.animator()
     driving = f.driving(animator)

@@ -274,6 +274,6 @@ def save_capture(path: str | os.PathLike, controls: np.ndarray, fps: Fraction) -
             for place, row in enumerate(np.concatenate([shapes, head, eyes, eyes], 1)):
                 seconds, frame = divmod(place, rate)
                 stamp = f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}:{frame:02}.000"
-                writer.writerow([stamp, len(SHAPES) + len(HEAD) + len(EYES), *(f"{value:.8f}" for value in row)])
+                writer.writerow([stamp, len(SHAPES) + len(HEAD) + len(EYES), *(f"{value:.5f}" for value in row)])
 
     write_atomically(path, write)

@@ -15,6 +15,7 @@ from ...leo_core.files import LARGEST_HEADER, quoted
 
 FOLDER_KEY = "leo"
 PACK_MODELS = Path(__file__).parents[2] / "models"
+PACK_SAMPLES = Path(__file__).parents[2] / "samples"
 # Released weights say nothing of themselves: what is not ours counts as an animator, and its loader looks closer.
 KIND_OF_FOREIGN_FILES = "animator"
 DEVICES = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|com\d|lpt\d)\s*(\.|$)", re.IGNORECASE)

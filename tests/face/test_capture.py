@@ -60,7 +60,8 @@ def test_both_layouts_of_the_csv(tmp_path):
 
 
 def test_columns_are_found_by_name(tmp_path):
-    shuffled = [["timecode", "BlendShapeCount", *reversed(SHAPES)], ["00:00:01:00", "52", *("0.25" if n == "mouthPucker" else "0" for n in reversed(SHAPES))]]
+    weights = ("0.25" if name == "mouthPucker" else "0" for name in reversed(SHAPES))
+    shuffled = [["timecode", "BlendShapeCount", *reversed(SHAPES)], ["00:00:01:00", "52", *weights]]
     read = face.load_capture(recording(tmp_path, [",".join(line) for line in shuffled]), 30)
     assert read.shapes[0, SHAPES.index("mouthPucker")] == 0.25 and read.shapes.sum() == 0.25
 
@@ -117,8 +118,9 @@ def test_forms_of_json(tmp_path, content):
 
 
 @pytest.mark.parametrize("text, message", [
-    ("", "not a JSON file"), ("[" * 100_000, "not a JSON file"), ("{}", "no list of frames"), ('{"fps": 30, "frames": [3]}', "not a set of named weights"),
-    ('[{"jawOpen": 0.1}]', "Set fps"), ('{"fps": -3, "frames": [{"jawOpen": 0.1}]}', "Set fps"), ('{"fps": 30, "frames": [{"a": 1}]}', "none of ARKit's"),
+    ("", "not a JSON file"), ("[" * 100_000, "not a JSON file"), ("{}", "no list of frames"),
+    ('{"fps": 30, "frames": [3]}', "not a set of named weights"), ('[{"jawOpen": 0.1}]', "Set fps"),
+    ('{"fps": -3, "frames": [{"jawOpen": 0.1}]}', "Set fps"), ('{"fps": 30, "frames": [{"a": 1}]}', "none of ARKit's"),
     ('{"fps": 30, "frames": [{"jawOpen": "1"}]}', "not a number in frame 0"), ('{"fps": 30, "frames": [{"jawOpen": 1e999}]}', "value inf in frame 0"),
     ('{"fps": 30, "frames": [{"jawOpen": NaN}]}', "value nan in frame 0"),
 ])
