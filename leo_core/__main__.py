@@ -17,6 +17,7 @@ MODULES = (
     "training.landmarks",
     "training.portraits.commands",
     "training.portraits.clips",
+    "training.train_finder",
     "training.train_prior",
     "training.train_reader",
     "training.evaluate_prior",
