@@ -1,4 +1,4 @@
-"""Write samples/talking.csv, a recording of face capture of nobody: eight seconds of talk, blinks, glances and nods, made of sums of waves.
+"""Write samples/talking.csv, a recording of face capture of nobody: five seconds of talk, blinks, glances and nods, made of sums of waves.
 
 .dev/venv/bin/python scripts/sample_capture.py
 """
@@ -11,9 +11,9 @@ from environment import ROOT
 sys.path.append(str(ROOT))
 from leo_core import face  # noqa: E402
 
-FPS, SECONDS = 30, 8
-BLINKS, GLANCES = (0.8, 3.1, 5.2, 5.6, 7.3), ((2.0, 0.5, 0.2), (4.6, -0.6, 0.1), (6.4, 0.2, -0.4))  # seconds; sideways, up
-WORDS = ((0.3, 2.2), (2.6, 4.4), (4.9, 7.6))
+FPS, SECONDS = 30, 5
+BLINKS, GLANCES = (0.8, 2.5, 4.1), ((1.9, 0.5, 0.2), (3.6, -0.6, 0.1))  # seconds; sideways, up
+WORDS = ((0.3, 2.2), (2.6, 4.4))
 
 
 def controls() -> np.ndarray:
@@ -25,7 +25,7 @@ def controls() -> np.ndarray:
     round_lips = np.clip(np.sin(2 * np.pi * 1.15 * t + 0.6), 0, 1) ** 2
     blink = sum(np.interp(t, at + np.array([-0.09, 0, 0.04, 0.2]), [0, 1, 1, 0]) for at in BLINKS)
     look = sum(np.exp(-(((t - at) / 0.45) ** 4))[:, None] * [side, up] for at, side, up in GLANCES)
-    smile = np.interp(t, [0, 2.2, 2.6, 4.4, 7.4, 8], [0.05, 0.1, 0.35, 0.1, 0.15, 0.5])
+    smile = np.interp(t, [0, 2.2, 2.6, 4.3, 5], [0.05, 0.1, 0.35, 0.1, 0.5])
     values = {
         "turn": 0.22 * np.sin(2 * np.pi * 0.21 * t) + 0.12 * look[:, 0], "nod": 0.12 * talks * np.sin(2 * np.pi * 0.9 * t) * stress + 0.05,
         "tilt": 0.1 * np.sin(2 * np.pi * 0.17 * t + 0.8), "jaw open": 0.5 * talks * syllable * stress, "smile": smile,

@@ -89,3 +89,42 @@ def liax(server, narrow_liax):
     place.write_bytes(narrow_liax.read_bytes())
     yield
     place.unlink()
+
+
+@pytest.fixture
+def save_face_detector(server):
+    """A function that puts a file of ComfyUI's face detector in its place, whose weights are nothing but biases: it finds a face in the
+    left half of every picture, the size of a head, with the given landmarks [478, 3] in the detector's own picture of 192 pixels."""
+    import torch
+    from comfy_extras.mediapipe.face_landmarker import FaceLandmarker
+    from comfy_extras.nodes_mediapipe import _CONTOUR_PARTS
+    from safetensors.torch import save_file
+
+    path = server.base / "models" / "detection" / "mediapipe_face_fp32.safetensors"
+
+    def save(face: torch.Tensor) -> None:
+        weights = {key.replace("detector.", f"detector_{variant}."): torch.zeros_like(value)
+                   for variant in ("short", "full") for key, value in FaceLandmarker(detector_variant=variant).state_dict().items()}
+        weights["detector_short.cls_16.bias"] += 9  # every anchor of the fine grid is sure
+        weights["detector_short.cls_8.bias"] -= 9
+        middle, size = [25.0, 45.0], [64.0, 64.0]  # of 128, from the first anchor, which is the one that is kept
+        weights["detector_short.reg_16.bias"] = torch.tensor(middle + size + 6 * middle).repeat(2)
+        weights["mesh.head_landmarks.bias"] = face.reshape(-1)
+        weights["canonical_vertices"] = face[:468] - face.mean(0)
+        weights["procrustes_indices"], weights["procrustes_weights"] = torch.arange(0, 468, 13), torch.ones(36)
+        ring = torch.stack([torch.arange(478), torch.arange(1, 479) % 478], 1).int()
+        weights |= {f"topology.{part}": ring.clone() for part in (*_CONTOUR_PARTS, "irises", "nose", "tesselation")}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file({key: value.contiguous() for key, value in weights.items()}, path)
+
+    yield save
+    path.unlink(missing_ok=True)
+
+
+@pytest.fixture
+def face_detector(save_face_detector):
+    """The detector that the workflows offer to download, with the landmarks of the mean face."""
+    import numpy as np
+    import torch
+
+    save_face_detector(torch.from_numpy(np.load(DATA / "talking_face.npz")["mean"] * 120 + [96, 96, 0]).float())

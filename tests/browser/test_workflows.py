@@ -54,7 +54,7 @@ def saved(server, prompt: dict, history: dict) -> list[Path]:
     return written
 
 
-def test_it_opens_runs_and_shows_its_output(server, liax, empty_input, frontend, reduced, path, full, pytestconfig):
+def test_it_opens_runs_and_shows_its_output(server, liax, face_detector, empty_input, frontend, reduced, path, full, pytestconfig):
     """By clicks on the template and on Run, with nothing in input/."""
     state = frontend.open_template(path.stem)
     assert (state["toasts"], state["unknown"], state["red"]) == ([], [], [])
