@@ -13,7 +13,7 @@ from ..leo_core.motion import exact_rate
 from .support import files
 from .support.handles import AnimatorHandle
 from .support.sockets import LeoAnimator, LeoMotion
-from .support.status import tell
+from .support.status import show_status
 
 CATEGORY = "LEO/motion"
 CONTROLS = {i: Direction(control.name, control.low, control.high) for i, control in enumerate(face.CONTROLS)}
@@ -124,7 +124,7 @@ class LEOMotionFromFace(io.ComfyNode):
         if calibration != "absolute":
             controls = face.steady_place(controls)
         motion, idle = to_motion(controls, rate, animator, calibration, neutral_frame, smooth, missing, groups, control_gains)
-        tell(cls, said(len(motion), rate, seen.missing, missing, idle))
+        show_status(cls, said(len(motion), rate, seen.missing, missing, idle))
         return io.NodeOutput(motion)
 
     @staticmethod

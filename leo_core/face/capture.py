@@ -161,7 +161,8 @@ def _require_weights(path: Path, where: str, values: Iterable[float]) -> None:
 
 def _places(path: Path, times: list[tuple[int, int, float]], rate: int) -> list[int]:
     """The frame of every row, counted from the first."""
-    places, base = [], None
+    places: list[int] = []
+    base = None
     for number, seconds, frame in times:
         at = seconds * rate + frame
         base = at if base is None else base
