@@ -7,7 +7,7 @@ clip = flow.node("LEOLoadSample", column=0, title="Driving video", inputs={"samp
 flow.note("## Animate a person from a driving video\n\n"
           "Press **Run**: the woman of the photo makes the motion of the man in the clip.\n\n"
           "To use your own, put **Load Image** and **Load Video** in place of the two samples. The small model that comes "
-          "with the pack turns, nods and tilts anybody's head and hardly opens a mouth; for more, put LIA or LIA-X weights "
+          "with the pack moves heads, and mouths, lids and brows a little less than the driver does; for more, put LIA or LIA-X weights "
           "into `ComfyUI/models/leo` and choose them in **LEO Load Animator**.", column=0, size=(380, 200))
 animator = flow.node("LEOLoadAnimator", column=1, inputs={"model": MODEL})
 look = flow.node("LEOEncoder", column=1, inputs={"animator": animator["animator"], "image": photo["image"]})

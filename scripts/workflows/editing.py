@@ -6,7 +6,8 @@ FACES = [{"name": "mediapipe_face_fp32.safetensors", "directory": "detection",
           "url": "https://huggingface.co/Comfy-Org/mediapipe/resolve/main/detection/mediapipe_face_fp32.safetensors"}]
 UPSCALER = [{"name": "RealESRGAN_x4plus.safetensors", "directory": "upscale_models",
              "url": "https://huggingface.co/Comfy-Org/Real-ESRGAN_repackaged/resolve/main/RealESRGAN_x4plus.safetensors"}]
-YOURS = ("\n\nThe small model that comes with the pack turns, nods and tilts heads, and hardly opens mouths; for more, choose LIA or "
+YOURS = ("\n\nThe small model that comes with the pack moves heads, and mouths, lids and brows a little less than the "
+         "driver does; for more, choose LIA or "
          "LIA-X weights from `ComfyUI/models/leo` in **LEO Load Animator**.")
 
 

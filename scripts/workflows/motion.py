@@ -3,8 +3,8 @@ from author_workflows import INPUTS, MODEL, MODELS, MOTION, RENDERING, Workflow
 
 FLOW = "#8a5a2b"
 LIBRARY = MODEL.removesuffix(".safetensors")
-YOURS = ("\n\n**Your own photo**: put **Load Image** in place of the sample. The small model that comes with the pack moves heads, and no more; "
-         "for mouths and eyes, put LIA or LIA-X weights into `ComfyUI/models/leo` and choose them in **LEO Load Animator**.")
+YOURS = ("\n\n**Your own photo**: put **Load Image** in place of the sample. The small model that comes with the pack moves heads well, "
+         "mouths and lids a little; for more, put LIA or LIA-X weights into `ComfyUI/models/leo` and choose them in **LEO Load Animator**.")
 OTHER_ANIMATORS = " (a motion fits only the animator it was made with; read one from a clip with **LEO Motion Encoder**)"
 
 

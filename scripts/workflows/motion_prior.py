@@ -3,7 +3,7 @@ from author_workflows import INPUTS, MODEL, MODELS, MOTION, RENDERING, Node, Out
 
 PRIOR = "leo-face-128-prior.safetensors"
 YOURS = ("\n\n**Your own photo**: put **Load Image** and **LEO Crop Subject** in place of the sample (connect *crop*, and the photo to "
-         "*picture*). The small models that come with the pack move heads; mouths hardly open. For more, choose LIA or "
+         "*picture*). The small models that come with the pack move heads well, mouths and lids a little. For more, choose LIA or "
          "LIA-X weights from `ComfyUI/models/leo` in **LEO Load Animator** and train a prior for them with **LEO Train Motion Prior**.")
 
 
