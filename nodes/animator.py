@@ -8,7 +8,8 @@ from comfy_api.latest import io
 from ..leo_core.animator import Appearance
 from ..leo_core.crop import Crop
 from ..leo_core.flow import FlowField
-from ..leo_core.motion import MotionSequence, exact_rate, fill_missing
+from ..leo_core.motion import MotionSequence, fill_missing
+from ..leo_core.rates import exact_rate
 from ..leo_core.video import BrokenFrames, ahead
 from .fullres import FullResolutionFrames
 from .support import files

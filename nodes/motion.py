@@ -5,6 +5,7 @@ from ..leo_core import motion as ops
 from ..leo_core.animator import Appearance
 from ..leo_core.directions import describe, deviations, read_amounts, read_choice
 from ..leo_core.motion import MotionSequence
+from ..leo_core.rates import exact_rate
 from .support.handles import AnimatorHandle
 from .support.images import to_image
 from .support.rendering import render_chunks
@@ -217,7 +218,7 @@ class LEORetimeMotion(io.ComfyNode):
         elif timing["timing"] == "frames":
             motion = ops.stretch(motion, timing["frames"])
         elif timing["timing"] == "frame rate":
-            motion = ops.change_rate(motion, ops.exact_rate(timing["fps"]))
+            motion = ops.change_rate(motion, exact_rate(timing["fps"]))
         play = {"forward": lambda m: m, "reverse": ops.reverse, "ping-pong": ops.ping_pong}[playback]
         return io.NodeOutput(play(motion))
 

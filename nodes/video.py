@@ -1,14 +1,11 @@
 """Render a motion straight into a video file: the length of the clip costs disk, not memory."""
 import math
-import os
-import uuid
 from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
 from itertools import islice
 
 import comfy.model_management as mm
-import folder_paths
 import torch
 from comfy_api.latest import Input, InputImpl, io
 
@@ -19,7 +16,8 @@ from ..leo_core.video import Sound, VideoWriter, ahead, continued_index, sound_o
 from .fullres import FullResolutionFrames
 from .support.chunks import PREVIEW_SIZE, Progress
 from .support.handles import AnimatorHandle
-from .support.images import check_image, to_image
+from .support.images import check_image, opaque, to_bytes, to_image
+from .support.rendered import losses, new_clip
 from .support.rendering import render_chunks
 from .support.sockets import LeoAnimator, LeoAppearance, LeoCrop, LeoMotion
 from .support.status import show_status
@@ -35,33 +33,29 @@ class Backdrop:
     """
 
     def __init__(self, frames: torch.Tensor | VideoStream | TensorStream, fps: Fraction):
-        self._frames = frames
+        self.frames = frames
         self._is_batch = isinstance(frames, torch.Tensor)
         self._rate = Fraction(1) if self._is_batch else frames.fps / fps
         self.size = tuple(frames.shape[1:3]) if self._is_batch else frames.size
         self.own_count = len(frames)
-        self.count = round(self.own_count / self._rate)
+        self.count = max(1, round(self.own_count / self._rate))
 
     def first(self) -> torch.Tensor:
         """The first picture, [H, W, C] in 0..1."""
-        return self._frames[0] if self._is_batch else torch.from_numpy(next(iter(self._frames))).float() / 255
+        return self.frames[0] if self._is_batch else torch.from_numpy(next(iter(self.frames))).float() / 255
 
     def along(self, count: int) -> Iterator[tuple[int, torch.Tensor]]:
         """(number of its frame, uint8 [H, W, 3]) beside each of ``count`` frames: after the last frame it is held."""
         wanted = [min(math.floor(frame * self._rate), self.own_count - 1) for frame in range(count)]
-        shown, stream = -1, ahead(islice(self._frames, wanted[-1] + 1))
+        shown, stream = -1, ahead(islice(self.frames, wanted[-1] + 1))
         picture = None
         for frame in range(count):
             while shown < wanted[frame]:
                 following = next(stream)
-                picture = to_bytes(following[..., :3].expand(-1, -1, 3)) if self._is_batch else torch.from_numpy(following)
+                picture = to_bytes(opaque(following)) if self._is_batch else torch.from_numpy(following)
                 shown += 1
             # A photo is still while the box of its crop may follow the clip it came from.
             yield (frame if self.own_count == 1 else shown), picture
-
-
-def to_bytes(picture: torch.Tensor) -> torch.Tensor:
-    return (picture.float() * 255).round().clamp(0, 255).to("cpu", torch.uint8)
 
 
 def thumbnail(frame: torch.Tensor) -> torch.Tensor:
@@ -73,7 +67,7 @@ def thumbnail(frame: torch.Tensor) -> torch.Tensor:
 def find_sound(audio: Input.Audio | None, video: Input.Video | None, stream: VideoStream | TensorStream | None) -> Sound | None:
     """The AUDIO if there is one, else the video's own from its first frame on, else none."""
     if audio is None and isinstance(stream, TensorStream):
-        audio = video.get_components().audio
+        audio = stream.audio
     if audio is not None:
         return sound_of_tensor(audio["waveform"], audio["sample_rate"])
     return sound_of_file(video.get_stream_source(), stream.start) if isinstance(stream, VideoStream) else None
@@ -123,6 +117,10 @@ class LEORenderVideo(io.ComfyNode):
         )
 
     @classmethod
+    def fingerprint_inputs(cls, **_) -> int:
+        return losses(cls.hidden and cls.hidden.unique_id)
+
+    @classmethod
     def execute(cls, animator: AnimatorHandle, appearance: Appearance, motion: MotionSequence, full_resolution: bool, crf: int, feather: float,
                 region: str, length: str, broken_frames: str, crop: Crop | None = None, picture: torch.Tensor | None = None, video=None,
                 audio=None) -> io.NodeOutput:
@@ -142,8 +140,7 @@ class LEORenderVideo(io.ComfyNode):
             if full_resolution:
                 full = FullResolutionFrames(animator, appearance, crop.cut(backdrop.first()))
 
-        path = os.path.join(folder_paths.get_temp_directory(), f"leo_{uuid.uuid4().hex}.mp4")
-        os.makedirs(folder_paths.get_temp_directory(), exist_ok=True)
+        path = new_clip(cls.hidden and cls.hidden.unique_id)
         behind, progress = backdrop and backdrop.along(len(motion)), Progress(len(motion))
         with VideoWriter(path, size, motion.fps, crf, find_sound(audio, video, stream)) as writer:
             for chunk in render_chunks(animator, appearance, motion):
@@ -185,7 +182,7 @@ class LEORenderVideo(io.ComfyNode):
             message.append(f"padded by a pixel to {width}x{height}, because H.264 needs even sides")
         if backdrop is not None and 1 < backdrop.count < writer.frame_count:
             message.append(f"the last of {backdrop.own_count} frames behind is held")
-        if stream is not None:
+        if stream is not None and stream is getattr(backdrop, "frames", None):
             message.append(f"video: {stream.report}")
         show_status(cls, "; ".join(message))
 

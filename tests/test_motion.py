@@ -13,6 +13,7 @@ from leo_core import motion as ops
 from leo_core.animator import MotionDictionary, lia, orthonormal_basis
 from leo_core.identity import AnimatorId
 from leo_core.motion import MotionSequence
+from leo_core.rates import exact_rate
 
 ANIMATOR = AnimatorId("walker", "a" * 64)
 OTHER = AnimatorId("talker", "b" * 64)
@@ -298,7 +299,7 @@ class TestRetime:
     @pytest.mark.parametrize("fps", [0.0, -25.0, float("nan"), float("inf")])
     def test_no_rate_is_refused(self, fps):
         with pytest.raises(ValueError, match="number above 0"):
-            ops.exact_rate(fps)
+            exact_rate(fps)
 
     def test_ping_pong_loops_without_doubled_turns(self):
         loop = ops.ping_pong(make(6)).codes

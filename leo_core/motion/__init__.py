@@ -22,12 +22,12 @@ from .edit import (
 )
 from .files import load_motion, save_motion
 from .plot import outline, plot
-from .resample import change_rate, change_speed, exact_rate, fill_missing, stretch
+from .resample import change_rate, change_speed, fill_missing, stretch
 from .sequence import FPS, MOST_FRAMES, MotionSequence, pose_code, require_compatible, require_directions
 
 __all__ = [
     "FPS", "MOST_FRAMES", "MotionSequence", "amplify", "blend", "change_rate", "change_speed", "closest_frame", "concatenate",
-    "edit_directions", "exact_rate", "fill_missing", "load_motion", "mean_pose", "outline", "ping_pong", "plot", "pose_code",
+    "edit_directions", "fill_missing", "load_motion", "mean_pose", "outline", "ping_pong", "plot", "pose_code",
     "require_compatible", "require_directions", "reverse", "save_motion", "select_directions", "smooth", "stretch", "transfer", "trim",
     "whittaker",
 ]

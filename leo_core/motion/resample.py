@@ -47,16 +47,6 @@ def change_speed(motion: MotionSequence, speed: float) -> MotionSequence:
     return stretch(motion, max(1, round(min(len(motion) / speed, MOST_FRAMES + 1))))
 
 
-def exact_rate(fps: float) -> Fraction:
-    """Frames per second as a fraction with a denominator of at most 1001, that of the NTSC rates.
-
-    :raises ValueError: not a positive number.
-    """
-    if not 0 < fps < math.inf:
-        raise ValueError(f"A frame rate is a number above 0, got {fps}.")
-    return Fraction(fps).limit_denominator(1001)
-
-
 def change_rate(motion: MotionSequence, fps: Fraction) -> MotionSequence:
     """The same movement in the same time at another frame rate; frame i shows time i / fps, so sound stays in step.
 

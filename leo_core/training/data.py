@@ -9,7 +9,6 @@ import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import av
 import numpy as np
 from einops import reduce
 
@@ -134,7 +133,7 @@ def read_videos(folder: Path, size: int) -> list[Clip]:
             continue
         try:
             clips.append(read_clip(path, size))
-        except (av.FFmpegError, OSError, ValueError) as error:
+        except (OSError, ValueError) as error:
             log.warning("%s is left out: %s", path, error)
     return clips
 
@@ -142,8 +141,8 @@ def read_videos(folder: Path, size: int) -> list[Clip]:
 def read_clip(path: Path, size: int) -> Clip:
     """One video file or folder of frames.
 
-    :raises ValueError: it has fewer than two frames, or holds sound alone.
-    :raises OSError, av.FFmpegError: it cannot be read.
+    :raises ValueError: it has fewer than two frames, or holds no video that can be read.
+    :raises OSError: it cannot be read.
     """
     frames = [center_square(picture, size) for picture in decode(path)]
     if len(frames) < 2:

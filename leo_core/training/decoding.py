@@ -1,13 +1,15 @@
 """Pictures out of files, one at a time. Needs no torch, so that a Python which only finds landmarks reads them alike."""
 import re
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 
-import av
 import numpy as np
 from PIL import Image, ImageOps
 
-VIDEOS = {".mp4", ".mkv", ".mpg", ".mov", ".avi", ".webm"}
+from ..video import read_video
+
+VIDEOS = {".mp4", ".m4v", ".mkv", ".mpg", ".mpeg", ".mov", ".avi", ".webm", ".ts", ".mts", ".m2ts", ".flv", ".wmv", ".gif"}
 PICTURES = {".png", ".jpg", ".jpeg", ".webp"}
 
 
@@ -17,21 +19,22 @@ def counting_order(path: Path) -> tuple[list[str | int], str]:
     return [int(part) if place % 2 else part for place, part in enumerate(parts)], path.name
 
 
-def decode(path: Path) -> Iterator[Image.Image]:
-    """The pictures of a video file, or of a folder in the order that their names count, one at a time.
+def decode(path: Path) -> tuple[Iterator[Image.Image], Fraction | None]:
+    """The pictures of a video file as a screen shows them, one at a time, and its frame rate; or those of a folder, which has none, in the
+    order that their names count.
 
-    :raises ValueError: the file holds sound alone.
+    :raises ValueError: the file holds no video that can be read.
     """
     if path.is_dir():
-        for file in sorted((p for p in path.iterdir() if p.suffix.lower() in PICTURES), key=counting_order):
-            with Image.open(file) as picture:
-                yield picture
-        return
-    with av.open(str(path)) as container:
-        if not container.streams.video:
-            raise ValueError("it holds no pictures")
-        for frame in container.decode(video=0):
-            yield frame.to_image()
+        return pictures_in(path), None
+    stream = read_video(str(path))
+    return map(Image.fromarray, stream), stream.fps
+
+
+def pictures_in(folder: Path) -> Iterator[Image.Image]:
+    for file in sorted((p for p in folder.iterdir() if p.suffix.lower() in PICTURES), key=counting_order):
+        with Image.open(file) as picture:
+            yield picture
 
 
 def center_square(picture: Image.Image, size: int) -> np.ndarray:

@@ -15,7 +15,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Protocol
 
-import av
 import cv2
 import numpy as np
 from PIL import Image
@@ -165,8 +164,8 @@ def clip_landmarks(args: argparse.Namespace) -> None:
     for path in _files(args.clips, VIDEOS):
         finder = MediaPipe(video=True)  # one each: it remembers where the last face was
         try:
-            tracks[path.name] = track = find_clip((np.asarray(picture.convert("RGB")) for picture in decode(path)), finder)
-        except (av.FFmpegError, OSError, ValueError, Image.DecompressionBombError) as error:
+            tracks[path.name] = track = find_clip((np.asarray(picture.convert("RGB")) for picture in decode(path)[0]), finder)
+        except (OSError, ValueError, Image.DecompressionBombError) as error:
             log.warning("%s is left out: %s", path.name, error)
             continue
         lost = int(np.isnan(track[:, 0, 0]).sum())

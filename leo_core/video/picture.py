@@ -63,28 +63,26 @@ def shown_size(frame: av.VideoFrame, shape: Fraction) -> tuple[int, int]:
     return size[::-1] if turn_of(frame).transposed else size
 
 
-def is_transparent(frame: av.VideoFrame) -> bool:
-    """Whether the format of a frame can hold transparency (palettes can)."""
-    return frame.format.name == "pal8" or any(part.is_alpha for part in frame.format.components)
-
-
-def to_rgb(frame: av.VideoFrame, size: tuple[int, int], transfer: int) -> np.ndarray:
-    """A decoded frame as a screen shows it: uint8 [H, W, 3].
+def to_rgb(frame: av.VideoFrame, size: tuple[int, int], transfer: int) -> tuple[np.ndarray, bool]:
+    """A decoded frame as a screen shows it, uint8 [H, W, 3], and whether black shows through it.
 
     :param size: (height, width) of the result; `shown_size` keeps the frame's own resolution.
     :param transfer: the stream's transfer characteristic (ITU-T H.273). PQ and HLG are tone-mapped.
     """
     turn = turn_of(frame)
     height, width = size[::-1] if turn.transposed else size
+    transparent = False
     scale = {} if (frame.height, frame.width) == (height, width) else {"width": width, "height": height, "interpolation": "BICUBIC"}
     if transfer in HDR_NAMES:
         picture = to_sdr(frame.reformat(format="rgb48le", **scale).to_ndarray(), transfer)
-    elif is_transparent(frame):
-        picture = frame.reformat(format="rgba", **scale).to_ndarray()
-        picture = (picture[..., :3] * (picture[..., 3:] / np.float32(255))).round().astype(np.uint8)
+    elif frame.format.name == "pal8" or any(part.is_alpha for part in frame.format.components):
+        picture, alpha = np.split(frame.reformat(format="rgba", **scale).to_ndarray(), [3], axis=-1)
+        transparent = bool((alpha < 255).any())
+        if transparent:
+            picture = (picture * (alpha / np.float32(255))).round().astype(np.uint8)
     else:
         picture = frame.reformat(format="rgb24", **scale).to_ndarray()
-    return turn(picture)
+    return turn(picture), transparent
 
 
 def to_sdr(signal: np.ndarray, transfer: int) -> np.ndarray:

@@ -11,7 +11,7 @@ from typing import Literal
 import av
 import numpy as np
 
-from .picture import HDR_NAMES, deinterlaced, is_transparent, pixel_shape, shown_size, to_rgb
+from .picture import HDR_NAMES, deinterlaced, pixel_shape, shown_size, to_rgb
 from .source import VideoSource, decode, open_container, video_stream
 from .timeline import Timeline, find_timeline, nothing_decodes
 
@@ -27,7 +27,7 @@ class ReadReport:
     :param dropped: frames that fell between two slots and are not shown.
     :param resized: frames of another size than the first, scaled to it.
     :param interlaced: frames of two fields, made progressive.
-    :param transparent: frames whose format can be transparent, put on black.
+    :param transparent: frames with transparent pixels, put on black.
     :param hdr: name of the HDR transfer that was tone-mapped, or "".
     """
 
@@ -120,8 +120,9 @@ class VideoStream:
 
             def picture(frame: av.VideoFrame) -> np.ndarray:
                 report.resized += shown_size(frame, shape) != self.size
-                report.transparent += is_transparent(frame)
-                return to_rgb(frame, self.size, transfer)
+                shown, transparent = to_rgb(frame, self.size, transfer)
+                report.transparent += transparent
+                return shown
 
             for slot, frame in zip(self._timeline.slots, deinterlaced(self._shown(container, stream, report)), strict=False):
                 if frame.is_corrupt and self._broken != "pass through":

@@ -3,7 +3,6 @@ from collections.abc import Iterator
 
 import av
 import numpy as np
-import torch
 
 from .source import VideoSource, decode, open_container, place_before
 
@@ -11,7 +10,7 @@ LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1"}
 # Decoded sound that strays further than this from its timestamps (in seconds) is moved back to them (our choice).
 _SLACK = 0.01
 # Sound whose timestamps run back by more than this (in seconds) is another recording, joined to the one before (our choice).
-_JOINT = 1.0
+_JOINT = 0.2
 # A decoder's first frame after a seek overlaps with one it did not see: FFmpeg before 9 gives it damaged, FFmpeg 9 leaves it out. Decoding
 # begins this much earlier (in seconds): Opus asks for 0.08 (RFC 7845, 4.6), a frame of HE-AAC at 16 kHz lasts 0.13, and one frame of slack.
 _PREROLL = 0.3
@@ -44,7 +43,7 @@ class Sound:
         return joined[:, :samples]
 
 
-def sound_of_tensor(waveform: torch.Tensor, sample_rate: int) -> Sound:
+def sound_of_tensor(waveform: "torch.Tensor", sample_rate: int) -> Sound:
     """ComfyUI's AUDIO as Sound: the first of a batch [B, channels, samples] in -1..1; odd channel counts become mono."""
     samples = waveform[0]
     if samples.shape[0] not in LAYOUTS:

@@ -4,13 +4,14 @@ Packet tables lie: they promise frames that are never shown, in an order that is
 land on. So a clip is first decoded without looking at its pictures, which tells how many frames there are and when each one is shown;
 reading then finds them by counting.
 """
+import math
 from dataclasses import dataclass, field
 from fractions import Fraction
 
 import av
 import numpy as np
 
-from ..rates import exact_rate
+from ..rates import ROUNDING, exact_rate
 from .picture import pixel_shape, shown_size
 from .source import VideoSource, decode, open_container, place_before, video_stream
 
@@ -67,8 +68,11 @@ def _scan(source: VideoSource, seek: int | None, until: float) -> _Scan:
     """Decode a clip from a place on up to a time in seconds."""
     with open_container(source) as container:
         stream = video_stream(container)
-        rates = [exact_rate(rate) for rate in (stream.average_rate, stream.guessed_rate, stream.base_rate) if rate]
-        broadcast = bool(container.format.flags & av.format.Flags.ts_discont.value)
+        flags, timed = container.format.flags, True
+        rates = [Fraction(rate) for rate in (stream.average_rate, stream.guessed_rate, stream.base_rate) if rate]
+        if flags & av.format.Flags.no_timestamps.value:  # FFmpeg then makes them up; the codec may know the rate
+            rates, timed = rates[1:2] or rates, False
+        broadcast = bool(flags & av.format.Flags.ts_discont.value)
         scan = _Scan(stream.time_base, rates, _LONGEST_GAP / stream.time_base if broadcast else np.inf)
         shape, intact = pixel_shape(stream), False
         if seek is not None:
@@ -78,7 +82,7 @@ def _scan(source: VideoSource, seek: int | None, until: float) -> _Scan:
             if packet.size and not packet.is_discard and (scan.packets or packet.is_keyframe or not broadcast):
                 scan.packets.append((packet.pts, packet.dts, packet.duration or 0))
             for frame in frames:
-                scan.stamps.append(frame.pts)
+                scan.stamps.append(frame.pts if timed else None)
                 if scan.size is None or not (intact or frame.is_corrupt):
                     scan.size, intact = shown_size(frame, shape), not frame.is_corrupt
                 if frame.pts is not None and frame.time > until + _OVERRUN:
@@ -86,11 +90,10 @@ def _scan(source: VideoSource, seek: int | None, until: float) -> _Scan:
     return scan
 
 
-def _shown_times(scan: _Scan) -> tuple[np.ndarray, bool]:
-    """When each frame is shown, in ticks and strictly increasing, and whether all of that is from the file's own timestamps.
+def _shown_times(scan: _Scan) -> tuple[np.ndarray, int]:
+    """When each frame is shown, in ticks and strictly increasing, and for how many of them the file does not say.
 
     Frames without a time, or with one that is not after the last (joined recordings), follow the last by a frame's duration.
-    :raises ValueError: most timestamps mean nothing.
     """
     step = max(1, round(1 / (scan.rates[0] * scan.tick))) if scan.rates else 1
     times, shift, guessed = [], 0, 0
@@ -101,9 +104,7 @@ def _shown_times(scan: _Scan) -> tuple[np.ndarray, bool]:
             times.append(times[-1] + step)
         else:
             times.append((stamp or 0) + shift)
-    if guessed > _MOST_WITHOUT_TIME * len(times):
-        raise ValueError("no usable timestamps")
-    return np.array(times), not guessed
+    return np.array(times, int), guessed
 
 
 def find_timeline(source: VideoSource, start: float, duration: float | None) -> Timeline:
@@ -112,29 +113,31 @@ def find_timeline(source: VideoSource, start: float, duration: float | None) -> 
     until = start + duration if duration else np.inf
     seek = place_before(source, index, start) if start > 0 else None
     scan = _scan(source, seek, until)
+    times, guessed = _shown_times(scan)
+    if guessed and seek is not None:  # what seeking landed on does not know its own time
+        seek, scan = None, _scan(source, None, until)
+        times, guessed = _shown_times(scan)
     if not scan.packets and not scan.stamps:
         raise ValueError("The video stream holds no frames. Choose another file.")
     if not scan.stamps:
         raise nothing_decodes(len(scan.packets))
-    try:
-        times, own = _shown_times(scan)
-    except ValueError:
+    if guessed > _MOST_WITHOUT_TIME * len(times):
         return _counted(_scan(source, None, np.inf), start, duration)
 
     begin = int(start / scan.tick) if start > 0 else -np.inf
-    end = until / scan.tick
+    end = int(until / scan.tick) if duration else np.inf
     inside = (times >= begin) & (times < end)
     if not inside.any():
         raise _empty_trim(start, duration, (int(times[-1]) + _length(scan, int(times[-1]))) * scan.tick)
     times = times[inside]
-    lost = _lost_times(scan, begin, end) if own and scan.failures else np.empty(0, int)
+    lost = _lost_times(scan, begin, end) if scan.failures and not guessed else np.empty(0, int)
     first, last = int(min([times[0], *lost])), int(max([times[-1], *lost]))
-    fps, slots = _grid(scan, times - first, bool(len(lost)))
+    fps, slots = _grid(scan, times - first, bool(len(lost)), _length(scan, int(times[0])))
     in_file = frozenset([*slots.tolist(), *np.rint((lost - first) * float(fps * scan.tick)).astype(int).tolist()])
     frame_count = max(in_file) + 1
     variable = len(in_file) < frame_count
     if variable:
-        shown = Fraction(min(last + _length(scan, last), end)) - first
+        shown = min(last + _length(scan, last), end) - first
         frame_count = max(frame_count, round(shown * scan.tick * fps))
     return Timeline(fps, frame_count, float(first * scan.tick), variable, scan.size, slots.tolist(), in_file, seek, int(inside.argmax()))
 
@@ -150,17 +153,21 @@ def _length(scan: _Scan, stamp: int) -> int:
     return next((length for pts, _, length in scan.packets if pts == stamp), 0)
 
 
-def _grid(scan: _Scan, times: np.ndarray, gaps: bool) -> tuple[Fraction, np.ndarray]:
+def _grid(scan: _Scan, times: np.ndarray, gaps: bool, length: int) -> tuple[Fraction, np.ndarray]:
     """Frames per second of an even timeline, and the slots of frames on it.
 
     :param times: since the first frame, in ticks, strictly increasing.
     :param gaps: whether frames are lost between these.
+    :param length: of the first frame in ticks, 0 if unknown.
     """
     if len(times) == 1:
-        fps = scan.rates[0] if scan.rates else Fraction(25)
+        fps = exact_rate(1 / (length * scan.tick)) if length else exact_rate([*scan.rates, Fraction(25)][0])
         return fps, np.rint(times * float(fps * scan.tick)).astype(int)
-    measured = exact_rate((len(times) - 1) / (int(times[-1] - times[0]) * scan.tick))
-    for fps in [*scan.rates, measured]:
+    span = int(times[-1] - times[0])
+    # where frames are not all of one length in ticks, their times were rounded to those, by half a tick at each end
+    rounding = Fraction(1, span) if np.ptp(np.diff(times)) else ROUNDING
+    measured = (len(times) - 1) / (span * scan.tick)
+    for fps in [exact_rate(rate, rounding) for rate in (*scan.rates, measured)]:
         where = times * float(fps * scan.tick)
         slots = np.rint(where).astype(int)
         steps = np.diff(slots)
@@ -169,7 +176,7 @@ def _grid(scan: _Scan, times: np.ndarray, gaps: bool) -> tuple[Fraction, np.ndar
             if not gaps and _written_evenly(scan):
                 return fps / fields, np.arange(len(times))
             return fps / fields, slots // fields
-    return measured, np.rint(times * float(measured * scan.tick)).astype(int)
+    return exact_rate(measured), np.rint(times * float(exact_rate(measured) * scan.tick)).astype(int)
 
 
 def _written_evenly(scan: _Scan) -> bool:
@@ -187,8 +194,8 @@ def _written_evenly(scan: _Scan) -> bool:
 
 def _counted(scan: _Scan, start: float, duration: float | None) -> Timeline:
     """The timeline of a file without usable timestamps (raw streams, AVI with B-frames): its frames are counted."""
-    fps, shown = scan.rates[0] if scan.rates else Fraction(25), len(scan.stamps)
-    first = int(np.ceil(start * fps))
+    fps, shown = exact_rate([*scan.rates, Fraction(25)][0]), len(scan.stamps)
+    first = math.ceil(Fraction(start).limit_denominator(1_000_000) * fps)
     last = min(shown, first + round(duration * fps)) if duration else shown
     if first >= last:
         raise _empty_trim(start, duration, shown / fps)

@@ -44,25 +44,35 @@ class VideoWriter:
         self.size = size
         self.padded = (size[0] % 2, size[1] % 2)
         self.frame_count = 0
+        self._crf = crf
         self._encoder = ThreadPoolExecutor(1)
         self._waiting: deque[Future] = deque()
+        self._container: av.container.OutputContainer | None = None
+        self._audio = None
+
+    def __enter__(self) -> "VideoWriter":
+        try:
+            self._open()
+        except BaseException:
+            self._discard()
+            raise
+        return self
+
+    def _open(self) -> None:
+        open(self._part, "xb").close()  # FFmpeg makes it with the first packet
         self._container = av.open(self._part, "w", format="mp4", options={"movflags": "use_metadata_tags+faststart"})
-        self._video = self._container.add_stream("libx264", rate=self._fps, options={"crf": str(crf)})
-        self._video.height, self._video.width = size[0] + self.padded[0], size[1] + self.padded[1]
+        self._video = self._container.add_stream("libx264", rate=self._fps, options={"crf": str(self._crf)})
+        self._video.height, self._video.width = self.size[0] + self.padded[0], self.size[1] + self.padded[1]
         self._video.pix_fmt = "yuv420p"
         # What the conversion from RGB writes, said in the file: players otherwise guess BT.709 for large pictures.
         self._video.codec_context.colorspace = Colorspace.ITU601
         self._video.codec_context.color_range = ColorRange.MPEG
-        self._audio = None
-        if sound is not None:
+        if self._sound is not None:
             # The nearest rate AAC has; the encoder resamples to it.
-            rate = min(_AAC_RATES, key=lambda known: abs(known - sound.sample_rate))
-            self._audio = self._container.add_stream("aac", rate=rate, layout=LAYOUTS[sound.channels])
+            rate = min(_AAC_RATES, key=lambda known: abs(known - self._sound.sample_rate))
+            self._audio = self._container.add_stream("aac", rate=rate, layout=LAYOUTS[self._sound.channels])
             self._audio.bit_rate = _AAC_BIT_RATE
-            self._resampler = av.AudioResampler(format="fltp", layout=LAYOUTS[sound.channels], rate=rate)
-
-    def __enter__(self) -> "VideoWriter":
-        return self
+            self._resampler = av.AudioResampler(format="fltp", layout=LAYOUTS[self._sound.channels], rate=rate)
 
     def write(self, frame: np.ndarray) -> None:
         """Add one frame: uint8 [H, W, 3] RGB of the size the writer was made for."""
@@ -72,6 +82,9 @@ class VideoWriter:
             frame = np.pad(frame, ((0, self.padded[0]), (0, self.padded[1]), (0, 0)), mode="edge")
         picture = av.VideoFrame.from_ndarray(frame, format="rgb24")
         picture.pts, picture.time_base = self.frame_count, 1 / self._fps
+        if not os.path.exists(self._part):  # an open file can be written to to its end after that, for nothing
+            raise FileNotFoundError(f"{self._part} was deleted while it was written. Check whether another ComfyUI uses the same temp folder, which "
+                                    "it empties when it starts, and give each its own with --temp-directory.")
         while len(self._waiting) >= AHEAD:
             self._waiting.popleft().result()
         self.frame_count += 1
@@ -110,7 +123,16 @@ class VideoWriter:
                 self._container.close()
                 os.replace(self._part, self._path)
         finally:
-            self._encoder.shutdown(cancel_futures=True)
-            self._container.close()
+            self._discard()
+
+    def _discard(self) -> None:
+        """Let go of everything; of the file too, unless it has its name already."""
+        self._encoder.shutdown(cancel_futures=True)
+        try:
+            if self._container is not None:
+                self._container.close()
+        except av.error.FFmpegError:  # the end of a file that was given up already, on a full disk
+            pass
+        finally:
             if os.path.exists(self._part):
                 os.remove(self._part)

@@ -37,12 +37,22 @@ def as_image(frame: torch.Tensor) -> torch.Tensor:
     return frame.float() / 255 if frame.dtype == torch.uint8 else frame
 
 
+def to_bytes(picture: torch.Tensor) -> torch.Tensor:
+    """Pixels in 0..1 -> uint8 on the CPU."""
+    return (picture.float() * 255).round().clamp(0, 255).to("cpu", torch.uint8)
+
+
+def opaque(image: torch.Tensor) -> torch.Tensor:
+    """IMAGE of any of its kinds [..., 1, 3 or 4 channels] -> RGB [..., 3]: gray repeated, transparency shown on black."""
+    if image.shape[-1] == 4:
+        return image[..., :3] * image[..., 3:]
+    return image.expand(*image.shape[:-1], 3)
+
+
 def to_animator(image: torch.Tensor, size: int) -> torch.Tensor:
-    """IMAGE -> animator pictures: alpha dropped, gray repeated, resized (antialiased) to size x size whatever the
+    """IMAGE -> animator pictures: transparency on black, gray repeated, resized (antialiased) to size x size whatever the
     aspect, so that the result can be stretched back onto the same place."""
-    pictures = image[..., :3].movedim(-1, 1).float()  # BHWC -> BCHW
-    if pictures.shape[1] == 1:
-        pictures = pictures.expand(-1, 3, -1, -1)
+    pictures = opaque(image).movedim(-1, 1).float()  # BHWC -> BCHW
     pictures = resize(pictures, (size, size))
     if not torch.isfinite(pictures).all():
         raise ValueError("The picture contains NaN or infinite pixels. Check the node that produces it.")

@@ -7,19 +7,22 @@ import numpy as np
 import torch
 from comfy_api.latest import Input, InputImpl
 
+from ...leo_core.rates import exact_rate
 from ...leo_core.video import BrokenFrames, VideoStream, read_video
-from .images import check_image
+from .images import check_image, opaque, to_bytes
 
 
 @dataclass(frozen=True)
 class TensorStream:
-    """Frames of a VIDEO that is already in memory, read like a VideoStream: uint8 [H, W, 3], nothing re-encoded."""
+    """Frames of a VIDEO that is already in memory, read like a VideoStream: uint8 [H, W, 3], nothing re-encoded.
+
+    :param audio: ComfyUI's AUDIO that belongs to the frames, or None.
+    """
 
     images: torch.Tensor
     fps: Fraction
-    start: float = 0.0
+    audio: dict | None = None
     variable: bool = False
-    report: str = "every frame as it is"
 
     @property
     def size(self) -> tuple[int, int]:
@@ -29,21 +32,27 @@ class TensorStream:
     def frame_count(self) -> int:
         return self.images.shape[0]
 
+    @property
+    def report(self) -> str:
+        return "transparent frames shown on black" if self.images.shape[-1] == 4 else "every frame as it is"
+
     def __len__(self) -> int:
         return self.frame_count
 
     def __iter__(self) -> Iterator[np.ndarray]:
         for image in self.images:
-            yield (image[..., :3].float() * 255).round().clamp(0, 255).to(torch.uint8).cpu().numpy()
+            yield to_bytes(opaque(image)).numpy()
 
 
 def open_video(video: Input.Video, broken: BrokenFrames = "hold") -> VideoStream | TensorStream:
-    """A VIDEO as a stream of frames that honors its trim, never holding more of the clip than it already does.
+    """A VIDEO as a stream of frames that honors its trim and its edits, never holding more of the clip than it already does, unless there
+    are edits: ComfyUI's Crop Video and Resize Video give them as frames in memory alone.
 
     :raises ValueError: a video in memory whose frames are no pictures that an animator can read.
     """
-    if isinstance(video, InputImpl.VideoFromComponents):
+    edited = getattr(video, "has_pending_frame_edits", None)  # of ComfyUI after 0.30
+    if isinstance(video, InputImpl.VideoFromComponents) or edited is not None and edited():
         components = video.get_components()
         check_image(components.images)
-        return TensorStream(components.images, Fraction(components.frame_rate))
+        return TensorStream(components.images, exact_rate(components.frame_rate), components.audio)
     return read_video(video.get_stream_source(), *video.get_active_trim_window(), broken=broken)
