@@ -184,8 +184,8 @@ def crop_subject(
     :param source: their (height, width).
     :param boxes: a box {"x", "y", "width", "height"} in pixels, a list of them for every picture alike, or a list of
         such lists with one entry per picture, which may be empty. Values may be floats.
-    :param mask: [1 or frames, H', W'] in 0..1; gives the box where there are no boxes, and the subject's shape. For one
-        picture also any number of masks: all the places where the subject will be.
+    :param mask: [1 or frames, H', W'] in 0..1, or [H', W'], or with a channel axis of 1; gives the box where there are no boxes, and the
+        subject's shape. For one picture also any number of masks: all the places where the subject will be.
     :param pick: which of several people: the ``largest``, the one of an ``index`` in the order of the list, or the one
         ``nearest`` to a point (x, y) in shares of the picture. Decided where people are first found, then followed.
     :param margin: room added on each side, as a share of the box.
@@ -196,8 +196,9 @@ def crop_subject(
     :raises ValueError: no subject in any picture, no such index, or a count that matches neither 1 nor the pictures.
     """
     height, width = source
-    if mask is not None and frames == 1:
-        mask = mask.amax(0, keepdim=True)
+    if mask is not None:
+        mask = _as_masks(mask)
+        mask = mask.amax(0, keepdim=True) if frames == 1 else mask
     subject = None if mask is None else _fit_mask(mask, frames, source)
     if boxes is not None:
         people = _people_per_picture(boxes, frames, source)
@@ -296,6 +297,18 @@ def _center(box: Box) -> tuple[float, float]:
 def _distance(box: Box, point: tuple[float, float]) -> float:
     x, y = _center(box)
     return (x - point[0]) ** 2 + (y - point[1]) ** 2
+
+
+def _as_masks(mask: torch.Tensor) -> torch.Tensor:
+    """A mask of any of the shapes that nodes give, [H, W], [N, H, W], [N, 1, H, W] or [N, H, W, 1], as [N, H, W]."""
+    if mask.ndim == 2:
+        return mask[None]
+    if mask.ndim == 4 and 1 in (mask.shape[1], mask.shape[3]):
+        return mask[:, 0] if mask.shape[1] == 1 else mask[..., 0]
+    if mask.ndim != 3:
+        raise ValueError(f"Found a mask of shape {list(mask.shape)}; expected one of [height, width] for all pictures or one for each. "
+                         "Connect a MASK output.")
+    return mask
 
 
 def _fit_mask(mask: torch.Tensor, frames: int, source: tuple[int, int]) -> torch.Tensor:

@@ -15,7 +15,7 @@ from .fullres import FullResolutionFrames
 from .support import files
 from .support.chunks import Progress, in_chunks
 from .support.handles import AnimatorHandle
-from .support.images import check_image, check_single, resize, to_image
+from .support.images import check_image, check_single, is_transparent, resize, to_image
 from .support.rendering import check_wiring, encode_appearance, encode_clip, latents
 from .support.sockets import LeoAnimator, LeoAppearance, LeoCrop, LeoFlow, LeoMotion
 from .support.status import show_status
@@ -42,6 +42,10 @@ class LEOLoadAnimator(io.ComfyNode):
         )
 
     @classmethod
+    def fingerprint_inputs(cls, model=None) -> list[tuple[int, int]]:
+        return files.fingerprint(model, "animator")
+
+    @classmethod
     def execute(cls, model: str) -> io.NodeOutput:
         return io.NodeOutput(AnimatorHandle(files.resolve_file(model)))
 
@@ -63,11 +67,14 @@ class LEOEncoder(io.ComfyNode):
                 LeoAppearance.Output("appearance", tooltip="The person and background, to be moved by a motion."),
                 LeoMotion.Output("pose", tooltip="The picture's own motion code: a motion of one frame."),
             ],
+            hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
     def execute(cls, animator: AnimatorHandle, image: torch.Tensor) -> io.NodeOutput:
         check_single(image, "LEO Encoder")
+        if is_transparent(image):
+            show_status(cls, "the transparent part of the picture is read on black")
         appearance = encode_appearance(animator, image)
         return io.NodeOutput(appearance, MotionSequence(appearance.pose, POSE_FPS, animator.id))
 
@@ -88,7 +95,7 @@ class LEOMotionEncoder(io.ComfyNode):
                 LeoCrop.Input("crop", optional=True,
                               tooltip="Where the person is, from LEO Crop Subject on the first frame or on all of them; its policy fills frames "
                                       "with nobody in them."),
-                io.Float.Input("fps", default=25.0, min=0.01, max=1000.0, step=0.001,
+                io.Float.Input("fps", default=25.0, optional=True, min=0.01, max=1000.0, step=0.001,
                                tooltip="Frame rate of the images, which carry none; a video brings its own."),
                 io.Combo.Input("broken_frames", options=["hold", "interpolate", "pass through"], default="hold", optional=True, advanced=True,
                                tooltip="Video frames that do not decode: hold the last, blend the neighbors, or read what is salvaged."),
@@ -98,7 +105,7 @@ class LEOMotionEncoder(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, animator: AnimatorHandle, fps: float, video=None, images: torch.Tensor | None = None, crop: Crop | None = None,
+    def execute(cls, animator: AnimatorHandle, fps: float = 25.0, video=None, images: torch.Tensor | None = None, crop: Crop | None = None,
                 broken_frames: BrokenFrames = "hold") -> io.NodeOutput:
         if (video is None) == (images is None):
             raise ValueError("LEO Motion Encoder reads either a video or images: connect one of the two, found "
@@ -177,7 +184,7 @@ class LEOInpaintingDecoder(io.ComfyNode):
                 LeoFlow.Input("flow", tooltip="Flow maps from LEO Flow Generator, edited or not."),
                 io.Image.Input("picture", optional=True,
                                tooltip="The picture given to LEO Encoder: frames then come at its own size and aspect."),
-                io.Boolean.Input("full_resolution", default=False,
+                io.Boolean.Input("full_resolution", default=False, optional=True,
                                  tooltip="Move the picture's own pixels, sharp at any size; the animator paints only what is uncovered."),
             ],
             outputs=[
@@ -187,7 +194,7 @@ class LEOInpaintingDecoder(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, animator: AnimatorHandle, appearance: Appearance, flow: FlowField, full_resolution: bool,
+    def execute(cls, animator: AnimatorHandle, appearance: Appearance, flow: FlowField, full_resolution: bool = False,
                 picture: torch.Tensor | None = None) -> io.NodeOutput:
         check_wiring(animator, appearance=appearance, flow=flow)
         size = side = (animator.config.size, animator.config.size)

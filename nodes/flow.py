@@ -5,9 +5,9 @@ from comfy_api.latest import io
 
 from ..leo_core import flow as ops
 from .support.chunks import Progress
-from .support.images import check_image
+from .support.images import check_image, opaque
 from .support.sockets import LeoFlow
-from .support.widgets import over_time, timing_inputs
+from .support.widgets import RAMP, over_time, timing_inputs
 
 CATEGORY = "LEO/flow"
 
@@ -23,12 +23,13 @@ class LEOVisualizeFlow(io.ComfyNode):
             search_aliases=["optical flow", "color wheel", "arrows", "deformation grid", "occlusion mask", "preview flow"],
             inputs=[
                 LeoFlow.Input("flow", tooltip="The flow to look at."),
-                io.Combo.Input("view", options=["color", "arrows", "grid", "warped picture"], default="color",
+                io.Combo.Input("view", options=["color", "arrows", "grid", "warped picture"], default="color", optional=True,
                                tooltip="Color wheel, arrows to where things go, a grid that bends with the picture, or the warped picture."),
-                io.Int.Input("size", default=512, min=64, max=4096, step=8, tooltip="Side of the result in pixels."),
-                io.Float.Input("full_color", default=0.0, min=0.0, max=1.0, step=0.01, advanced=True,
+                io.Int.Input("size", default=512, optional=True, min=64, max=4096, step=8, tooltip="Side of the result in pixels."),
+                io.Float.Input("full_color", default=0.0, optional=True, min=0.0, max=1.0, step=0.01, advanced=True,
                                tooltip="Movement shown in full color, as a fraction of the picture's width; 0 uses the largest of the clip."),
-                io.Int.Input("spacing", default=24, min=4, max=512, advanced=True, tooltip="Pixels between arrows and between grid lines."),
+                io.Int.Input("spacing", default=24, optional=True, min=4, max=512, advanced=True,
+                             tooltip="Pixels between arrows and between grid lines."),
                 io.Image.Input("image", optional=True,
                                tooltip="Picture under arrows and grid, or to warp: the source picture as LEO Encoder got it."),
             ],
@@ -39,10 +40,10 @@ class LEOVisualizeFlow(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, flow, view, size, full_color, spacing, image=None) -> io.NodeOutput:
+    def execute(cls, flow, view="color", size=512, full_color=0.0, spacing=24, image=None) -> io.NodeOutput:
         if image is not None:
             check_image(image)
-            image = image[:1, ..., :3].expand(-1, -1, -1, 3)
+            image = opaque(image[:1])
         inpainted = ops.inpainted(flow, size)
         if view == "color":
             picture = ops.color(flow, size, 2 * full_color)
@@ -80,15 +81,16 @@ class LEOEditFlow(io.ComfyNode):
             search_aliases=["freeze region", "flow strength", "blend flow", "hold still", "logo", "add flow", "warp field"],
             inputs=[
                 LeoFlow.Input("flow", tooltip="The flow to edit."),
-                io.Float.Input("strength", default=1.0, min=-2.0, max=4.0, step=0.01,
+                io.Float.Input("strength", default=1.0, optional=True, min=-2.0, max=4.0, step=0.01,
                                tooltip="Scales every displacement: 1 changes nothing, 0 leaves everything in its place."),
                 LeoFlow.Input("blend_with", optional=True, tooltip="Another flow of the same animator to mix in, of as many frames or of one."),
-                io.Float.Input("blend", default=0.5, min=0.0, max=1.0, step=0.01, tooltip="How much of the other flow, where one is connected."),
+                io.Float.Input("blend", default=0.5, optional=True, min=0.0, max=1.0, step=0.01,
+                               tooltip="How much of the other flow, where one is connected."),
                 *timing_inputs("the blend"),
                 io.Image.Input("push", optional=True,
                                tooltip="Your own displacement as a picture, added last: red moves right, green moves down, darker than gray moves "
                                        "left and up."),
-                io.Float.Input("push_reach", default=0.1, min=-1.0, max=1.0, step=0.01,
+                io.Float.Input("push_reach", default=0.1, optional=True, min=-1.0, max=1.0, step=0.01,
                                tooltip="Movement at full red or green in the push picture, as a fraction of the picture's width."),
                 io.Mask.Input("freeze", optional=True, tooltip="Region to hold still, such as hands or a logo; it wins over everything else."),
                 LeoFlow.Input("still", optional=True,
@@ -98,8 +100,8 @@ class LEOEditFlow(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, flow, strength, blend, timing, curve, push_reach,
-                blend_with=None, push=None, freeze=None, still=None) -> io.NodeOutput:
+    def execute(cls, flow, strength=1.0, blend=0.5, timing="constant", curve=RAMP, push_reach=0.1, blend_with=None, push=None, freeze=None,
+                still=None) -> io.NodeOutput:
         flow = ops.scale_strength(flow, strength)
         if blend_with is not None:
             flow = ops.blend_flows(flow, blend_with, over_time(timing, curve, blend, max(len(flow), len(blend_with))))

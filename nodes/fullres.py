@@ -4,6 +4,7 @@ import torch
 
 from ..leo_core.animator import Appearance
 from ..leo_core.fullres import FullResolution
+from .support.images import opaque
 
 
 class FullResolutionFrames:
@@ -19,7 +20,7 @@ class FullResolutionFrames:
         displacement, mask = handle.generate_flow(handle.for_flow(appearance.features), latent)
         finest = handle.config.size
         self._rest = displacement[finest].cpu(), mask[finest].cpu()
-        self._original = original[..., :3].cpu().expand(-1, -1, 3)
+        self._original = opaque(original).cpu()
         self._align_corners = handle.config.align_corners
         # Bicubic sampling is not available on Apple's GPUs.
         self._use("cpu" if handle.device.type == "mps" else handle.device)

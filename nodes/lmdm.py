@@ -1,6 +1,5 @@
 """Motion out of nothing: load or train a motion prior, sample, join and loop with it."""
 from dataclasses import replace
-from pathlib import Path
 
 import comfy.model_management as mm
 import torch
@@ -38,8 +37,8 @@ class LEOLoadMotionPrior(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, prior) -> float:
-        return Path(files.resolve_file(prior)).stat().st_mtime
+    def fingerprint_inputs(cls, prior=None) -> list[tuple[int, int]]:
+        return files.fingerprint(prior, "motion_prior")
 
     @classmethod
     def execute(cls, prior: str) -> io.NodeOutput:
@@ -60,19 +59,20 @@ class LEOLMDMSampler(io.ComfyNode):
                 LeoLMDM.Input("prior", tooltip="The motion prior of the animator that will render the motion."),
                 LeoMotion.Input("start_pose", optional=True,
                                 tooltip="The exact pose of the first frame, from LEO Encoder; without it, one is sampled."),
-                io.Int.Input("frames", default=128, min=1, max=LONGEST,
+                io.Int.Input("frames", default=128, optional=True, min=1, max=LONGEST,
                              tooltip="Length of the motion in frames, the start pose included; any number."),
                 *sampling_inputs(),
                 LeoMotion.Input("motion", optional=True,
                                 tooltip="A motion to vary instead of making a new one; frames beyond its end are made so that it goes on."),
-                io.Float.Input("variation", default=0.3, min=0.0, max=1.0, step=0.01,
+                io.Float.Input("variation", default=0.3, optional=True, min=0.0, max=1.0, step=0.01,
                                tooltip="How far the connected motion is changed: 0 keeps it exactly, 1 keeps only its start."),
             ],
             outputs=[LeoMotion.Output("motion", tooltip="The motion, at the frame rate of the prior.")],
         )
 
     @classmethod
-    def execute(cls, prior: MotionPriorHandle, frames, seed, steps, sampler, eta, variation=0.3, start_pose=None, motion=None) -> io.NodeOutput:
+    def execute(cls, prior: MotionPriorHandle, frames=128, seed=0, steps=50, sampler=Sampling.sampler, eta=0.0, variation=0.3, start_pose=None,
+                motion=None) -> io.NodeOutput:
         model, start = prior.prior, None
         require_frames(frames)
         if start_pose is not None:
@@ -114,7 +114,7 @@ class LEOJoinMotion(io.ComfyNode):
                 io.Autogrow.Input("motions", tooltip="The motions to join, in this order.",
                                   template=io.Autogrow.TemplatePrefix(
                                       LeoMotion.Input("motion", tooltip="A motion to join to the one before."), prefix="motion", min=2, max=50)),
-                io.Int.Input("transition_frames", default=24, min=0, max=LONGEST,
+                io.Int.Input("transition_frames", default=24, optional=True, min=0, max=LONGEST,
                              tooltip="Frames to make between each motion and the next; 0 puts them together as they are."),
                 LeoLMDM.Input("prior", optional=True, tooltip="The motion prior that makes the transitions; not needed for 0 frames."),
                 *sampling_inputs(),
@@ -123,7 +123,8 @@ class LEOJoinMotion(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, motions, transition_frames, seed, steps, sampler, eta, prior: MotionPriorHandle | None = None) -> io.NodeOutput:
+    def execute(cls, motions, transition_frames=24, seed=0, steps=50, sampler=Sampling.sampler, eta=0.0,
+                prior: MotionPriorHandle | None = None) -> io.NodeOutput:
         parts = [motion for motion in motions.values() if motion is not None]
         joined = concatenate(parts)
         if transition_frames == 0 or len(parts) == 1:
@@ -155,14 +156,15 @@ class LEOLoopMotion(io.ComfyNode):
             inputs=[
                 LeoLMDM.Input("prior", tooltip="The motion prior that makes the way back."),
                 LeoMotion.Input("motion", tooltip="The motion to close into a loop."),
-                io.Int.Input("transition_frames", default=24, min=1, max=LONGEST, tooltip="Frames of the way back from the last pose to the first."),
+                io.Int.Input("transition_frames", default=24, optional=True, min=1, max=LONGEST,
+                             tooltip="Frames of the way back from the last pose to the first."),
                 *sampling_inputs(),
             ],
             outputs=[LeoMotion.Output("motion", tooltip="The motion and the way back; after its last frame the first follows without a seam.")],
         )
 
     @classmethod
-    def execute(cls, prior: MotionPriorHandle, motion, transition_frames, seed, steps, sampler, eta) -> io.NodeOutput:
+    def execute(cls, prior: MotionPriorHandle, motion, transition_frames=24, seed=0, steps=50, sampler=Sampling.sampler, eta=0.0) -> io.NodeOutput:
         prior.check("motion", motion)
         check_rate(prior, motion)
         sampling = Sampling(seed, steps, sampler, eta)
@@ -185,21 +187,23 @@ class LEOTrainMotionPrior(io.ComfyNode):
                                   template=io.Autogrow.TemplatePrefix(
                                       LeoMotion.Input("motion", tooltip="A motion to learn from; longer is better."), prefix="motion",
                                       min=1, max=100)),
-                io.String.Input("name", default="my motion prior",
+                io.String.Input("name", default="my motion prior", optional=True,
                                 tooltip="File name in ComfyUI's output/leo folder; a number is added when it is taken."),
-                io.Int.Input("steps", default=1500, min=1, max=1_000_000,
+                io.Int.Input("steps", default=1500, optional=True, min=1, max=1_000_000,
                              tooltip="Training steps; more follow the clips more closely and take longer."),
-                io.Int.Input("batch", default=32, min=1, max=4096, tooltip="Windows of motion per step.", advanced=True),
-                io.Int.Input("window", default=64, min=16, max=512, advanced=True,
+                io.Int.Input("batch", default=32, optional=True, min=1, max=4096, tooltip="Windows of motion per step.", advanced=True),
+                io.Int.Input("window", default=64, optional=True, min=16, max=512, advanced=True,
                              tooltip="Frames the prior sees at once; shortened when no clip is that long."),
-                io.Float.Input("rate", default=1e-3, min=1e-6, max=0.1, step=1e-5, round=False, tooltip="Peak learning rate.", advanced=True),
-                io.Int.Input("seed", default=0, min=0, max=2**64 - 1, tooltip="The same seed, motions and settings give the same prior."),
+                io.Float.Input("rate", default=1e-3, optional=True, min=1e-6, max=0.1, step=1e-5, round=False,
+                               tooltip="Peak learning rate.", advanced=True),
+                io.Int.Input("seed", default=0, optional=True, min=0, max=2**64 - 1,
+                             tooltip="The same seed, motions and settings give the same prior."),
             ],
             outputs=[LeoLMDM.Output("prior", tooltip="The trained prior, ready to sample from; also saved, and listed by LEO Load Motion Prior.")],
         )
 
     @classmethod
-    def execute(cls, motions, name, steps, batch, window, rate, seed) -> io.NodeOutput:
+    def execute(cls, motions, name="my motion prior", steps=1500, batch=32, window=64, rate=1e-3, seed=0) -> io.NodeOutput:
         given = [motion for motion in motions.values() if motion is not None]
         path = free_path(name)
         config = fit_config(given, window)

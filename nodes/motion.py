@@ -10,9 +10,10 @@ from .support.handles import AnimatorHandle
 from .support.images import to_image
 from .support.rendering import render_chunks
 from .support.sockets import LeoAnimator, LeoAppearance, LeoMotion
-from .support.widgets import NAMES_TOOLTIP, known_directions, over_time, timing_inputs
+from .support.widgets import NAMES_TOOLTIP, RAMP, known_directions, over_time, timing_inputs
 
 CATEGORY = "LEO/motion"
+AS_IT_IS = {"timing": "as it is"}
 
 
 def timeline(motion: MotionSequence) -> dict:
@@ -30,23 +31,24 @@ class LEOTransferMotion(io.ComfyNode):
             description="Puts the motion of one subject on the subject of the source picture.",
             search_aliases=["retarget motion", "driving video", "relative motion", "absolute motion", "reenact", "LIA"],
             inputs=[
-                LeoMotion.Input("source_pose", tooltip="The pose of the picture to animate, from LEO Encoder."),
+                # first: what a bypassed node hands on
                 LeoMotion.Input("driving", tooltip="The motion to follow, from a video, a file or the sampler."),
+                LeoMotion.Input("source_pose", tooltip="The pose of the picture to animate, from LEO Encoder."),
                 io.Combo.Input(
                     "mode",
                     options=["relative", "absolute"],
-                    default="relative",
+                    default="relative", optional=True,
                     tooltip="Relative adds the driver's change of pose to the source's own pose; absolute takes over the driver's poses as they are.",
                 ),
                 io.Combo.Input(
                     "reference",
                     options=["first frame", "best match", "frame index"],
-                    default="first frame",
+                    default="first frame", optional=True,
                     tooltip="The driving frame that counts as the source's own pose in relative mode; best match takes the one nearest to it.",
                 ),
                 io.Int.Input(
                     "reference_frame",
-                    default=0,
+                    default=0, optional=True,
                     min=0,
                     max=10_000_000,
                     tooltip="The driving frame to use as reference when reference is 'frame index', counted from 0.",
@@ -54,7 +56,7 @@ class LEOTransferMotion(io.ComfyNode):
                 ),
                 io.Float.Input(
                     "gain",
-                    default=1.0,
+                    default=1.0, optional=True,
                     min=-4.0,
                     max=4.0,
                     step=0.01,
@@ -74,7 +76,8 @@ class LEOTransferMotion(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, source_pose, driving, mode, reference, reference_frame, gain, direction_gains="", animator=None) -> io.NodeOutput:
+    def execute(cls, source_pose, driving, mode="relative", reference="first frame", reference_frame=0, gain=1.0, direction_gains="",
+                animator=None) -> io.NodeOutput:
         frame = {"first frame": 0, "frame index": reference_frame}.get(reference)
         if frame is None:
             frame = ops.closest_frame(driving, source_pose)
@@ -97,11 +100,12 @@ class LEOEditDirections(io.ComfyNode):
                 LeoMotion.Input("motion", tooltip="The motion or the pose to edit."),
                 io.String.Input(
                     "edits",
-                    default="",
+                    default="", optional=True,
                     multiline=True,
                     tooltip="One direction and amount per line, like '7: 1.5' or 'smile: 0.5', in standard deviations of what the animator has seen.",
                 ),
-                io.Float.Input("strength", default=1.0, min=-4.0, max=4.0, step=0.01, tooltip="Scales all the edits together; 0 changes nothing."),
+                io.Float.Input("strength", default=1.0, optional=True, min=-4.0, max=4.0, step=0.01,
+                               tooltip="Scales all the edits together; 0 changes nothing."),
                 *timing_inputs("the edit"),
                 LeoAnimator.Input(
                     "animator",
@@ -115,7 +119,7 @@ class LEOEditDirections(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, motion, edits, strength, timing, curve, animator=None, appearance=None) -> io.NodeOutput:
+    def execute(cls, motion, edits="", strength=1.0, timing="constant", curve=RAMP, animator=None, appearance=None) -> io.NodeOutput:
         known = known_directions(animator, motion)
         amounts = read_amounts(edits, motion.directions, known) * deviations(motion.directions, known)
         weights = over_time(timing, curve, strength, len(motion))
@@ -145,13 +149,13 @@ class LEOBlendMotion(io.ComfyNode):
             inputs=[
                 LeoMotion.Input("first", tooltip="The motion at weight 0."),
                 LeoMotion.Input("second", tooltip="The motion at weight 1."),
-                io.Float.Input("weight", default=0.5, min=-1.0, max=2.0, step=0.01,
+                io.Float.Input("weight", default=0.5, optional=True, min=-1.0, max=2.0, step=0.01,
                                tooltip="How much of the second motion: 0 is exactly the first, 1 exactly the second, beyond exaggerates."),
                 *timing_inputs("the weight"),
                 io.Combo.Input(
                     "lengths",
                     options=["cut to the shorter", "retime the second"],
-                    default="cut to the shorter",
+                    default="cut to the shorter", optional=True,
                     tooltip="What to do when the second motion is longer or shorter than the first.",
                 ),
             ],
@@ -159,7 +163,7 @@ class LEOBlendMotion(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, first, second, weight, timing, curve, lengths) -> io.NodeOutput:
+    def execute(cls, first, second, weight=0.5, timing="constant", curve=RAMP, lengths="cut to the shorter") -> io.NodeOutput:
         if len(first) > 1 and len(second) > 1:
             second = ops.change_rate(second, first.fps)
             if lengths == "retime the second":
@@ -185,23 +189,24 @@ class LEORetimeMotion(io.ComfyNode):
                 io.Combo.Input(
                     "playback",
                     options=["forward", "reverse", "ping-pong"],
-                    default="forward",
+                    default="forward", optional=True,
                     tooltip="Forward, backwards, or there and back; ping-pong loops without doubled turning frames.",
                 ),
                 io.DynamicCombo.Input(
                     "timing",
+                    optional=True,
                     options=[
                         io.DynamicCombo.Option("as it is", []),
                         io.DynamicCombo.Option("speed", [
-                            io.Float.Input("speed", default=1.0, min=0.01, max=100.0, step=0.01,
+                            io.Float.Input("speed", default=1.0, optional=True, min=0.01, max=100.0, step=0.01,
                                            tooltip="2 plays twice as fast in half the frames, 0.5 is slow motion; the frame rate stays."),
                         ]),
                         io.DynamicCombo.Option("frames", [
-                            io.Int.Input("frames", default=64, min=1, max=10_000_000,
+                            io.Int.Input("frames", default=64, optional=True, min=1, max=10_000_000,
                                          tooltip="Frames of the result; the first and last pose stay, and so does the frame rate."),
                         ]),
                         io.DynamicCombo.Option("frame rate", [
-                            io.Float.Input("fps", default=25.0, min=0.01, max=1000.0, step=0.001,
+                            io.Float.Input("fps", default=25.0, optional=True, min=0.01, max=1000.0, step=0.001,
                                            tooltip="Frames per second of the result; the movement takes as long as before."),
                         ]),
                     ],
@@ -212,13 +217,13 @@ class LEORetimeMotion(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, motion, playback, timing) -> io.NodeOutput:
+    def execute(cls, motion, playback="forward", timing=AS_IT_IS) -> io.NodeOutput:
         if timing["timing"] == "speed":
-            motion = ops.change_speed(motion, timing["speed"])
+            motion = ops.change_speed(motion, timing.get("speed", 1.0))
         elif timing["timing"] == "frames":
-            motion = ops.stretch(motion, timing["frames"])
+            motion = ops.stretch(motion, timing.get("frames", 64))
         elif timing["timing"] == "frame rate":
-            motion = ops.change_rate(motion, exact_rate(timing["fps"]))
+            motion = ops.change_rate(motion, exact_rate(timing.get("fps", 25.0)))
         play = {"forward": lambda m: m, "reverse": ops.reverse, "ping-pong": ops.ping_pong}[playback]
         return io.NodeOutput(play(motion))
 
@@ -235,14 +240,14 @@ class LEOTrimMotion(io.ComfyNode):
             has_intermediate_output=True,
             inputs=[
                 LeoMotion.Input("motion", tooltip="The motion to cut."),
-                io.Int.Input("start", default=0, min=0, max=10_000_000, tooltip="First frame to keep, counted from 0."),
-                io.Int.Input("frames", default=0, min=0, max=10_000_000, tooltip="How many frames to keep; 0 keeps all that follow."),
+                io.Int.Input("start", default=0, optional=True, min=0, max=10_000_000, tooltip="First frame to keep, counted from 0."),
+                io.Int.Input("frames", default=0, optional=True, min=0, max=10_000_000, tooltip="How many frames to keep; 0 keeps all that follow."),
             ],
             outputs=[LeoMotion.Output("motion", tooltip="The part that was kept.")],
         )
 
     @classmethod
-    def execute(cls, motion, start, frames) -> io.NodeOutput:
+    def execute(cls, motion, start=0, frames=0) -> io.NodeOutput:
         return io.NodeOutput(ops.trim(motion, start, frames or None), ui=timeline(motion))
 
 
@@ -257,14 +262,14 @@ class LEOSmoothMotion(io.ComfyNode):
             search_aliases=["denoise motion", "jitter", "stabilize", "low-pass", "shake", "flicker"],
             inputs=[
                 LeoMotion.Input("motion", tooltip="The motion to smooth."),
-                io.Float.Input("seconds", default=0.3, min=0.0, max=20.0, step=0.01,
+                io.Float.Input("seconds", default=0.3, optional=True, min=0.0, max=20.0, step=0.01,
                                tooltip="Movements of this period are halved, faster ones are removed, slower ones stay."),
             ],
             outputs=[LeoMotion.Output("motion", tooltip="The smoothed motion, as long as the input.")],
         )
 
     @classmethod
-    def execute(cls, motion, seconds) -> io.NodeOutput:
+    def execute(cls, motion, seconds=0.3) -> io.NodeOutput:
         return io.NodeOutput(ops.smooth(motion, seconds))
 
 
@@ -279,7 +284,7 @@ class LEOAmplifyMotion(io.ComfyNode):
             search_aliases=["exaggerate", "dampen", "motion strength", "scale motion"],
             inputs=[
                 LeoMotion.Input("motion", tooltip="The motion to scale."),
-                io.Float.Input("gain", default=1.5, min=-4.0, max=4.0, step=0.01,
+                io.Float.Input("gain", default=1.5, optional=True, min=-4.0, max=4.0, step=0.01,
                                tooltip="0 holds the mean pose, 1 changes nothing, more exaggerates, less than 0 mirrors."),
                 io.String.Input(
                     "direction_gains",
@@ -295,7 +300,7 @@ class LEOAmplifyMotion(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, motion, gain, direction_gains="", animator=None) -> io.NodeOutput:
+    def execute(cls, motion, gain=1.5, direction_gains="", animator=None) -> io.NodeOutput:
         gains = read_amounts(direction_gains, motion.directions, known_directions(animator, motion), unlisted=1.0)
         return io.NodeOutput(ops.amplify(motion, gain * gains))
 
@@ -311,11 +316,11 @@ class LEOSelectDirections(io.ComfyNode):
             search_aliases=["filter motion", "only head", "only expression", "mask directions", "component"],
             inputs=[
                 LeoMotion.Input("motion", tooltip="The motion to select from."),
-                io.String.Input("directions", default="", multiline=True,
+                io.String.Input("directions", default="", optional=True, multiline=True,
                                 tooltip="Directions between commas or lines, as numbers, ranges like 3-7, or names."),
-                io.Combo.Input("action", options=["keep", "hold"], default="keep",
+                io.Combo.Input("action", options=["keep", "hold"], default="keep", optional=True,
                                tooltip="Keep the movement of the listed directions and hold all others, or the other way round."),
-                io.Combo.Input("rest", options=["first frame", "mean pose"], default="first frame",
+                io.Combo.Input("rest", options=["first frame", "mean pose"], default="first frame", optional=True,
                                tooltip="The pose that held directions stay in, unless a rest pose is connected."),
                 LeoMotion.Input("rest_pose", optional=True,
                                 tooltip="Pose that held directions stay in, for instance the source's own from LEO Encoder."),
@@ -325,7 +330,7 @@ class LEOSelectDirections(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, motion, directions, action, rest, rest_pose=None, animator=None) -> io.NodeOutput:
+    def execute(cls, motion, directions="", action="keep", rest="first frame", rest_pose=None, animator=None) -> io.NodeOutput:
         chosen = read_choice(directions, motion.directions, known_directions(animator, motion))
         if rest_pose is None and rest == "mean pose":
             rest_pose = ops.mean_pose(motion)
@@ -344,15 +349,15 @@ class LEOPlotMotion(io.ComfyNode):
             is_output_node=True,
             inputs=[
                 LeoMotion.Input("motion", tooltip="The motion to draw."),
-                io.Int.Input("width", default=960, min=200, max=4096, tooltip="Width of the picture in pixels."),
-                io.Int.Input("strip", default=48, min=16, max=512, tooltip="Height of each direction's strip in pixels."),
+                io.Int.Input("width", default=960, optional=True, min=200, max=4096, tooltip="Width of the picture in pixels."),
+                io.Int.Input("strip", default=48, optional=True, min=16, max=512, tooltip="Height of each direction's strip in pixels."),
                 LeoMotion.Input("behind", optional=True, tooltip="Another motion to draw in gray behind it, such as the one before an edit."),
             ],
             outputs=[io.Image.Output("image", tooltip="The plot, one strip per direction from 0 at the top.")],
         )
 
     @classmethod
-    def execute(cls, motion, width, strip, behind=None) -> io.NodeOutput:
+    def execute(cls, motion, width=960, strip=48, behind=None) -> io.NodeOutput:
         return io.NodeOutput(ops.plot(motion, behind, width, strip), ui=timeline(motion))
 
 

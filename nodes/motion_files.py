@@ -27,15 +27,17 @@ class LEOSaveMotion(io.ComfyNode):
             is_output_node=True,
             inputs=[
                 LeoMotion.Input("motion", tooltip="The motion to save."),
-                io.String.Input("filename_prefix", default="leo/motion", tooltip="Folder and name in ComfyUI's output folder; a number is added."),
+                io.String.Input("filename_prefix", default="leo/motion", optional=True,
+                                tooltip="Folder and name in ComfyUI's output folder, with a number added; tokens like %date:yyyy-MM-dd% work."),
                 io.String.Input("description", default="", multiline=True, optional=True,
                                 tooltip="A line about what is to be seen, kept in the file and shown when it is loaded."),
             ],
+            hidden=[io.Hidden.prompt],
         )
 
     @classmethod
-    def execute(cls, motion, filename_prefix, description="") -> io.NodeOutput:
-        folder, name, counter, subfolder = files.place_in_output(filename_prefix)
+    def execute(cls, motion, filename_prefix="leo/motion", description="") -> io.NodeOutput:
+        folder, name, counter, subfolder = files.place_in_output(files.with_tokens(filename_prefix, cls.hidden and cls.hidden.prompt))
         file = f"{name}_{counter:05}_.safetensors"
         ops.save_motion(os.path.join(folder, file), motion, description)
         return io.NodeOutput(ui=ui.PreviewText(f"{os.path.join(subfolder, file)}: {summary(motion)}"))
@@ -59,8 +61,8 @@ class LEOLoadMotion(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, file) -> float:
-        return os.path.getmtime(files.resolve_file(file))
+    def fingerprint_inputs(cls, file=None) -> list[tuple[int, int]]:
+        return files.fingerprint(file, "motion")
 
     @classmethod
     def execute(cls, file) -> io.NodeOutput:

@@ -6,12 +6,20 @@ from comfy_api.latest import io
 from ..leo_core.crop import Crop, Paste, crop_subject
 from ..leo_core.video import continued_index
 from .support.chunks import Progress
-from .support.images import check_image
+from .support.images import check_image, is_transparent, opaque
 from .support.sockets import LeoCrop
 from .support.status import show_status
 from .support.widgets import paste_inputs
 
 CATEGORY = "LEO/photo"
+BACKGROUND = ("The mask reaches every side of the picture. Does it mark the background? Load Image's mask is 1 where a picture is transparent: "
+              "put Invert Mask between")
+
+
+def covers(crop: Crop) -> bool:
+    """Whether a crop, made from a mask, has the whole picture in it."""
+    (top, left), (height, width) = crop.corners.amin(0).tolist(), crop.size
+    return top <= 0 and left <= 0 and top + height >= crop.source[0] and left + width >= crop.source[1]
 
 
 class LEOCropSubject(io.ComfyNode):
@@ -29,25 +37,26 @@ class LEOCropSubject(io.ComfyNode):
                                      tooltip="Where people are, from a detector or drawn; without boxes and mask the whole picture is taken."),
                 io.Mask.Input("mask", optional=True,
                               tooltip="The subject's shape, and the place when no boxes are connected; a photo may have those of a whole clip."),
-                io.Float.Input("margin", default=0.25, min=0.0, max=4.0, step=0.01,
+                io.Float.Input("margin", default=0.25, optional=True, min=0.0, max=4.0, step=0.01,
                                tooltip="Margin added on each side, as a fraction of the box; the whole picture gets none."),
-                io.Float.Input("aspect", default=1.0, min=0.0, max=8.0, step=0.01,
+                io.Float.Input("aspect", default=1.0, optional=True, min=0.0, max=8.0, step=0.01,
                                tooltip="Width divided by height of the crop, reached by enlarging the box; 1 is the square that animators expect, 0 "
                                        "keeps the box."),
-                io.Combo.Input("border", options=["edge", "reflect", "black"], default="edge",
+                io.Combo.Input("border", options=["edge", "reflect", "black"], default="edge", optional=True,
                                tooltip="What the crop shows where it leaves the picture."),
-                io.Combo.Input("person", options=["largest", "nearest", "index"], default="largest",
+                io.Combo.Input("person", options=["largest", "nearest", "index"], default="largest", optional=True,
                                tooltip="Which of several people: the largest, nearest to a point, or by number; then followed over a clip."),
-                io.Int.Input("index", default=0, min=0, max=999, advanced=True, tooltip="Number of the person in the detector's order, from 0."),
-                io.Float.Input("point_x", default=0.5, min=0.0, max=1.0, step=0.01, advanced=True,
+                io.Int.Input("index", default=0, optional=True, min=0, max=999, advanced=True,
+                             tooltip="Number of the person in the detector's order, from 0."),
+                io.Float.Input("point_x", default=0.5, optional=True, min=0.0, max=1.0, step=0.01, advanced=True,
                                tooltip="The point for 'nearest' from left (0) to right (1)."),
-                io.Float.Input("point_y", default=0.5, min=0.0, max=1.0, step=0.01, advanced=True,
+                io.Float.Input("point_y", default=0.5, optional=True, min=0.0, max=1.0, step=0.01, advanced=True,
                                tooltip="The point for 'nearest' from top (0) to bottom (1)."),
-                io.Combo.Input("track", options=["still", "follow"], default="still",
+                io.Combo.Input("track", options=["still", "follow"], default="still", optional=True,
                                tooltip="For a clip: one still box (and shape) around all of the movement, or a smooth box that follows the person."),
-                io.Float.Input("smooth", default=5.0, min=0.0, max=250.0, step=0.5, advanced=True,
+                io.Float.Input("smooth", default=5.0, optional=True, min=0.0, max=250.0, step=0.5, advanced=True,
                                tooltip="How many frames a following box is smoothed over; 0 follows every shake."),
-                io.Combo.Input("missing", options=["hold", "interpolate", "pass through"], default="hold",
+                io.Combo.Input("missing", options=["hold", "interpolate", "pass through"], default="hold", optional=True,
                                tooltip="Frames without a detected person: hold the last box, interpolate to the next one, or leave the frame "
                                        "unchanged."),
             ],
@@ -59,8 +68,8 @@ class LEOCropSubject(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, image, margin, aspect, border, person, index, point_x, point_y, track, smooth, missing, boxes=None,
-                mask=None) -> io.NodeOutput:
+    def execute(cls, image, margin=0.25, aspect=1.0, border="edge", person="largest", index=0, point_x=0.5, point_y=0.5, track="still",
+                smooth=5.0, missing="hold", boxes=None, mask=None) -> io.NodeOutput:
         check_image(image)
         frames, height, width, _ = image.shape
         crop = crop_subject(frames, (height, width), boxes, mask, pick=person, index=index, point=(point_x, point_y), margin=margin,
@@ -68,10 +77,12 @@ class LEOCropSubject(io.ComfyNode):
         # Allocated once: a list of cuts and its stack would hold the clip twice.
         cuts = torch.empty(frames, *crop.size, 3, dtype=image.dtype, device=image.device)
         for frame in range(frames):
-            cuts[frame] = crop.cut(image[frame, ..., :3], frame)
+            cuts[frame] = crop.cut(opaque(image[frame]), frame)
         absent = int(crop.missing.sum())
         show_status(cls, f"{crop.size[1]}x{crop.size[0]} of {width}x{height}"
-                  + (f", nobody found in {absent} of {frames} frames: {missing}" if absent else ""))
+                  + (f", nobody found in {absent} of {frames} frames: {missing}" if absent else "")
+                  + (", its transparent part on black" if is_transparent(image) else "")
+                  + (f". {BACKGROUND}" if boxes is None and mask is not None and covers(crop) else ""))
         return io.NodeOutput(cuts, crop)
 
 
@@ -89,7 +100,7 @@ class LEOPasteBack(io.ComfyNode):
                 LeoCrop.Input("crop", tooltip="The crop from LEO Crop Subject."),
                 io.Image.Input("picture", tooltip="The photo, or frames of the size, that LEO Crop Subject got."),
                 *paste_inputs(),
-                io.Combo.Input("length", options=["hold", "loop", "ping-pong", "cut"], default="hold",
+                io.Combo.Input("length", options=["hold", "loop", "ping-pong", "cut"], default="hold", optional=True,
                                tooltip="What to do when one side has fewer frames: hold its last frame, loop it, play it back and forth, or cut the "
                                        "longer one."),
             ],
@@ -98,7 +109,7 @@ class LEOPasteBack(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, images, crop: Crop, picture, feather, region, length) -> io.NodeOutput:
+    def execute(cls, images, crop: Crop, picture, feather=0.1, region="box", length="hold") -> io.NodeOutput:
         check_image(images)
         check_image(picture)
         rendered, behind = len(images), len(picture)
@@ -106,19 +117,21 @@ class LEOPasteBack(io.ComfyNode):
         count = max(rendered, behind)
         if length == "cut" and behind > 1:
             count = min(rendered, behind)
-        if behind not in (1, rendered):
-            show_status(cls, f"{rendered} frames onto {behind}: {length}, {count} frames")
+        message = [f"{rendered} frames onto {behind}: {length}, {count} frames"] if behind not in (1, rendered) else []
+        if is_transparent(picture):
+            message.append("the transparent part of the picture is shown on black")
+        if message:
+            show_status(cls, "; ".join(message))
         policy = "hold" if length == "cut" else length
-        colors = max(3, picture.shape[-1])
-        result = torch.empty(count, *picture.shape[1:3], colors, dtype=mm.intermediate_dtype(), device=mm.intermediate_device())
+        result = torch.empty(count, *picture.shape[1:3], 3, dtype=mm.intermediate_dtype(), device=mm.intermediate_device())
         progress = Progress(count)
         for frame in range(count):
             mm.throw_exception_if_processing_interrupted()
             place = continued_index(frame, behind, policy)
-            base = picture[place].expand(-1, -1, colors)
-            face = images[continued_index(frame, rendered, policy)][..., :3].expand(-1, -1, 3)
+            base = opaque(picture[place])
+            face = opaque(images[continued_index(frame, rendered, policy)])
             result[frame] = paste(base, face, place if behind > 1 else frame)
-            progress.update(frame + 1, lambda at=frame: result[at, ..., :3])
+            progress.update(frame + 1, lambda at=frame: result[at])
         return io.NodeOutput(result)
 
 

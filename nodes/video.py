@@ -16,7 +16,7 @@ from ..leo_core.video import Sound, VideoWriter, ahead, continued_index, sound_o
 from .fullres import FullResolutionFrames
 from .support.chunks import PREVIEW_SIZE, Progress
 from .support.handles import AnimatorHandle
-from .support.images import check_image, opaque, to_bytes, to_image
+from .support.images import check_image, is_transparent, opaque, to_bytes, to_image
 from .support.rendered import losses, new_clip
 from .support.rendering import render_chunks
 from .support.sockets import LeoAnimator, LeoAppearance, LeoCrop, LeoMotion
@@ -102,14 +102,14 @@ class LEORenderVideo(io.ComfyNode):
                 io.Video.Input("video", optional=True,
                                tooltip="Gives its sound when no audio is connected, and its frames to paste into when a crop but no picture is."),
                 io.Audio.Input("audio", optional=True, tooltip="Sound to put under the video, from its first frame on."),
-                io.Boolean.Input("full_resolution", default=False,
+                io.Boolean.Input("full_resolution", default=False, optional=True,
                                  tooltip="Move the photo's own pixels, sharp at any size; the animator paints only what is uncovered."),
-                io.Int.Input("crf", default=18, min=0, max=51,
+                io.Int.Input("crf", default=18, optional=True, min=0, max=51,
                              tooltip="Quality of the H.264 file: 18 looks like the original, higher is smaller, 0 is lossless."),
                 *paste_inputs(),
-                io.Combo.Input("length", options=["motion", "hold", "loop", "ping-pong", "cut"], default="motion",
+                io.Combo.Input("length", options=["motion", "hold", "loop", "ping-pong", "cut"], default="motion", optional=True,
                                tooltip="Last as long as the motion; or hold, repeat or swing it while clip or sound go on; or cut at the shortest."),
-                io.Combo.Input("broken_frames", options=["hold", "interpolate", "pass through"], default="hold", advanced=True,
+                io.Combo.Input("broken_frames", options=["hold", "interpolate", "pass through"], default="hold", optional=True, advanced=True,
                                tooltip="Video frames that do not decode: hold the last, blend the neighbors, or show what is salvaged."),
             ],
             outputs=[io.Video.Output("video", tooltip="The finished clip on disk, for Save Video.")],
@@ -121,9 +121,9 @@ class LEORenderVideo(io.ComfyNode):
         return losses(cls.hidden and cls.hidden.unique_id)
 
     @classmethod
-    def execute(cls, animator: AnimatorHandle, appearance: Appearance, motion: MotionSequence, full_resolution: bool, crf: int, feather: float,
-                region: str, length: str, broken_frames: str, crop: Crop | None = None, picture: torch.Tensor | None = None, video=None,
-                audio=None) -> io.NodeOutput:
+    def execute(cls, animator: AnimatorHandle, appearance: Appearance, motion: MotionSequence, full_resolution: bool = False, crf: int = 18,
+                feather: float = 0.1, region: str = "box", length: str = "motion", broken_frames: str = "hold", crop: Crop | None = None,
+                picture: torch.Tensor | None = None, video=None, audio=None) -> io.NodeOutput:
         stream = None if video is None else open_video(video, broken_frames)
         backdrop = cls.backdrop(crop, picture, stream, motion.fps)
         if full_resolution and backdrop is None:
@@ -182,6 +182,8 @@ class LEORenderVideo(io.ComfyNode):
             message.append(f"padded by a pixel to {width}x{height}, because H.264 needs even sides")
         if backdrop is not None and 1 < backdrop.count < writer.frame_count:
             message.append(f"the last of {backdrop.own_count} frames behind is held")
+        if backdrop is not None and isinstance(backdrop.frames, torch.Tensor) and is_transparent(backdrop.frames):
+            message.append("the transparent part of the picture is shown on black")
         if stream is not None and stream is getattr(backdrop, "frames", None):
             message.append(f"video: {stream.report}")
         show_status(cls, "; ".join(message))

@@ -10,6 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from leo_core.rates import exact_rate
 from leo_core.video import VideoWriter, continued_index, read_video, sound_of_file, sound_of_tensor
 
 SIZE = (48, 64)
@@ -195,6 +196,46 @@ def test_an_interrupted_render_leaves_nothing_and_spares_the_old_file(tmp_path, 
             raise error
     assert [p.name for p in tmp_path.iterdir()] == ["clip.mp4"]
     assert path.read_bytes() == b"old"
+
+
+@pytest.fixture
+def small_disk():
+    """Files of this process end at 20 kB."""
+    import resource
+    import signal
+
+    ignored, limits = signal.signal(signal.SIGXFSZ, signal.SIG_IGN), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    signal.signal(signal.SIGXFSZ, ignored)
+
+
+@pytest.mark.parametrize("count", [5, 60])
+def test_a_full_disk_leaves_nothing_behind(tmp_path, small_disk, count):
+    """Whether it is found out in writing a frame, or only when the file is closed."""
+    random = np.random.default_rng(0)
+    with pytest.raises(OSError, match="too large|full|space"):
+        with VideoWriter(str(tmp_path / "clip.mp4"), SIZE, Fraction(25), crf=1) as writer:
+            for _ in range(count):
+                writer.write(random.integers(0, 256, (*SIZE, 3), dtype=np.uint8))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_clip_deleted_while_it_is_written_is_given_up_at_once(tmp_path):
+    with pytest.raises(FileNotFoundError, match="another ComfyUI.*--temp-directory"):
+        with VideoWriter(str(tmp_path / "clip.mp4"), SIZE, Fraction(25)) as writer:
+            writer.write(grey(1))
+            next(tmp_path.iterdir()).unlink()
+            writer.write(grey(2))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("given, exact", [
+    (29.97, (30000, 1001)), (Fraction(1054476685978981, 35184372088832), (30000, 1001)), (23.976, (24000, 1001)), (59.94, (60000, 1001)),
+    (25.0, (25, 1)), (24.99999, (25, 1)), (12.5, (25, 2)), (Fraction(1, 3000), (1, 3000))])
+def test_a_rate_written_with_fewer_digits_is_recovered(given, exact):
+    assert exact_rate(given) == Fraction(*exact)
 
 
 def test_wrong_frames_are_refused(tmp_path):

@@ -39,7 +39,7 @@ class PriorConfig:
     """What a prior is made of.
 
     :param directions: D of the animator.
-    :param length: frames of a full window, known ones included.
+    :param length: frames of a full window, known ones included; more than two contexts.
     :param context: known codes that a window takes from the one before it.
     :param fps: frames per second of the motion it makes, exact, as text ("25", "30000/1001").
     :param channels: width of the U-Net per level, finest first.
@@ -62,8 +62,9 @@ class PriorConfig:
             value = getattr(self, field)
             if type(value) is not int or not low <= value <= high:
                 raise ValueError(f"A motion prior's {field} is a whole number in {low}..{high}, got {quoted(value)}.")
-        if self.context >= self.length:
-            raise ValueError(f"A motion prior's context is shorter than its window of {self.length} frames, got {self.context}.")
+        if 2 * self.context >= self.length:  # a transition knows a context at both of its ends
+            raise ValueError(f"A motion prior's context is shorter than half its window of {self.length} frames, got {self.context}. "
+                             f"Give at most {(self.length - 1) // 2}, or a longer window.")
         if not isinstance(self.fps, str) or not FPS.fullmatch(self.fps):
             raise ValueError(f"A motion prior's frame rate is a text like '25' or '30000/1001', got '{quoted(self.fps)}'.")
         if not 1 <= len(self.channels) <= 8 or not all(type(c) is int and 8 <= c <= 8192 and c % 8 == 0 for c in self.channels):

@@ -17,10 +17,10 @@ from tqdm import tqdm
 from ..animator.checkpoint import load_animator, raw_state, save_animator
 from .data import Clip, read_clip, shrunk
 from .evaluate import save_picture
+from .notes import parse_notes
 from .objective import Weights
 from .reconstruction import frame_sheet, held_out_score
 from .tracking import DETAIL, track
-from .train_animator import parse_notes
 from .trainer import Trainer
 
 LEAST_FRAMES = 8

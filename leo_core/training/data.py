@@ -7,11 +7,13 @@ px are clips of their own. A source may be written ``NAME=PATH``; every clip's n
 import json
 import logging
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 from einops import reduce
 
+from ..rates import exact_rate
 from .decoding import VIDEOS, center_square, decode
 
 log = logging.getLogger(__name__)
@@ -33,6 +35,7 @@ class Clip:
     :param coverage: [T, S, S] uint8, or None: the share of each pixel that the person covers, of 255.
     :param backdrop: [S, S, 3] uint8, or None: what the frames show without the person.
     :param regions: [T, S, S] uint8, or None: 255 where mouth and eyes are.
+    :param fps: frames per second, None where its files do not say it.
     """
 
     name: str
@@ -47,6 +50,7 @@ class Clip:
     coverage: np.ndarray | None = None
     backdrop: np.ndarray | None = None
     regions: np.ndarray | None = None
+    fps: Fraction | None = None
 
 
 def before_backdrop(clip: Clip, times: np.ndarray, backdrop: np.ndarray) -> np.ndarray:
@@ -61,7 +65,8 @@ def read_grid(path: Path, cell: int, size: int) -> list[Clip]:
     :raises ValueError: no cell fits into the picture.
     """
     cells: dict[str, list[np.ndarray]] = {}
-    for picture in decode(path):
+    pictures, fps = decode(path)
+    for picture in pictures:
         for top in range(0, picture.height - cell + 1, cell):
             for left in range(0, picture.width - cell + 1, cell):
                 # cut out first: a resize that is only told the box would let the neighbors into its edges
@@ -69,18 +74,19 @@ def read_grid(path: Path, cell: int, size: int) -> list[Clip]:
                 cells.setdefault(f"{path.stem}_r{top // cell}c{left // cell}", []).append(center_square(tile, size))
     if not cells:
         raise ValueError(f"{path} has no cell of {cell} px. Name the size of its cells, as in grid.mp4@128.")
-    return [Clip(name, name, np.stack(frames)) for name, frames in cells.items()]
+    return [Clip(name, name, np.stack(frames), fps=fps) for name, frames in cells.items()]
 
 
 def read_renders(folder: Path, size: int) -> list[Clip]:
     """Clips of ``render-humans``: the manifest names them, their subjects and the split."""
-    clips = []
-    for entry in json.loads((folder / "manifest.json").read_text())["clips"]:
+    clips, manifest = [], json.loads((folder / "manifest.json").read_text())
+    fps = exact_rate(manifest["fps"]) if "fps" in manifest else None
+    for entry in manifest["clips"]:
         clip = read_render(folder, entry)
         if clip.frames.shape[1] % size:
             raise ValueError(f"{folder} holds renders of {clip.frames.shape[1]} px, which do not reduce to {size} "
                              f"px. Render again with --size {size}.")
-        clips.append(shrunk(clip, size))
+        clips.append(replace(shrunk(clip, size), fps=fps))
     return clips
 
 
@@ -90,7 +96,7 @@ def read_render(folder: Path, entry: dict) -> Clip:
     with np.load(path.with_suffix(".npz")) as data:
         maps = dict(data)
     if path.suffix != ".npz":
-        maps["frames"] = np.stack([np.asarray(picture) for picture in decode(path)])
+        maps["frames"] = np.stack([np.asarray(picture) for picture in decode(path)[0]])
         for name in {"backward_flow", "visible", "coverage", "regions"} & maps.keys():
             maps[name] = maps[name].repeat(2, 1).repeat(2, 2)
     return Clip(f"{folder.name}/{path.stem}", f"{folder.name}-{entry['identity']}", maps["frames"], maps["backward_flow"], maps["visible"],
@@ -144,10 +150,11 @@ def read_clip(path: Path, size: int) -> Clip:
     :raises ValueError: it has fewer than two frames, or holds no video that can be read.
     :raises OSError: it cannot be read.
     """
-    frames = [center_square(picture, size) for picture in decode(path)]
+    pictures, fps = decode(path)
+    frames = [center_square(picture, size) for picture in pictures]
     if len(frames) < 2:
         raise ValueError(f"it has {len(frames)} frames, and training needs at least 2")
-    return Clip(path.stem, path.stem, np.stack(frames))
+    return Clip(path.stem, path.stem, np.stack(frames), fps=fps)
 
 
 def read_source(source: str, size: int, detail: int | None = None) -> list[Clip]:

@@ -1,11 +1,11 @@
 """Is the sampled motion like real motion? Statistics of a prior against held-out people (``evaluate-prior``)."""
 import json
-import resource
 import time
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
+import psutil
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -165,12 +165,12 @@ def endurance(prior: MotionPrior, seconds: float, sampling: Sampling, start: tor
     """Long motion: does it stay around its first minute, are its seams smooth, does it repeat, does memory stay flat?"""
     fps, frames = float(prior.fps), round(seconds * float(prior.fps))
     minute = round(60 * fps)
-    memory: list[int] = []
+    memory, process = [], psutil.Process()
     began = time.perf_counter()
 
     def note_memory(done: int, total: int, estimate) -> None:
         if done in (total // 20, total):
-            memory.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+            memory.append(process.memory_info().rss)
 
     codes = prior.sample(frames, sampling, start, progress=note_memory)
     first, last = codes[:minute], codes[-minute:]
@@ -187,7 +187,7 @@ def endurance(prior: MotionPrior, seconds: float, sampling: Sampling, start: tor
         "largest change of the standard deviation, in standard deviations": round(((last.std(0) - spread).abs() / spread).max().item(), 3),
         "seams against inside": seam_ratios(codes, seams, prior.scale),
         "smallest distance between segments of different minutes": round(apart.min().item(), 3),
-        "peak memory after a twentieth and at the end, MB": [round(kilobytes / 1024, 1) for kilobytes in memory],
+        "memory after a twentieth and at the end, MB": [round(size / 2**20, 1) for size in memory],
     }
 
 

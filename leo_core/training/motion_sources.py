@@ -1,6 +1,5 @@
 """Motion to train a prior on or to compare it with: saved motions, or clips that an animator encodes once."""
 import hashlib
-import json
 import logging
 from collections.abc import Sequence
 from fractions import Fraction
@@ -11,9 +10,7 @@ import torch
 
 from ..animator.checkpoint import load_animator
 from ..motion import MotionSequence, load_motion, save_motion
-from ..video import read_video
 from .data import read_source
-from .decoding import VIDEOS
 from .pictures import to_pictures
 
 BATCH = 16
@@ -22,7 +19,7 @@ log = logging.getLogger(__name__)
 
 
 def encode_source(source: str, animator_path: Path | None, cache: Path, fps: Fraction | None) -> list[tuple[str, MotionSequence]]:
-    """(identity, motion) of every clip of a source, encoded once and kept in ``cache`` as motion files.
+    """(identity, motion) of every clip of a source, each at its own rate, encoded once and kept in ``cache`` as motion files.
 
     :param source: [NAME=]FOLDER of videos, frame folders, renders or saved motions, or [NAME=]GRID.mp4@CELL.
     :param fps: frame rate of clips whose files do not say it.
@@ -39,15 +36,17 @@ def encode_source(source: str, animator_path: Path | None, cache: Path, fps: Fra
     key = hashlib.sha256(f"{source} {newest} {fps} {info.id.fingerprint}".encode()).hexdigest()[:16]
     kept = cache / key
     if not kept.is_dir():
-        rate = source_fps(folder, fps)
+        clips = read_source(source, animator.config.size)
+        if fps is None and (silent := [clip.name for clip in clips if clip.fps is None]):
+            raise ValueError(f"Nothing in {source} tells the frame rate of {silent[0]}. Name it with --fps.")
         unfinished = cache / f"{key}.unfinished"
         unfinished.mkdir(parents=True, exist_ok=True)
-        for number, clip in enumerate(read_source(source, animator.config.size)):
+        for number, clip in enumerate(clips):
             # in parts: of a long clip the frames as floats would take four times the memory that it has already
             parts = np.split(clip.frames, range(BATCH, len(clip.frames), BATCH))
             with torch.inference_mode():
                 codes = torch.cat([animator.encode_motion(to_pictures(part)) for part in parts])
-            save_motion(unfinished / f"{number:05d}.safetensors", MotionSequence(codes.clone(), rate, info.id), clip.identity)
+            save_motion(unfinished / f"{number:05d}.safetensors", MotionSequence(codes.clone(), clip.fps or fps, info.id), clip.identity)
         unfinished.rename(kept)
     loaded = [load_motion(path) for path in sorted(kept.iterdir())]
     return [(identity, motion) for motion, identity in loaded]
@@ -62,21 +61,6 @@ def load_motions(paths: Sequence[Path]) -> list[tuple[Path, MotionSequence]]:
         except ValueError as error:
             log.warning("left out: %s", error)
     return loaded
-
-
-def source_fps(path: Path, otherwise: Fraction | None) -> Fraction:
-    """Frame rate of a video, of the renders in a folder or of the first video there; ``otherwise`` where nothing says it.
-
-    :raises ValueError: nothing says it, and there is no other.
-    """
-    if (path / "manifest.json").is_file():
-        return Fraction(json.loads((path / "manifest.json").read_text())["fps"]).limit_denominator(1001)
-    videos = [path] if path.is_file() else sorted(p for p in path.iterdir() if p.suffix.lower() in VIDEOS)
-    if videos:
-        return read_video(str(videos[0])).fps
-    if otherwise is None:
-        raise ValueError(f"Nothing in {path} tells its frame rate. Name it with --fps.")
-    return otherwise
 
 
 def collect(args) -> tuple[list[MotionSequence], list[tuple[str, MotionSequence]]]:

@@ -20,6 +20,7 @@ from ..files import write_atomically
 from .batches import DRIVINGS, controls_of
 from .data import read_source, shrunk, split_by_identity
 from .losses import open_backbone
+from .notes import parse_notes
 from .objective import Weights
 from .reconstruction import frame_sheet, held_out_score
 from .tracking import DETAIL, track
@@ -44,14 +45,6 @@ def parse_weights(text: str) -> Weights:
         raise ValueError(f"--weights is a JSON object of losses and weights from 0 up, as '{{\"flow\": 1}}', got {text}. "
                          f"The losses are {', '.join(names)}.")
     return Weights(**values)
-
-
-def parse_notes(notes: list[str]) -> dict[str, str]:
-    """:raises ValueError: one is not KEY=TEXT."""
-    for note in notes:
-        if not note.partition("=")[0] or "=" not in note:
-            raise ValueError(f"--note {note!r} is not KEY=TEXT, as license=CC0.")
-    return dict(note.split("=", 1) for note in notes)
 
 
 def choose_precision(wanted: str, device: str) -> str:

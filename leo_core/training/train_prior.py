@@ -13,10 +13,14 @@ from ..lmdm.checkpoint import save_prior
 from ..lmdm.prior import PriorConfig, Sampling
 from ..lmdm.training import PriorTrainer, PriorTraining, fit_config
 from .motion_sources import collect
+from .notes import parse_notes
 
 
 def train(args) -> None:
     """Run or resume ``train-prior``."""
+    notes = parse_notes(args.note)
+    choices = {"context": args.context, "channels": tuple(args.channels), "lmc": not args.no_lmc}
+    PriorConfig(directions=1, length=args.length, **choices)  # refused now rather than when all clips are encoded
     if args.threads:
         torch.set_num_threads(args.threads)
     accelerator = None
@@ -30,7 +34,7 @@ def train(args) -> None:
     else:
         motions, held_out = collect(args)
     options = PriorTraining(**{name: getattr(args, name) for name in asdict(PriorTraining())})
-    config = fit_config(motions, args.length, args.prior_fps, context=args.context, channels=tuple(args.channels), lmc=not args.no_lmc)
+    config = fit_config(motions, args.length, args.prior_fps, **choices)
     device = accelerator.device if accelerator else args.device
     trainer = PriorTrainer(motions, config, options, [motion for _, motion in held_out], device, accelerator)
     state = args.run_folder / "last.safetensors"
@@ -54,7 +58,7 @@ def train(args) -> None:
                 draw(trainer, args.run_folder)
     if main:
         prior = trainer.prior()
-        prior = replace(prior, notes={**prior.notes, **dict(note.split("=", 1) for note in args.note)})
+        prior = replace(prior, notes={**prior.notes, **notes})
         save_prior(args.run_folder / "prior.safetensors", prior, getattr(torch, args.dtype))
         print(f"{args.run_folder / 'prior.safetensors'}: loss {sum(trainer.losses[-100:]) / len(trainer.losses[-100:]):.4f}")
         if trainer.validation_losses:

@@ -10,9 +10,12 @@ import numpy as np
 # Pixel shapes beyond this are damage: no camera or disc has them (our choice).
 _LONGEST_PIXEL = 16
 
+# Decoders that give color profiles a name, which PyAV 18 frees twice when it wraps the side data of a frame. Pictures are not mirrored so.
+_NAMED_PROFILES = {"png", "apng"}
+
 # Transfer characteristics of ITU-T H.273.
 _PQ, _HLG = 16, 18
-HDR_NAMES = {_PQ: "PQ", _HLG: "HLG"}
+_HDR = {_PQ: "PQ", _HLG: "HLG"}
 # Luminance of SDR white in HDR, in cd/m2, and the gamma of an SDR display (ITU-R BT.2408 and BT.1886).
 _WHITE = 203.0
 _DISPLAY_GAMMA = 2.4
@@ -40,8 +43,16 @@ class Turn(NamedTuple):
         return np.ascontiguousarray(picture)
 
 
-def turn_of(frame: av.VideoFrame) -> Turn:
-    """The nearest turn by quarters and flips to the frame's display matrix, which takes (x, y) to (a x + c y, b x + d y)."""
+_QUARTERS = (Turn(), Turn(True, False, True), Turn(False, True, True), Turn(True, True, False))  # counterclockwise
+
+
+def turn_of(frame: av.VideoFrame, codec: str) -> Turn:
+    """The nearest turn by quarters and flips to the frame's display matrix, which takes (x, y) to (a x + c y, b x + d y).
+
+    Asked once for a clip: PyAV ties a frame and its side data into a cycle, which holds the frame until the garbage collector comes.
+    """
+    if codec in _NAMED_PROFILES:
+        return _QUARTERS[round(frame.rotation / 90) % 4]
     side_data = frame.side_data.get("DISPLAYMATRIX")
     if side_data is None:
         return Turn()
@@ -51,38 +62,53 @@ def turn_of(frame: av.VideoFrame) -> Turn:
     return Turn(False, a < 0, d < 0)
 
 
-def pixel_shape(stream: av.VideoStream) -> Fraction:
-    """Width over height of a stored pixel; 1 where the file says nothing that can be."""
-    shape = Fraction(stream.sample_aspect_ratio or 1)
-    return shape if Fraction(1, _LONGEST_PIXEL) <= shape <= _LONGEST_PIXEL else Fraction(1)
+class Look(NamedTuple):
+    """How the frames of a clip are to be shown.
 
-
-def shown_size(frame: av.VideoFrame, shape: Fraction) -> tuple[int, int]:
-    """(height, width) of a frame when it stands upright and its pixels, ``shape`` times as wide as high, are square."""
-    size = frame.height, max(1, round(frame.width * shape))
-    return size[::-1] if turn_of(frame).transposed else size
-
-
-def to_rgb(frame: av.VideoFrame, size: tuple[int, int], transfer: int) -> tuple[np.ndarray, bool]:
-    """A decoded frame as a screen shows it, uint8 [H, W, 3], and whether black shows through it.
-
-    :param size: (height, width) of the result; `shown_size` keeps the frame's own resolution.
-    :param transfer: the stream's transfer characteristic (ITU-T H.273). PQ and HLG are tone-mapped.
+    :param pixel: width over height of a stored pixel.
+    :param transfer: characteristic of ITU-T H.273; PQ and HLG are tone-mapped.
     """
-    turn = turn_of(frame)
-    height, width = size[::-1] if turn.transposed else size
-    transparent = False
-    scale = {} if (frame.height, frame.width) == (height, width) else {"width": width, "height": height, "interpolation": "BICUBIC"}
-    if transfer in HDR_NAMES:
-        picture = to_sdr(frame.reformat(format="rgb48le", **scale).to_ndarray(), transfer)
-    elif frame.format.name == "pal8" or any(part.is_alpha for part in frame.format.components):
-        picture, alpha = np.split(frame.reformat(format="rgba", **scale).to_ndarray(), [3], axis=-1)
-        transparent = bool((alpha < 255).any())
-        if transparent:
-            picture = (picture * (alpha / np.float32(255))).round().astype(np.uint8)
-    else:
-        picture = frame.reformat(format="rgb24", **scale).to_ndarray()
-    return turn(picture), transparent
+
+    turn: Turn
+    pixel: Fraction
+    transfer: int
+
+    @classmethod
+    def of(cls, stream: av.VideoStream, frame: av.VideoFrame) -> "Look":
+        """:param frame: the first one that was decoded."""
+        pixel = Fraction(stream.sample_aspect_ratio or 1)
+        if not 1 <= max(pixel, 1 / pixel) <= _LONGEST_PIXEL:
+            pixel = Fraction(1)
+        return cls(turn_of(frame, stream.codec_context.name), pixel, stream.codec_context.color_trc)
+
+    def size_of(self, frame: av.VideoFrame) -> tuple[int, int]:
+        """(height, width) of a frame when it stands upright and its pixels are square."""
+        size = frame.height, max(1, round(frame.width * self.pixel))
+        return size[::-1] if self.turn.transposed else size
+
+    @property
+    def hdr(self) -> str:
+        """Name of the HDR transfer, or ""."""
+        return _HDR.get(self.transfer, "")
+
+    def to_rgb(self, frame: av.VideoFrame, size: tuple[int, int]) -> tuple[np.ndarray, bool]:
+        """A decoded frame as a screen shows it, uint8 [H, W, 3], and whether black shows through it.
+
+        :param size: (height, width) of the result; `size_of` keeps the frame's own resolution.
+        """
+        height, width = size[::-1] if self.turn.transposed else size
+        scale = {} if (frame.height, frame.width) == (height, width) else {"width": width, "height": height, "interpolation": "BICUBIC"}
+        transparent = False
+        if self.hdr:
+            picture = to_sdr(frame.reformat(format="rgb48le", **scale).to_ndarray(), self.transfer)
+        elif frame.format.name == "pal8" or any(part.is_alpha for part in frame.format.components):
+            picture, alpha = np.split(frame.reformat(format="rgba", **scale).to_ndarray(), [3], axis=-1)
+            transparent = bool((alpha < 255).any())
+            if transparent:
+                picture = (picture * (alpha / np.float32(255))).round().astype(np.uint8)
+        else:
+            picture = frame.reformat(format="rgb24", **scale).to_ndarray()
+        return self.turn(picture), transparent
 
 
 def to_sdr(signal: np.ndarray, transfer: int) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Reading clips frame by frame, each shown as on a screen, on an even timeline.
 
 The timeline is constant (slot k is shown at ``k / fps``), because a motion is a sequence of evenly spaced codes: variable frame rates are
-resampled, lost and broken frames are filled in, and what was done is told. The number of frames is known before the first one is read.
+resampled, lost and broken frames are filled in, and what was done is reported. The number of frames is known before the first one is read.
 """
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from typing import Literal
 import av
 import numpy as np
 
-from .picture import HDR_NAMES, deinterlaced, pixel_shape, shown_size, to_rgb
+from .picture import deinterlaced
 from .source import VideoSource, decode, open_container, video_stream
 from .timeline import Timeline, find_timeline, nothing_decodes
 
@@ -46,7 +46,7 @@ class ReadReport:
         self.filled += len(slots) - broken
 
     def __str__(self) -> str:
-        said = [
+        notes = [
             f"{count} {what}"
             for count, what in (
                 (self.broken, "broken frames replaced"),
@@ -59,8 +59,8 @@ class ReadReport:
             if count
         ]
         if self.hdr:
-            said.append(f"HDR ({self.hdr}) converted to SDR")
-        return ", ".join(said) or "every frame as it is in the file"
+            notes.append(f"HDR ({self.hdr}) converted to SDR")
+        return ", ".join(notes) or "every frame as it is in the file"
 
 
 class VideoStream:
@@ -115,12 +115,11 @@ class VideoStream:
         waiting: tuple[int, av.VideoFrame] | None = None
         with open_container(self._source) as container:
             stream = video_stream(container)
-            shape, transfer = pixel_shape(stream), stream.codec_context.color_trc
-            report.hdr = HDR_NAMES.get(transfer, "")
+            look, report.hdr = self._timeline.look, self._timeline.look.hdr
 
             def picture(frame: av.VideoFrame) -> np.ndarray:
-                report.resized += shown_size(frame, shape) != self.size
-                shown, transparent = to_rgb(frame, self.size, transfer)
+                report.resized += look.size_of(frame) != self.size
+                shown, transparent = look.to_rgb(frame, self.size)
                 report.transparent += transparent
                 return shown
 

@@ -1,10 +1,14 @@
 """Sound of a clip, of a file or of a tensor, taken as far as the frames need it."""
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import av
 import numpy as np
 
 from .source import VideoSource, decode, open_container, place_before
+
+if TYPE_CHECKING:  # clips are decoded where there is no torch, too
+    import torch
 
 LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1"}
 # Decoded sound that strays further than this from its timestamps (in seconds) is moved back to them (our choice).

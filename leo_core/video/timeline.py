@@ -12,7 +12,7 @@ import av
 import numpy as np
 
 from ..rates import ROUNDING, exact_rate
-from .picture import pixel_shape, shown_size
+from .picture import Look
 from .source import VideoSource, decode, open_container, place_before, video_stream
 
 # A timestamp further than this from its slot (in slots) is not on a constant timeline (our choice).
@@ -40,6 +40,7 @@ class Timeline:
     frame_count: int
     start: float
     variable: bool
+    look: Look
     size: tuple[int, int]
     slots: list[int]
     in_file: frozenset[int]
@@ -61,6 +62,7 @@ class _Scan:
     stamps: list[int | None] = field(default_factory=list)
     packets: list[tuple[int | None, int | None, int]] = field(default_factory=list)
     failures: int = 0
+    look: Look | None = None
     size: tuple[int, int] | None = None
 
 
@@ -74,7 +76,7 @@ def _scan(source: VideoSource, seek: int | None, until: float) -> _Scan:
             rates, timed = rates[1:2] or rates, False
         broadcast = bool(flags & av.format.Flags.ts_discont.value)
         scan = _Scan(stream.time_base, rates, _LONGEST_GAP / stream.time_base if broadcast else np.inf)
-        shape, intact = pixel_shape(stream), False
+        intact = False
         if seek is not None:
             container.seek(seek, stream=stream)
         for packet, frames, failed in decode(container, stream):
@@ -83,8 +85,10 @@ def _scan(source: VideoSource, seek: int | None, until: float) -> _Scan:
                 scan.packets.append((packet.pts, packet.dts, packet.duration or 0))
             for frame in frames:
                 scan.stamps.append(frame.pts if timed else None)
+                if scan.look is None:
+                    scan.look = Look.of(stream, frame)
                 if scan.size is None or not (intact or frame.is_corrupt):
-                    scan.size, intact = shown_size(frame, shape), not frame.is_corrupt
+                    scan.size, intact = scan.look.size_of(frame), not frame.is_corrupt
                 if frame.pts is not None and frame.time > until + _OVERRUN:
                     return scan
     return scan
@@ -139,7 +143,7 @@ def find_timeline(source: VideoSource, start: float, duration: float | None) -> 
     if variable:
         shown = min(last + _length(scan, last), end) - first
         frame_count = max(frame_count, round(shown * scan.tick * fps))
-    return Timeline(fps, frame_count, float(first * scan.tick), variable, scan.size, slots.tolist(), in_file, seek, int(inside.argmax()))
+    return Timeline(fps, frame_count, float(first * scan.tick), variable, scan.look, scan.size, slots.tolist(), in_file, seek, int(inside.argmax()))
 
 
 def _lost_times(scan: _Scan, begin: float, end: float) -> np.ndarray:
@@ -200,7 +204,7 @@ def _counted(scan: _Scan, start: float, duration: float | None) -> Timeline:
     if first >= last:
         raise _empty_trim(start, duration, shown / fps)
     slots = range(last - first)
-    return Timeline(fps, last - first, float(first / fps), False, scan.size, list(slots), frozenset(slots), None, first)
+    return Timeline(fps, last - first, float(first / fps), False, scan.look, scan.size, list(slots), frozenset(slots), None, first)
 
 
 def _empty_trim(start: float, duration: float | None, length: float) -> ValueError:

@@ -49,6 +49,11 @@ def opaque(image: torch.Tensor) -> torch.Tensor:
     return image.expand(*image.shape[:-1], 3)
 
 
+def is_transparent(image: torch.Tensor) -> bool:
+    """Whether an IMAGE has an alpha channel, and something shows through it."""
+    return image.shape[-1] == 4 and bool((image[..., 3] < 1).any())
+
+
 def to_animator(image: torch.Tensor, size: int) -> torch.Tensor:
     """IMAGE -> animator pictures: transparency on black, gray repeated, resized (antialiased) to size x size whatever the
     aspect, so that the result can be stretched back onto the same place."""

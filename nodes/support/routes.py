@@ -1,5 +1,7 @@
 """What the page asks of the server besides running graphs."""
 import asyncio
+import logging
+from pathlib import Path
 
 from aiohttp import web
 from server import PromptServer
@@ -7,6 +9,8 @@ from server import PromptServer
 from ...leo_core.animator.checkpoint import read_directions
 from ...leo_core.directions import describe
 from . import files
+
+ROUTE = "/leo/directions"
 
 
 async def directions(request: web.Request) -> web.Response:
@@ -22,6 +26,13 @@ async def directions(request: web.Request) -> web.Response:
 
 
 def register_routes() -> None:
+    """Add the pack's routes, once: a second copy of the pack would keep the whole server from starting."""
     server = getattr(PromptServer, "instance", None)  # none where nodes are called without a server
-    if server is not None:
-        server.routes.get("/leo/directions")(directions)
+    if server is None:
+        return
+    for route in server.routes:
+        if getattr(route, "path", None) == ROUTE:
+            here, other = (Path(code.co_filename).parents[2] for code in (directions.__code__, route.handler.__code__))
+            logging.warning("LEO is installed twice, in %s and in %s. Remove one of them from custom_nodes.", other, here)
+            return
+    server.routes.get(ROUTE)(directions)

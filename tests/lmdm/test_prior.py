@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from leo_core.lmdm.checkpoint import load_prior, save_prior
-from leo_core.lmdm.prior import Sampling
+from leo_core.lmdm.prior import PriorConfig, Sampling
+from leo_core.lmdm.training import PriorTrainer, PriorTraining
 
 FEW = Sampling(seed=3, steps=6)
 
@@ -133,3 +134,16 @@ def test_a_batch_of_windows_with_one_mask_for_all(prior, people):
     assert codes.shape == (3, 24, 5) and torch.equal(codes[:, :2], known[:, :2])
     one_each = prior.sample_window(known, is_known.expand(3, 24), style, FEW, torch.Generator().manual_seed(0))
     assert torch.allclose(codes, one_each, atol=1e-4)
+
+
+@pytest.mark.parametrize("length, context", [(24, 12), (24, 23), (25, 13), (2, 1)])
+def test_a_context_of_half_a_window_is_refused_at_once(length, context):
+    """A transition knows a context at both ends, and with this one there would be nothing to make between them."""
+    with pytest.raises(ValueError, match=f"at most {(length - 1) // 2}"):
+        PriorConfig(3, length=length, context=context)
+
+
+def test_the_longest_context_joins(people):
+    config = PriorConfig(5, length=17, context=8, channels=(8, 16), head_width=8)
+    made = PriorTrainer(people[:2], config, PriorTraining(steps=1, batch=2)).train()
+    assert len(made.transition(people[0].codes, 5, people[1].codes, FEW)) == 5

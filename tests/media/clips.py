@@ -11,6 +11,7 @@ from pathlib import Path
 import av
 import numpy as np
 
+ROOT = Path(__file__).resolve().parents[2]
 HEIGHT, WIDTH = 64, 96
 BITS = 6
 CORNERS = np.array([[(200, 40, 40), (40, 160, 40)], [(50, 50, 190), (190, 180, 60)]], np.uint8)

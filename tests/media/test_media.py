@@ -1,5 +1,7 @@
 """Odd clips: every frame, in order, upright, with square pixels and in its colors, as FFmpeg's decoder and filters show it."""
 import io
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from fractions import Fraction
@@ -166,3 +168,14 @@ def test_fields_of_an_interlaced_clip_do_not_comb(tmp_path):
     assert len(frames) == 5
     rows = frames[2][8:-8].mean(-1)
     assert np.abs(np.diff(rows, axis=0)).max() < 60, "neighboring rows show one moment"
+
+
+def test_a_picture_with_a_named_color_profile_is_let_go_of_cleanly(tmp_path):
+    """Touching the side data of such a frame ends the process when the frame is collected (PyAV 18)."""
+    from PIL import Image, ImageCms
+
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    Image.fromarray(picture(5)).save(tmp_path / "profile.png", icc_profile=profile)
+    code = "import gc, sys; from leo_core.video import read_video; print(next(iter(read_video(sys.argv[1]))).shape); gc.collect()"
+    run = subprocess.run([sys.executable, "-c", code, str(tmp_path / "profile.png")], capture_output=True, text=True, cwd=clips.ROOT)
+    assert (run.returncode, run.stdout) == (0, "(64, 96, 3)\n"), run.stderr

@@ -2,6 +2,7 @@
 import pytest
 import torch
 from leo_pack.nodes import photo, sample
+from leo_pack.nodes.support.images import opaque
 from leo_pack.nodes.support.streams import open_video
 
 BOX = {"x": 30.5, "y": 20, "width": 40.0, "height": 50.0}
@@ -51,7 +52,7 @@ def test_cropping_and_pasting_back_changes_nothing(channels):
     cut, at = crop(image, boxes=BOX)
     assert cut.shape == (3, 75, 75, 3)
     back = paste(cut, at, image)
-    assert torch.equal(back, image.expand(-1, -1, -1, max(channels, 3)))
+    assert torch.equal(back, opaque(image)), "transparency on black"
     assert torch.equal(image, original)
 
 
@@ -97,3 +98,39 @@ def test_every_sample_loads():
         assert len(stream) == (1 if name.endswith(".png") else len(list(stream)))
         assert torch.equal(image[0], torch.from_numpy(next(iter(stream))).float() / 255)
         assert stream.size == tuple(image.shape[1:3])
+
+
+@pytest.mark.parametrize("shape", [(120, 160), (1, 120, 160), (1, 1, 120, 160), (1, 120, 160, 1)])
+def test_a_mask_of_any_shape_that_nodes_give_is_read(shape):
+    mask = torch.zeros(120, 160)
+    mask[30:90, 40:100] = 1
+    cut, made = crop(pictures(), mask=mask.reshape(shape), margin=0.0)
+    assert made.size == (60, 60) and made.corner(0) == (30, 40)
+
+
+def test_a_mask_of_another_shape_is_refused_readably():
+    with pytest.raises(ValueError, match=r"mask of shape \[1, 3, 120, 160\]"):
+        crop(pictures(), mask=torch.ones(1, 3, 120, 160))
+
+
+def test_a_mask_of_the_background_is_noticed(caplog):
+    """Load Image's MASK of a cut-out photo is 1 where nothing is."""
+    caplog.set_level("INFO")
+    mask = torch.zeros(1, 120, 160)
+    mask[:, 30:90, 40:100] = 1
+    crop(pictures(), mask=1 - mask)
+    assert "Invert Mask" in caplog.text
+    caplog.clear()
+    crop(pictures(), mask=mask)
+    assert "Invert Mask" not in caplog.text
+
+
+def test_what_transparency_hides_does_not_come_back(caplog):
+    caplog.set_level("INFO")
+    image = pictures(channels=4)
+    image[..., 3] = 1
+    image[:, :, :80, 3] = 0
+    cut, _ = crop(image)
+    assert cut.shape == (1, 120, 160, 3) or cut.shape[-1] == 3
+    assert (cut[:, :120, :70] == 0).all() and (cut[:, :, -60:] > 0).any()
+    assert "transparent part on black" in caplog.text

@@ -1,6 +1,7 @@
 """What people see of the nodes and what saved workflows know them by: ids, order, texts, help, translations."""
 import ast
 import functools
+import inspect
 import json
 import re
 from pathlib import Path
@@ -35,6 +36,25 @@ def test_every_node_says_what_it_does_and_is_found_by_other_words(nodes):
         assert info["display_name"].startswith("LEO "), node_id
         assert info["description"].endswith("."), node_id
         assert len(info["search_aliases"]) >= 3, node_id
+
+
+def test_every_input_with_a_default_can_be_left_out(pack, nodes):
+    """By a prompt through the API, and then means its default."""
+    for node_id, node in pack.items():
+        taken = inspect.signature(node.execute).parameters
+        required = {name for name, *_ in node_schema.inputs(nodes[node_id], "required")}
+        for port in node.GET_SCHEMA().inputs:
+            said = port.as_dict()
+            if (default := said.get("default")) is not None and not said.get("forceInput"):
+                assert port.id not in required and taken[port.id].default == default, (node_id, port.id)
+
+
+def test_a_bypassed_node_hands_on_what_it_works_on(pack):
+    """ComfyUI takes the first input of the output's type: not the pose of a picture in place of a motion."""
+    for node_id, handed_on in (("LEOTransferMotion", "driving"), ("LEOBlendMotion", "first"), ("LEOPasteBack", "images"), ("LEOCropSubject", "image"),
+                               ("LEOSelectDirections", "motion"), ("LEORenderVideo", "video"), ("LEOEditFlow", "flow")):
+        schema = pack[node_id].GET_SCHEMA()
+        assert next(port.id for port in schema.inputs if port.io_type == schema.outputs[0].io_type) == handed_on
 
 
 def test_every_input_and_output_has_a_tooltip_of_one_sentence(nodes):

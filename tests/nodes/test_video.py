@@ -1,6 +1,7 @@
 """Render Video as a graph would call it: on disk, on time, in place, in flat memory."""
 import gc
 from fractions import Fraction
+from io import BytesIO
 from pathlib import Path
 
 import av
@@ -13,6 +14,7 @@ from leo_pack.nodes import animator as animator_nodes
 from leo_pack.nodes import fullres, photo, video
 from leo_pack.nodes.support import rendering
 from leo_pack.nodes.support.handles import AnimatorHandle
+from leo_pack.nodes.support.streams import open_video
 
 from leo_core.motion import MotionSequence
 from leo_core.video import VideoWriter, read_video, sound_of_file, sound_of_tensor
@@ -260,6 +262,67 @@ def test_a_video_in_memory_gives_its_frames_and_sound(handle, appearance):
     rendered = render(handle, appearance, motion(handle, 10), crop=small_crop(BOX), video=held)
     assert [brightness(frame) for frame in frames_of(rendered)] == list(range(10))
     assert sound_of_file(rendered.get_stream_source()) is not None
+
+
+def test_a_file_in_memory_gives_its_frames_and_sound_at_once(handle, appearance, tmp_path):
+    """As Create Video and Trim Video hand it on: frames and sound are read by different threads."""
+    path = clip(tmp_path / "clip.mp4", 60, sound=sound_of_tensor(noise(3), 44100)).get_stream_source()
+    held = InputImpl.VideoFromFile(BytesIO(Path(path).read_bytes()), start_time=0.4, duration=1.6)
+    rendered = render(handle, appearance, motion(handle, 40), crop=small_crop(BOX), video=held)
+    assert [brightness(frame) for frame in frames_of(rendered)] == [(10 + i) % 43 for i in range(40)]
+    assert rendered.get_components().audio["waveform"].shape[-1] == pytest.approx(1.6 * 44100, abs=2048)
+
+
+def test_edits_that_a_video_holds_are_honored(handle, tmp_path):
+    """Crop Video and Resize Video of newer ComfyUIs; the file behind them has the whole picture."""
+    class Edited(InputImpl.VideoFromFile):
+        def has_pending_frame_edits(self):
+            return True
+
+        def get_components(self):
+            whole = super().get_components()
+            return Types.VideoComponents(images=whole.images[:, 20:84, 30:126], audio=whole.audio, frame_rate=whole.frame_rate)
+
+    path = clip(tmp_path / "clip.mp4", 5).get_stream_source()
+    assert open_video(Edited(path)).size == (64, 96) and open_video(InputImpl.VideoFromFile(path)).size == (120, 160)
+
+
+def test_a_rate_that_went_through_a_float_joins_with_the_same_clip():
+    held = InputImpl.VideoFromComponents(Types.VideoComponents(images=torch.rand(2, 32, 32, 3), audio=None, frame_rate=Fraction(29.97)))
+    assert open_video(held).fps == Fraction(30000, 1001)
+
+
+@pytest.mark.parametrize("length", ["motion", "cut", "hold"])
+def test_a_clip_shorter_than_a_frame_behind_is_one_frame(handle, appearance, tmp_path, length):
+    rendered = render(handle, appearance, motion(handle, 3), crop=small_crop(BOX), video=clip(tmp_path / "clip.mp4", 2, Fraction(120)), length=length)
+    assert rendered.get_frame_count() == (1 if length == "cut" else 3)
+
+
+def test_nothing_is_said_of_frames_that_nobody_looked_at(handle, appearance, tmp_path, caplog):
+    caplog.set_level("INFO")
+    driving = clip(tmp_path / "clip.mp4", 5, sound=sound_of_tensor(noise(1), 44100))
+    render(handle, appearance, motion(handle, 5), video=driving)
+    assert "5 frames at 25 fps" in caplog.text and "every frame" not in caplog.text
+
+
+def test_a_rendered_clip_is_deleted_with_the_last_video_that_reads_it(handle, appearance, folders):
+    rendered = render(handle, appearance, motion(handle, 25))
+    part = rendered.as_trimmed(0.2, 0.4)
+    del rendered
+    gc.collect()
+    assert len(list(open_video(part))) == 10
+    del part
+    gc.collect()
+    assert not list((folders / "temp").iterdir())
+
+
+def test_a_rendered_clip_that_somebody_deleted_is_rendered_again(handle, appearance, folders):
+    before = video.LEORenderVideo.fingerprint_inputs()
+    rendered = render(handle, appearance, motion(handle, 2))
+    assert video.LEORenderVideo.fingerprint_inputs() == before, "it is there"
+    Path(rendered.get_stream_source()).unlink()
+    after = video.LEORenderVideo.fingerprint_inputs()
+    assert after != before and video.LEORenderVideo.fingerprint_inputs() == after
 
 
 @pytest.mark.parametrize("missing", ["hold", "interpolate", "pass through"])

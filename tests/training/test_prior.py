@@ -5,6 +5,7 @@ import re
 from dataclasses import replace
 from fractions import Fraction
 
+import numpy as np
 import pytest
 import torch
 
@@ -150,3 +151,39 @@ def test_the_command_line_trains_resumes_and_evaluates(tmp_path, capsys):
 
     assert main(["train-prior", str(tmp_path / "other"), "--data", str(tmp_path / "clips"), "--hold-out", "person", *small]) == 1
     assert "error: There is no motion to train on" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("wrong, words", [
+    (["--note", "foo"], "KEY=TEXT"), (["--context", "40"], "half its window"), (["--channels", "7"], "multiple of 8")])
+def test_wrong_arguments_are_refused_before_anything_is_done(tmp_path, wrong, words):
+    with pytest.raises(ValueError, match=words):
+        main(["train-prior", str(tmp_path / "run"), "--data", str(tmp_path / "no clips here"), *wrong])
+    assert not (tmp_path / "run").exists()
+
+
+def test_clips_of_one_folder_keep_their_own_rates(tmp_path, animator_file):
+    from leo_core.training.motion_sources import encode_source
+    from leo_core.video import VideoWriter
+
+    folder = tmp_path / "clips"
+    folder.mkdir()
+    for name, fps in (("film", Fraction(24000, 1001)), ("phone", Fraction(60)), ("tape", Fraction(25))):
+        with VideoWriter(str(folder / f"{name}.mp4"), (32, 32), fps) as writer:
+            for level in range(4):
+                writer.write(np.full((32, 32, 3), 60 * level, np.uint8))
+    rates = {name: motion.fps for name, motion in encode_source(str(folder), animator_file, tmp_path / "cache", None)}
+    assert rates == {"film": Fraction(24000, 1001), "phone": 60, "tape": 25}
+
+
+def test_frames_without_a_rate_ask_for_one_before_they_are_read(tmp_path, animator_file):
+    from PIL import Image
+
+    from leo_core.training.motion_sources import encode_source
+
+    (tmp_path / "clips" / "take").mkdir(parents=True)
+    for number in range(3):
+        Image.new("RGB", (32, 32)).save(tmp_path / "clips" / "take" / f"{number}.png")
+    with pytest.raises(ValueError, match="take.*--fps"):
+        encode_source(str(tmp_path / "clips"), animator_file, tmp_path / "cache", None)
+    (_, motion), = encode_source(str(tmp_path / "clips"), animator_file, tmp_path / "cache", Fraction(15))
+    assert motion.fps == 15
