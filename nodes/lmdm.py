@@ -57,13 +57,14 @@ class LEOLMDMSampler(io.ComfyNode):
             search_aliases=["motion diffusion", "generate motion", "text free animation", "latent motion", "animate image", "endless video"],
             inputs=[
                 LeoLMDM.Input("prior", tooltip="The motion prior of the animator that will render the motion."),
+                # before the pose: a bypassed node hands on the first input of its output's type
+                LeoMotion.Input("motion", optional=True,
+                                tooltip="A motion to vary instead of making a new one; frames beyond its end are made so that it goes on."),
                 LeoMotion.Input("start_pose", optional=True,
                                 tooltip="The exact pose of the first frame, from LEO Encoder; without it, one is sampled."),
                 io.Int.Input("frames", default=128, optional=True, min=1, max=LONGEST,
                              tooltip="Length of the motion in frames, the start pose included; any number."),
                 *sampling_inputs(),
-                LeoMotion.Input("motion", optional=True,
-                                tooltip="A motion to vary instead of making a new one; frames beyond its end are made so that it goes on."),
                 io.Float.Input("variation", default=0.3, optional=True, min=0.0, max=1.0, step=0.01,
                                tooltip="How far the connected motion is changed: 0 keeps it exactly, 1 keeps only its start."),
             ],

@@ -51,8 +51,9 @@ def test_every_input_with_a_default_can_be_left_out(pack, nodes):
 
 def test_a_bypassed_node_hands_on_what_it_works_on(pack):
     """ComfyUI takes the first input of the output's type: not the pose of a picture in place of a motion."""
-    for node_id, handed_on in (("LEOTransferMotion", "driving"), ("LEOBlendMotion", "first"), ("LEOPasteBack", "images"), ("LEOCropSubject", "image"),
-                               ("LEOSelectDirections", "motion"), ("LEORenderVideo", "video"), ("LEOEditFlow", "flow")):
+    for node_id, handed_on in (("LEOTransferMotion", "driving"), ("LEOLMDMSampler", "motion"), ("LEOBlendMotion", "first"),
+                               ("LEOPasteBack", "images"), ("LEOCropSubject", "image"), ("LEOSelectDirections", "motion"),
+                               ("LEORenderVideo", "video"), ("LEOEditFlow", "flow")):
         schema = pack[node_id].GET_SCHEMA()
         assert next(port.id for port in schema.inputs if port.io_type == schema.outputs[0].io_type) == handed_on
 
