@@ -37,16 +37,18 @@ def encode_source(source: str, animator_path: Path | None, cache: Path, fps: Fra
     kept = cache / key
     if not kept.is_dir():
         clips = read_source(source, animator.config.size)
-        if fps is None and (silent := [clip.name for clip in clips if clip.fps is None]):
-            raise ValueError(f"Nothing in {source} tells the frame rate of {silent[0]}. Name it with --fps.")
+        rates = [rate for clip in clips if (rate := clip.fps or fps) is not None]
+        if len(rates) < len(clips):
+            silent = next(clip.name for clip in clips if clip.fps is None)
+            raise ValueError(f"Nothing in {source} gives the frame rate of {silent}. Set it with --fps.")
         unfinished = cache / f"{key}.unfinished"
         unfinished.mkdir(parents=True, exist_ok=True)
-        for number, clip in enumerate(clips):
+        for number, (clip, rate) in enumerate(zip(clips, rates, strict=True)):
             # in parts: of a long clip the frames as floats would take four times the memory that it has already
             parts = np.split(clip.frames, range(BATCH, len(clip.frames), BATCH))
             with torch.inference_mode():
                 codes = torch.cat([animator.encode_motion(to_pictures(part)) for part in parts])
-            save_motion(unfinished / f"{number:05d}.safetensors", MotionSequence(codes.clone(), clip.fps or fps, info.id), clip.identity)
+            save_motion(unfinished / f"{number:05d}.safetensors", MotionSequence(codes.clone(), rate, info.id), clip.identity)
         unfinished.rename(kept)
     loaded = [load_motion(path) for path in sorted(kept.iterdir())]
     return [(identity, motion) for motion, identity in loaded]
