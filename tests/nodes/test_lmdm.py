@@ -184,7 +184,7 @@ def test_training_on_motions_of_a_graph_gives_a_prior_that_can_be_chosen(leo_fol
     result = train(motions)
     assert all(torch.equal(m.codes, b) for m, b in zip(motions.values(), before, strict=True))
     told = result.ui.as_dict()["text"][0]
-    assert float(re.search(r"loss 1 -> .* -> ([\d.]+),", told)[1]) < 0.5
+    assert float(re.search(r"loss 1 -> .* -> ([\d.]+) after training,", told)[1]) < 0.5
     assert files.list_files("motion_prior") == ["mine.safetensors"]
 
     loaded = run(nodes.LEOLoadMotionPrior, "mine.safetensors")
