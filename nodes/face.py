@@ -9,7 +9,7 @@ from ..leo_core import face
 from ..leo_core.animator import Direction
 from ..leo_core.directions import read_amounts
 from ..leo_core.identity import require_same_animator
-from ..leo_core.motion import exact_rate
+from ..leo_core.rates import exact_rate
 from .support import files
 from .support.handles import AnimatorHandle
 from .support.sockets import LeoAnimator, LeoMotion
@@ -43,8 +43,8 @@ def group_inputs() -> list[io.Input]:
     about = {"head": "Turn, nod and tilt", "place": "Where the head is and how near", "mouth": "Jaw and lips", "eyes": "Lids",
              "brows": "Brows", "gaze": "Where the eyes look"}
     return [
-        *(io.Float.Input(group, default=1.0, min=-4.0, max=4.0, step=0.01, tooltip=f"{about[group]}: how far they follow the face; 0 leaves "
-                                                                                   f"them at rest.") for group in face.GROUPS),
+        *(io.Float.Input(group, default=1.0, optional=True, min=-4.0, max=4.0, step=0.01,
+                         tooltip=f"{about[group]}: how far they follow the face; 0 leaves them at rest.") for group in face.GROUPS),
         io.String.Input("control_gains", default="", multiline=True, optional=True, advanced=True,
                         tooltip="Gains of single controls on top, one per line like 'smile: 1.5' or 'nod: -1'; controls without a line have 1."),
     ]
@@ -52,17 +52,17 @@ def group_inputs() -> list[io.Input]:
 
 def calibration_inputs() -> list[io.Input]:
     return [
-        io.Combo.Input("calibration", options=["automatic", "neutral frame", "absolute"], default="automatic",
+        io.Combo.Input("calibration", options=["automatic", "neutral frame", "absolute"], default="automatic", optional=True,
                        tooltip="What counts as this face at rest: found in the clip, one of its frames, or the mean face of all people."),
-        io.Int.Input("neutral_frame", default=0, min=0, max=10_000_000, advanced=True,
+        io.Int.Input("neutral_frame", default=0, optional=True, min=0, max=10_000_000, advanced=True,
                      tooltip="The frame at rest when calibration is 'neutral frame', counted from 0."),
-        io.Float.Input("smooth", default=0.2, min=0.0, max=5.0, step=0.01,
+        io.Float.Input("smooth", default=0.2, optional=True, min=0.0, max=5.0, step=0.01,
                        tooltip="Seconds of jitter removed from the head, less from the face; blinks stay quick. 0 changes nothing."),
     ]
 
 
 def missing_input() -> io.Input:
-    return io.Combo.Input("missing", options=["interpolate", "hold"], default="interpolate",
+    return io.Combo.Input("missing", options=["interpolate", "hold"], default="interpolate", optional=True,
                           tooltip="Frames without a face: move evenly to the next, or hold the last.")
 
 
@@ -96,17 +96,18 @@ class LEOMotionFromFace(io.ComfyNode):
                 LeoAnimator.Input("animator", tooltip="The animator to drive; its directions need names, as those of leo-face-128 and LIA-X have."),
                 FaceLandmarks.Input("face_landmarks", tooltip="From Detect Face Landmarks (MediaPipe), one entry per frame."),
                 io.Video.Input("video", optional=True, tooltip="The clip the landmarks come from, for its frame rate."),
-                io.Float.Input("fps", default=25.0, min=0.01, max=1000.0, step=0.001,
+                io.Float.Input("fps", default=25.0, optional=True, min=0.01, max=1000.0, step=0.001,
                                tooltip="Frame rate of the landmarks when no video is connected."),
                 *calibration_inputs(),
                 missing_input(),
                 *group_inputs(),
-                io.Combo.Input("person", options=["largest", "nearest", "index"], default="largest",
+                io.Combo.Input("person", options=["largest", "nearest", "index"], default="largest", optional=True,
                                tooltip="Which of several faces: the largest, nearest to a point, or by number; then followed over the clip."),
-                io.Int.Input("index", default=0, min=0, max=999, advanced=True, tooltip="Number of the face in the detector's order, from 0."),
-                io.Float.Input("point_x", default=0.5, min=0.0, max=1.0, step=0.01, advanced=True,
+                io.Int.Input("index", default=0, optional=True, min=0, max=999, advanced=True,
+                             tooltip="Number of the face in the detector's order, from 0."),
+                io.Float.Input("point_x", default=0.5, optional=True, min=0.0, max=1.0, step=0.01, advanced=True,
                                tooltip="The point for 'nearest' from left (0) to right (1)."),
-                io.Float.Input("point_y", default=0.5, min=0.0, max=1.0, step=0.01, advanced=True,
+                io.Float.Input("point_y", default=0.5, optional=True, min=0.0, max=1.0, step=0.01, advanced=True,
                                tooltip="The point for 'nearest' from top (0) to bottom (1)."),
             ],
             outputs=[LeoMotion.Output("motion", tooltip="The face's motion, for LEO Transfer Motion or straight for rendering.")],
@@ -114,8 +115,9 @@ class LEOMotionFromFace(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, animator: AnimatorHandle, face_landmarks, fps, calibration, neutral_frame, smooth, missing, person, index, point_x, point_y,
-                control_gains="", video=None, **groups) -> io.NodeOutput:
+    def execute(cls, animator: AnimatorHandle, face_landmarks, fps=25.0, calibration="automatic", neutral_frame=0, smooth=0.2,
+                missing="interpolate", person="largest", index=0, point_x=0.5, point_y=0.5, head=1.0, place=1.0, mouth=1.0, eyes=1.0, brows=1.0,
+                gaze=1.0, control_gains="", video=None) -> io.NodeOutput:
         seen = face.read_detections(face_landmarks, person, index, (point_x, point_y))
         rate = exact_rate(fps)
         if video is not None:
@@ -123,6 +125,7 @@ class LEOMotionFromFace(io.ComfyNode):
         controls = seen.controls()
         if calibration != "absolute":
             controls = face.steady_place(controls)
+        groups = {"head": head, "place": place, "mouth": mouth, "eyes": eyes, "brows": brows, "gaze": gaze}
         motion, idle = to_motion(controls, rate, animator, calibration, neutral_frame, smooth, missing, groups, control_gains)
         show_status(cls, said(len(motion), rate, seen.missing, missing, idle))
         return io.NodeOutput(motion)
@@ -134,7 +137,7 @@ class LEOMotionFromFace(io.ComfyNode):
         if (height, width) != seen.size:
             raise ValueError(f"The landmarks come from pictures of {seen.size[1]}x{seen.size[0]}, the video has {width}x{height}. Connect the clip "
                              f"they come from, or none and its frame rate as fps.")
-        return Fraction(video.get_frame_rate())
+        return exact_rate(video.get_frame_rate())
 
 
 class LEOLoadFaceCapture(io.ComfyNode):
@@ -150,7 +153,7 @@ class LEOLoadFaceCapture(io.ComfyNode):
             inputs=[
                 LeoAnimator.Input("animator", tooltip="The animator to drive; its directions need names, as those of leo-face-128 and LIA-X have."),
                 io.Combo.Input("file", options=recordings(), tooltip="A .csv or .json in ComfyUI's input folder, or the sample of the pack."),
-                io.Float.Input("fps", default=0.0, min=0.0, max=1000.0, step=0.001,
+                io.Float.Input("fps", default=0.0, optional=True, min=0.0, max=1000.0, step=0.001,
                                tooltip="Frame rate where the file does not say it or is wrong; 0 takes the file's own."),
                 *calibration_inputs(),
                 missing_input(),
@@ -160,11 +163,14 @@ class LEOLoadFaceCapture(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, file, **_) -> float:
-        return os.path.getmtime(recording(file))
+    def fingerprint_inputs(cls, file=None, **_) -> list[tuple[int, int]]:
+        stats = [os.stat(recording(name)) for name in (recordings() if file is None else [file])]  # none where the name comes over a link
+        return [(stat.st_mtime_ns, stat.st_size) for stat in stats]
 
     @classmethod
-    def execute(cls, animator: AnimatorHandle, file, fps, calibration, neutral_frame, smooth, missing, control_gains="", **groups) -> io.NodeOutput:
+    def execute(cls, animator: AnimatorHandle, file, fps=0.0, calibration="automatic", neutral_frame=0, smooth=0.2, missing="interpolate",
+                head=1.0, place=1.0, mouth=1.0, eyes=1.0, brows=1.0, gaze=1.0, control_gains="") -> io.NodeOutput:
+        groups = {"head": head, "place": place, "mouth": mouth, "eyes": eyes, "brows": brows, "gaze": gaze}
         capture = face.load_capture(recording(file), fps)
         motion, idle = to_motion(capture.controls(), capture.fps, animator, calibration, neutral_frame, smooth, missing, groups, control_gains)
         return io.NodeOutput(motion, ui=ui.PreviewText(said(len(motion), capture.fps, capture.missing, missing, idle)))
@@ -183,14 +189,16 @@ class LEOSaveFaceCapture(io.ComfyNode):
             inputs=[
                 LeoAnimator.Input("animator", tooltip="The animator the motion belongs to; its directions need the names of face controls."),
                 LeoMotion.Input("motion", tooltip="The motion to write."),
-                io.String.Input("filename_prefix", default="leo/face", tooltip="Folder and name in ComfyUI's output folder; a number is added."),
+                io.String.Input("filename_prefix", default="leo/face", optional=True,
+                                tooltip="Folder and name in ComfyUI's output folder; a number is added."),
             ],
+            hidden=[io.Hidden.prompt],
         )
 
     @classmethod
-    def execute(cls, animator: AnimatorHandle, motion, filename_prefix) -> io.NodeOutput:
+    def execute(cls, animator: AnimatorHandle, motion, filename_prefix="leo/face") -> io.NodeOutput:
         require_same_animator("motion", motion.animator, "LEO_ANIMATOR", animator.id)
-        folder, name, counter, subfolder = files.place_in_output(filename_prefix)
+        folder, name, counter, subfolder = files.place_in_output(files.with_tokens(filename_prefix, cls.hidden and cls.hidden.prompt))
         file = f"{name}_{counter:05}_.csv"
         face.save_capture(os.path.join(folder, file), face.to_controls(motion, animator.directions), motion.fps)
         return io.NodeOutput(ui=ui.PreviewText(f"{os.path.join(subfolder, file)}: {len(motion)} frames at {float(motion.fps):.5g} fps"))
