@@ -75,7 +75,7 @@ class ReaderTrainer:
                 self.ema[name].lerp_(value, 1 - decay)
         return loss.item()
 
-    def ema_animator(self) -> MotionReader:
+    def ema_reader(self) -> MotionReader:
         reader = MotionReader(self.size, WIDTHS, len(face.NAMES)).eval().requires_grad_(False)
         reader.load_state_dict(self.ema)
         return reader
@@ -125,7 +125,7 @@ def train(args) -> None:
     while trainer.step < args.steps:
         losses.append(trainer.train_step(clips, args.batch, args.steps, args.precision == "bf16"))
         if trainer.step % args.validate == 0 or trainer.step == args.steps:
-            figures = report(trainer.ema_animator(), held_out, args.precision == "bf16") if held_out else {}
+            figures = report(trainer.ema_reader(), held_out, args.precision == "bf16") if held_out else {}
             agreeing = {name: [round(c, 3), round(g, 3)] for name, (c, g) in figures.items()}
             line = {"step": trainer.step, "loss": float(np.mean(losses)), "correlation and gain": agreeing}
             losses = []

@@ -25,10 +25,12 @@ def person_mask(photo: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
     (left, top), (right, bottom) = points.min(0), points.max(0)
     mask = np.full((side, side), cv2.GC_PR_BGD, np.uint8)
     height = bottom - top
-    cv2.ellipse(mask, ((left + right) / 2, (top + bottom) / 2 - 0.1 * height), (1.5 * (right - left), 1.55 * height), 0, cv2.GC_PR_FGD, -1)
+    head = ((left + right) / 2, (top + bottom) / 2 - 0.1 * height), (1.5 * (right - left), 1.55 * height), 0.0
+    cv2.ellipse(mask, head, cv2.GC_PR_FGD, -1)
     mask[round(min(bottom + 0.25 * height, side - 1)):] = cv2.GC_PR_FGD
     cv2.fillConvexPoly(mask, cv2.convexHull(points.astype(np.int32)), cv2.GC_FGD)
     mask[:2], mask[:round(0.7 * side), :2], mask[:round(0.7 * side), -2:] = cv2.GC_BGD, cv2.GC_BGD, cv2.GC_BGD
+    cv2.setRNGSeed(0)  # it starts its clusters at random, from OpenCV's own generator: the same photo, the same mask
     cv2.grabCut(small, mask, None, np.zeros((1, 65)), np.zeros((1, 65)), 3, cv2.GC_INIT_WITH_MASK)
     person = np.isin(mask, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.float32)
     person = cv2.resize(cv2.GaussianBlur(person, (0, 0), 1), photo.shape[1::-1], interpolation=cv2.INTER_LINEAR)

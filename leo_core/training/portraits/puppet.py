@@ -26,6 +26,8 @@ _EYES = (((263, 466, 388, 387, 386, 385, 384, 398, 362), (263, 249, 390, 373, 37
           (247, 30, 29, 27, 28, 56, 190), slice(468, 473)))
 _BROWS = ((276, 283, 282, 295, 285, 300, 293, 334, 296, 336), (46, 53, 52, 65, 55, 70, 63, 105, 66, 107))
 _INNER_BROWS = ((285, 336, 295, 296), (55, 107, 65, 66))
+# The tip and base of the nose, which lips do not pull along.
+_NOSE_TIP = (1, 2, 4, 5, 19, 94, 97, 98, 164, 165, 167, 326, 327, 391, 393)
 FACE = 468
 
 # Rings of head and surroundings around the face oval: how far out, and how far behind the oval's own depth.
@@ -216,7 +218,7 @@ class Puppet:
         jaw = np.where(sheet & ~lips & (y < 0.1), jaw * (beside + (1 - beside) * arch), jaw)
         jaw[low], jaw[corners] = 0.25 + 0.75 * arch[low], 0.25
         jaw[up] = -0.06 * arch[up]
-        jaw[[i for i in (2, 97, 326, 98, 327, 164, 167, 393, 165, 391, 94, 19, 1, 4, 5)]] = 0
+        jaw[list(_NOSE_TIP)] = 0
         jaw[FACE:] *= np.clip(1.25 - (p[FACE:, 1] - 0.5) / 0.4, 0, 1) * self.follow[FACE:]
         shapes["jaw"][:, 1] = 0.17 * jaw
         shapes["jaw"][:, 2] = 0.05 * np.clip(jaw, 0, 1)
@@ -260,6 +262,7 @@ class Puppet:
         shapes["press"][:, 1] = 0.022 * toward * thick
         shapes["press"][:, 2] = 0.01 * lips
         rise = np.where(up, arch**0.7, around(mouth + np.array([0, -0.07, 0]), 0.9 * half, 0.05) * (y < 0) * ~lips)
+        rise[list(_NOSE_TIP)] = 0
         shapes["upper"][:, 1] = -0.045 * rise
         fall = np.where(low, arch**0.7, around(mouth + np.array([0, 0.08, 0]), 0.9 * half, 0.05) * (y > 0) * ~lips)
         shapes["lower"][:, 1] = 0.045 * fall

@@ -1,0 +1,122 @@
+"""The motion reader and the animator that it belongs to: what it learns, how controls follow resampled pictures, files."""
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from leo_core.animator import Animator, lia
+from leo_core.animator.checkpoint import load_animator
+from leo_core.face import CODE_UNIT, NAMES
+from leo_core.training.augmentation import moved
+from leo_core.training.batches import sample_batch
+from leo_core.training.data import Clip
+from leo_core.training.objective import TrainedAnimator, Weights, losses
+from leo_core.training.reader import WIDTHS, agreement, reading
+from leo_core.training.train_reader import ReaderTrainer, read_reader
+from leo_core.training.trainer import Trainer
+
+AT = {name: k for k, name in enumerate(NAMES)}
+
+
+def bright_clips(count: int = 8, size: int = 32) -> list[Clip]:
+    """Gray pictures with a bar whose height says how far the jaw is open."""
+    rng = np.random.default_rng(0)
+    clips = []
+    for k in range(count):
+        controls = np.zeros((6, len(NAMES)), np.float32)
+        controls[:, AT["jaw open"]] = rng.uniform(0, 1, 6)
+        frames = np.full((6, size, size, 3), 120, np.uint8)
+        for frame, opened in zip(frames, controls[:, AT["jaw open"]], strict=True):
+            frame[size // 2 : size // 2 + 1 + round(opened * size / 3), size // 4 : -size // 4] = 0
+        zeros = np.zeros((6, size, size, 2), np.float16)
+        everywhere = np.ones((6, size, size), bool)
+        clips.append(Clip(f"c{k}", f"c{k}", frames, zeros, everywhere, controls, "face", regions=9 * everywhere.astype(np.uint8)))
+    return clips
+
+
+def face_config(size: int = 32):
+    return replace(lia(size, {r: 8 for r in (4, 8, 16, 32) if r <= size}, style_dim=16 + 2 * len(NAMES), directions=len(NAMES), head_depth=1,
+                       align_corners=True), rgb_blocks=1, paint_size=size // 2, composite=True, reader={4: 16, 8: 8, 16: 8})
+
+
+def test_controls_follow_a_resampled_picture():
+    """A dot at the head's place lands where the changed controls say."""
+    controls = torch.zeros(1, len(NAMES))
+    controls[0, AT["across"]], controls[0, AT["down"]] = 0.6, -0.5
+    size = 129
+    x, y = (0.5 + 0.15 * controls[0, AT[name]].item() for name in ("across", "down"))
+    picture = torch.zeros(1, 1, size, size)
+    picture[0, 0, round(y * size - 0.5), round(x * size - 0.5)] = 1
+    picture = F.avg_pool2d(picture, 5, 1, 2)
+    after, theta = moved(controls, torch.tensor([0.3]), torch.tensor([1.2]), torch.tensor([[0.1, -0.05]]))
+    shown = F.grid_sample(picture, F.affine_grid(theta, (1, 1, size, size), align_corners=False), align_corners=False)[0, 0]
+    rows, columns = torch.meshgrid(torch.arange(size), torch.arange(size), indexing="ij")
+    found = [(2 * ((grid * shown).sum() / shown.sum() + 0.5) / size - 1).item() / 0.3 for grid in (columns, rows)]
+    assert found == pytest.approx([after[0, AT["across"]].item(), after[0, AT["down"]].item()], abs=0.06)
+    assert after[0, AT["nearer"]] == pytest.approx(np.log(1.2) / np.log(1.25), abs=1e-4) and after[0, AT["tilt"]] > 0.8
+
+
+def test_a_reader_learns_what_it_is_shown_and_its_file_reads_the_same(tmp_path):
+    clips = bright_clips()
+    trainer = ReaderTrainer(tmp_path, 128, 2e-3, 0)
+    big = [replace(clip, frames=clip.frames.repeat(4, 1).repeat(4, 2)) for clip in clips]
+    for _ in range(30):
+        trainer.train_step(big, 12, 60, bf16=False)
+    found = [reading(trainer.ema_reader(), clip.frames) for clip in big]
+    correlation, gain = agreement(found, [clip.controls for clip in big])["jaw open"]
+    assert correlation > 0.6 and gain > 0.1
+    trainer.save()
+    again = ReaderTrainer(tmp_path, 128, 2e-3, 0)
+    again.resume()
+    assert again.step == 30 and all(torch.equal(a, b) for a, b in zip(trainer.ema.values(), again.ema.values(), strict=True))
+    trainer.export(tmp_path / "reader.safetensors")
+    state, widths = read_reader(tmp_path / "reader.safetensors")
+    assert widths == WIDTHS
+    torch.testing.assert_close(state["code.bias"], CODE_UNIT * trainer.ema["code.bias"])
+
+
+def test_an_untrained_composite_shows_its_source_where_its_mask_is_open():
+    """At rest nothing moves: what the mask keeps is the picture itself."""
+    animator = TrainedAnimator(face_config(), torch.Generator().manual_seed(0)).animator
+    picture = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    _, features = animator.encoder(picture)
+    still = {r: torch.zeros(1, 2, r, r) for r in (8, 16, 32)}
+    kept = {r: torch.ones(1, 1, r, r) for r in (8, 16, 32)}
+    torch.testing.assert_close(animator.decoder(features, still, kept), picture, atol=1e-5, rtol=0)
+
+
+def test_the_generator_is_given_the_true_controls_and_the_reader_stays():
+    model = TrainedAnimator(face_config(), torch.Generator().manual_seed(0))
+    batch = sample_batch(bright_clips(), 2, np.random.default_rng(0), 0.0, 0.0)
+    code, _, alpha = model.read(batch)
+    torch.testing.assert_close(alpha, CODE_UNIT * batch.controls)
+    torch.testing.assert_close(code[:, -len(NAMES):], alpha[:, 0])
+    parts, *_ = losses(model, batch, Weights())
+    assert "region" in parts and "controls" not in parts
+    sum(parts.values()).backward()
+    assert all(p.grad is None for p in model.animator.encoder.reader.parameters())
+    coarse, picture, _ = losses(model, batch, Weights(), finest=16)
+    assert picture is None and set(coarse) == {"flow", "warp", "mask"}
+
+
+def test_what_a_reader_reads_is_the_motion_code_and_motions_fit_every_size(tmp_path):
+    identities = []
+    for size, name in ((32, "small"), (32, "other")):
+        trainer = Trainer(tmp_path, face_config(size), Weights(), 0.01, len(identities), coarse=1)
+        for _ in range(2):
+            trainer.train_step(bright_clips(), 1, 4)
+        trainer.export(tmp_path / f"{name}.safetensors", {})
+        animator, info = load_animator(tmp_path / f"{name}.safetensors")
+        identities.append(info.id)
+        assert [info.directions[i].name for i in range(len(NAMES))] == list(NAMES)
+        picture = torch.rand(2, 3, size, size) * 2 - 1
+        torch.testing.assert_close(animator.encode_motion(picture), animator.encoder.reader(picture), atol=2e-3, rtol=0)
+    assert identities[0] == identities[1]
+
+
+def test_readers_that_do_not_fit_are_refused():
+    with pytest.raises(ValueError, match="channel count for each of 4, 8"):
+        replace(face_config(), reader={4: 16, 16: 8})
+    assert Animator(face_config(), device="meta").config.appearance_dim == 16 + len(NAMES)
