@@ -32,7 +32,7 @@ GRAPH = """() => {
 FIND = "const find = type => app.graph.nodes.find(n => n.type === type);"
 # The one of the last run: the page shows the one before for a moment longer.
 VIDEO = "seconds => { const v = document.querySelector('video'); return v?.readyState > 1 && Math.abs(v.duration - seconds) < 0.05 }"
-FRAMES = 121
+FRAMES = 150
 BAND = 18  # pixels above the curves, where the numbers stand, and below, where the words do
 SIDE = 12  # pixels left and right of the drawn frames
 # Counted in drawn frames, since a busy machine draws few in a second: a picture that arrives moves what stands below it, and
