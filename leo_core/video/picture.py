@@ -53,7 +53,10 @@ def turn_of(frame: av.VideoFrame, codec: str) -> Turn:
     """
     if codec in _NAMED_PROFILES:
         return _QUARTERS[round(frame.rotation / 90) % 4]
-    side_data = frame.side_data.get("DISPLAYMATRIX")
+    try:
+        side_data = frame.side_data.get("DISPLAYMATRIX")
+    except ValueError:  # PyAV 18 does not know the EXIF data of a JPEG, and then gives nothing; its rotation it knows
+        return _QUARTERS[round(frame.rotation / 90) % 4]
     if side_data is None:
         return Turn()
     a, b, _, c, d = np.frombuffer(bytes(side_data), np.int32)[:5].tolist()
