@@ -121,6 +121,7 @@ class Sockets:
             "LEO_APPEARANCE": lambda: st.just(self.appearance), "LEO_MOTION": self.motion, "LEO_FLOW": self.flow, "LEO_CROP": self.crop,
             "IMAGE": self.image, "MASK": self.mask, "VIDEO": self.video, "AUDIO": self.audio, "BOUNDING_BOX": lambda: st.sampled_from(BOXES),
             "CURVE": lambda: st.sampled_from(CURVES), "BOOLEAN": st.booleans,
+            "FACE_LANDMARKS": lambda: st.sampled_from([None, {}, [], {"frames": []}, {"frames": [None]}, "faces"]),
             "STRING": lambda: st.just(item.default or "") | st.just(item.default or "") | st.sampled_from(TEXTS) | st.text(max_size=40),
         }
         if kind in sockets:

@@ -294,7 +294,8 @@ def render_clip(library: HumanLibrary, identity_seed: int, motion_seed: int, fra
     person = library.sample_person(np.random.default_rng([identity_seed, 1]))
     figure = library.build(person)
     motion = sample_motion(library, motion_seed, framing, frames, fps, settled, turns)
-    return render(_renderer(), figure, motion, framing, size, fps, np.random.default_rng([identity_seed, motion_seed, 2]), relight)
+    with _renderer().context:  # another renderer of this process may have made its own the current one
+        return render(_renderer(), figure, motion, framing, size, fps, np.random.default_rng([identity_seed, motion_seed, 2]), relight)
 
 
 def render(renderer: Renderer, figure: Figure, motion: Motion, framing: str, size: int, fps: float, rng: np.random.Generator,

@@ -70,7 +70,8 @@ def render_clip(frames: list[np.ndarray], landmarks: np.ndarray, size: int, shar
     triangles = Puppet(points[0]).triangles
     triangles = np.ascontiguousarray(triangles[(triangles < FACE).all(1)])
     mesh = Mesh(points[0, :FACE, :2], np.full(FACE, PHOTO), np.zeros(FACE), triangles)
-    flow, visible = renderer().flow(mesh, points[:, :FACE], square(frames[0]), size)
+    with renderer().context:
+        flow, visible = renderer().flow(mesh, points[:, :FACE], square(frames[0]), size)
     shown = np.stack([cv2.resize(square(frame), (size, size), interpolation=cv2.INTER_AREA) for frame in frames])
     if kept is not None:
         around = ~faces(points, size, size / source)

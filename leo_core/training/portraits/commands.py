@@ -66,7 +66,8 @@ def render_portrait(photo: np.ndarray, landmarks: np.ndarray, mask: np.ndarray |
     portrait = open_portrait(photo, landmarks, mask, max(256, 2 * size), rng)
     puppet = Puppet(portrait.landmarks)
     look = draw_look(rng, portrait.photo)
-    return renderer().render(portrait, puppet, draw_pose(rng, puppet, frames), look, size, portrait.backdrop)
+    with renderer().context:  # another renderer of this process may have made its own the current one
+        return renderer().render(portrait, puppet, draw_pose(rng, puppet, frames), look, size, portrait.backdrop)
 
 
 def render_portraits(args: argparse.Namespace) -> None:
