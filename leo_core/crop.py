@@ -333,7 +333,7 @@ def _sides(box: list[float], margin: float, aspect: float) -> tuple[int, int]:
     width, height = (max(_SMALLEST_SIDE, side * (1 + 2 * margin)) for side in box)
     if aspect > 0:
         width, height = max(width, height * aspect), max(height, width / aspect)
-    if not width * height <= _LARGEST_CROP:  # nor where one of them is no number
+    if not width * height <= _LARGEST_CROP:  # also refuses NaN
         raise ValueError(f"The crop would be {width:.5g}x{height:.5g} pixels, more than any picture has. Choose a smaller margin, or an aspect "
                          f"nearer to 1.")
     return round(width), round(height)

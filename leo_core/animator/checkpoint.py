@@ -130,7 +130,7 @@ def read_pickled_state(path: Path) -> dict[str, torch.Tensor]:
 def recognize(reader: StateReader) -> tuple[AnimatorConfig, dict[str, str]]:
     """Configuration and canonical name -> key in the file.
 
-    :raises ValueError: the file is no animator; says what it holds instead.
+    :raises ValueError: the file is not an animator; says what it holds instead.
     """
     shapes = reader.shapes
     kind = reader.metadata.get("leo.kind")
@@ -225,7 +225,7 @@ def read_metadata(reader: StateReader, config: AnimatorConfig) -> tuple[dict[int
 def read_directions(path: str | os.PathLike) -> tuple[int, dict[int, Direction]]:
     """How many directions an animator file has, and what is known of them, without reading its weights.
 
-    :raises ValueError: the file is no animator.
+    :raises ValueError: the file is not an animator.
     """
     reader = StateReader(Path(path))
     config, _ = recognize(reader)
@@ -248,7 +248,7 @@ def load_animator(path: str | os.PathLike, operations=torch.nn, dtype: torch.dty
     :param dtype: of the weights in memory; the dictionary's Q is kept in float32.
     :param flow_dtype: of the flow generator's weights, where they shall differ.
     :return: the animator and what is known of it. Peak memory is the weights plus one tensor.
-    :raises ValueError: the file is no animator, is damaged, or holds objects that are refused.
+    :raises ValueError: the file is not an animator, is damaged, or holds objects that are refused.
     """
     path = Path(path)
     reader = StateReader(path)
@@ -285,7 +285,7 @@ def load_animator(path: str | os.PathLike, operations=torch.nn, dtype: torch.dty
 def read_dictionary_weight(path: str | os.PathLike) -> torch.Tensor:
     """The trained weight [style_dim, D] that the dictionary's Q is the QR decomposition of, from any supported file.
 
-    :raises ValueError: the file is no animator.
+    :raises ValueError: the file is not an animator.
     """
     reader = StateReader(Path(path))
     return reader.take(recognize(reader)[1]["dictionary.weight"]).float()
