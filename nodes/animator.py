@@ -153,13 +153,14 @@ class LEOFlowGenerator(io.ComfyNode):
         check_wiring(animator, appearance=appearance, motion=motion)
         chunk = animator.load(animator.flow_generator)
         features, every = animator.for_flow(appearance.features), latents(animator, appearance, motion)
+        anchor = animator.anchor(features, appearance)
         # Kept in float16 on the CPU: frames change by less than 1/255, memory halves.
         displacement = {r: torch.empty(len(motion), 2, r, r, dtype=torch.float16) for r in animator.config.scales}
         mask = {r: torch.empty(len(motion), 1, r, r, dtype=torch.float16) for r in animator.config.scales}
         progress = Progress(len(motion))
 
         def run(start: int, stop: int):
-            return animator.generate_flow(features, every[start:stop])
+            return animator.generate_flow(features, every[start:stop], anchor)
 
         for start, stop, (moved, kept) in in_chunks(len(motion), chunk, run):
             for scale in animator.config.scales:

@@ -17,7 +17,8 @@ class FullResolutionFrames:
     def __init__(self, handle, appearance: Appearance, original: torch.Tensor):
         handle.load(handle.flow_generator)
         latent = appearance.code.to("cpu", torch.float32) + handle.dictionary(appearance.pose)
-        displacement, mask = handle.generate_flow(handle.for_flow(appearance.features), latent)
+        features = handle.for_flow(appearance.features)
+        displacement, mask = handle.generate_flow(features, latent, handle.anchor(features, appearance))
         finest = handle.config.size
         self._rest = displacement[finest].cpu(), mask[finest].cpu()
         self._original = opaque(original).cpu()

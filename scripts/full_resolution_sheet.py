@@ -65,11 +65,12 @@ class Bench:
         code, features = self.animator.encoder(self.prepare(original))
         pose = self.animator.motion_head(code)
         moves = transfer(self.motion, MotionSequence(pose, self.motion.fps, self.info.id)).codes[1:]
-        at_rest = self.animator.flow_generator(features, code + self.animator.dictionary(pose))
+        anchor = self.animator.anchor(features, code)
+        at_rest = self.animator.flow_generator(features, code + self.animator.dictionary(pose), anchor)
         full = FullResolution(original[0].movedim(0, -1), self.animator.config.align_corners, tuple(part[self.size] for part in at_rest))
         figures, most, cells = [], -1.0, []
         for latent in (code + self.animator.dictionary(moves)).split(1):
-            displacement, mask = self.animator.flow_generator(features, latent)
+            displacement, mask = self.animator.flow_generator(features, latent, anchor)
             decoded = (self.animator.decoder(features, displacement, mask) / 2 + 0.5).clamp(0, 1)
             finest = displacement[self.size], mask[self.size]
             shift, keep = full.at_full_size(*finest)

@@ -36,7 +36,7 @@ def row(animator, prior, picture: Path, seed: int, frames: int, columns: int, st
     motion = prior.sample(frames, Sampling(seed, steps), pose)
     shown = motion[torch.linspace(0, frames - 1, columns).long()]
     codes = torch.cat([pose, shown])
-    displacement, mask = animator.flow_generator(features, look + animator.dictionary(codes))
+    displacement, mask = animator.flow_generator(features, look + animator.dictionary(codes), animator.anchor(features, look))
     decoded = animator.decoder(features, displacement, mask).clamp(-1, 1) / 2 + 0.5
     finest = animator.config.size
     flow, keep = displacement[finest], mask[finest]

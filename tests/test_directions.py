@@ -59,7 +59,10 @@ class Stage(torch.nn.Module):
     def dictionary(self, codes):
         return codes
 
-    def flow_generator(self, features, latent):
+    def anchor(self, features, z):
+        return None
+
+    def flow_generator(self, features, latent, anchor):
         amount = 0.3 * torch.tanh(latent)
         x, y = self.grid
         fields = torch.stack([torch.stack(f) for f in ((-1 + 0 * x, 0 * x), (0 * x, -1 + 0 * y), (-x, -y), (y, -x), (0 * x, 0 * y))])

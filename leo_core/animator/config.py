@@ -42,6 +42,8 @@ class AnimatorConfig:
     :param paint_size: scales above this have bare RGB heads whatever `rgb_blocks` says; 0 is no limit (our choice).
     :param composite: at the finest scale the picture itself is warped, and the mask blends what coarser scales painted into it: what is
         seen stays as sharp as the picture. Without it the finest scale's features are warped and RGB is read from them (our choice).
+    :param anchored: flow and masks count from those of the source's own pose, in which nothing moves and everything is seen:
+        the source comes back as it is whatever the networks have learned (our choice).
     :param reader: resolution -> channels of a `MotionReader`, whose codes then are the last D numbers of z; empty is none (our choice).
     """
 
@@ -57,6 +59,7 @@ class AnimatorConfig:
     rgb_blocks: int
     paint_size: int = 0
     composite: bool = False
+    anchored: bool = False
     reader: dict[int, int] = field(default_factory=dict)
 
     def __post_init__(self):
@@ -66,7 +69,7 @@ class AnimatorConfig:
             value = getattr(self, name)
             if type(value) is not int or not low <= value <= high:
                 raise ValueError(f"An animator's {name} is a whole number in {low}..{high}, got {value!r}.")
-        for name in ("align_corners", "widen_first", "composite"):
+        for name in ("align_corners", "widen_first", "composite", "anchored"):
             if type(getattr(self, name)) is not bool:
                 raise ValueError(f"An animator's {name} is true or false, got {getattr(self, name)!r}.")
         resolutions = [4 << i for i in range(self.size.bit_length() - 2)]

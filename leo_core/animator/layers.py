@@ -6,6 +6,7 @@ plain convolution or linear layer of the injected `operations` (torch.nn, or com
 are cast where they are used, because ComfyUI moves only leaf modules when a model does not fit.
 """
 import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -56,10 +57,22 @@ def fir_upsample(x: torch.Tensor) -> torch.Tensor:
     return F.conv_transpose2d(x, _fir_kernel(x, 4.0), stride=2, padding=1, groups=x.shape[1])
 
 
-def outgrows_cache(x: torch.Tensor, channels: int, side: int) -> bool:
-    """Whether a batch like x runs better frame by frame where it has maps [N, channels, side, side]."""
+def frame_by_frame(block: Callable[..., torch.Tensor | tuple[torch.Tensor, ...]], channels: int, side: int, *batches: torch.Tensor | None
+                   ) -> tuple[torch.Tensor, ...]:
+    """What block makes of batches, at once, or frame by frame where its maps [N, channels, side, side] outgrow a CPU's cache.
+
+    :param batches: the first has all N frames; others have N, are alike for all with one, or are None.
+    """
+    x = batches[0]
     # Training keeps every map for its gradients anyway, and many small operations cost it a quarter of its time.
-    return (x.is_cpu and len(x) > 1 and len(x) * channels * side**2 * x.itemsize > _CACHE_BYTES and not torch.is_grad_enabled())
+    if not (x.is_cpu and len(x) > 1 and len(x) * channels * side**2 * x.itemsize > _CACHE_BYTES and not torch.is_grad_enabled()):
+        return _as_tuple(block(*batches))
+    frames = [_as_tuple(block(*(rows if rows is None or len(rows) == 1 else rows[i:i + 1] for rows in batches))) for i in range(len(x))]
+    return tuple(torch.cat(parts) for parts in zip(*frames, strict=True))
+
+
+def _as_tuple(value: torch.Tensor | tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+    return value if isinstance(value, tuple) else (value,)
 
 
 def channels_last(x: torch.Tensor) -> torch.Tensor:

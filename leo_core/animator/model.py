@@ -22,7 +22,7 @@ from .layers import (
     activate,
     channels_last,
     fir_upsample,
-    outgrows_cache,
+    frame_by_frame,
     warp,
 )
 from .reader import MotionReader
@@ -52,7 +52,7 @@ class Encoder(torch.nn.Module):
         kw = {"dtype": dtype, "device": device}
         fine_to_coarse = sorted(config.channels, reverse=True)
         widths = [config.channels[r] for r in fine_to_coarse]
-        self.scales, self.widths, self.composite = fine_to_coarse[:-1], widths, config.composite
+        self.scales, self.widths, self.size, self.composite = fine_to_coarse[:-1], widths[:-1], config.size, config.composite
         self.stem = operations.Conv2d(3, widths[0], 1, **kw)
         self.blocks = torch.nn.ModuleList(
             DownBlock(a, b, config.widen_first, operations, **kw) for a, b in pairwise(widths))
@@ -66,36 +66,28 @@ class Encoder(torch.nn.Module):
 
     def appearance(self, pictures: torch.Tensor) -> tuple[torch.Tensor, dict[int, torch.Tensor]]:
         """What `forward` gives without the motion reader's codes: [N, appearance_dim], and the features."""
-        *features, h = self._maps(pictures, keep=True)
+        features = {}
+        h = self._stem(pictures)                                  # [N, C, S, S]
+        for scale, width, block in zip(self.scales, self.widths, self.blocks, strict=True):
+            features[scale] = h                                   # [N, C, r, r]
+            h, = frame_by_frame(block, width, scale, h)           # [N, C', r / 2, r / 2]
         if self.composite:  # nothing but the decoder's last step reads the finest scale
-            features[0] = pictures
-        return self.code(h).flatten(1), dict(zip(self.scales, features, strict=True))
+            features[self.size] = pictures
+        return self.code(h).flatten(1), features
 
     def codes(self, pictures: torch.Tensor) -> torch.Tensor:
         """z alone, for many pictures: their features are dropped on the way."""
-        h, = self._maps(pictures, keep=False)
+        h = self._stem(pictures)
+        for scale, width, block in zip(self.scales, self.widths, self.blocks, strict=True):
+            h, = frame_by_frame(block, width, scale, h)
         return self._with_motion(self.code(h).flatten(1), pictures)
+
+    def _stem(self, pictures: torch.Tensor) -> torch.Tensor:
+        return frame_by_frame(lambda x: activate(self.stem(x)), self.widths[0], self.size, channels_last(pictures))[0]
 
     def _with_motion(self, code: torch.Tensor, pictures: torch.Tensor) -> torch.Tensor:
         """z [N, style_dim]: the appearance code, and the reader's motion code where there is one."""
         return code if self.reader is None else torch.cat([code, self.reader(pictures)], 1)
-
-    def _maps(self, pictures: torch.Tensor, keep: bool) -> list[torch.Tensor]:
-        """[N, C, r, r] for r = size .. 4, or only the last. The fine ones are made frame by frame where that is faster."""
-        pictures = channels_last(pictures)
-        fine = sum(outgrows_cache(pictures, width, scale) for scale, width in zip(self.scales, self.widths[:-1], strict=True))
-        each = [self._down(activate(self.stem(part)), self.blocks[:fine], keep) for part in (pictures.split(1) if fine else [pictures])]
-        *done, h = (torch.cat(parts) if fine else parts[0] for parts in zip(*each, strict=True))
-        return done + self._down(h, self.blocks[fine:], keep)
-
-    @staticmethod
-    def _down(h: torch.Tensor, blocks: torch.nn.ModuleList, keep: bool) -> list[torch.Tensor]:
-        """h and what each block makes of it, or only the last."""
-        maps = [h]
-        for block in blocks:
-            h = block(h)
-            maps = [*maps, h] if keep else [h]
-        return maps
 
 
 class MotionHead(torch.nn.Module):
@@ -134,8 +126,12 @@ class MotionDictionary(torch.nn.Module):
         return codes @ self.basis.to(codes).T
 
 
+# The mask logit of an anchored animator in the source's own pose: 98 % of the source is seen.
+_ALL_SEEN = 4.0
+
+
 class FlowLevel(torch.nn.Module):
-    """One scale of the flow generator: upsample, refine, read flow and mask."""
+    """One scale of the flow generator: upsample, refine, read flow and mask, warp the source's features."""
 
     def __init__(self, in_channels, out_channels, config: AnimatorConfig, operations, dtype=None, device=None):
         super().__init__()
@@ -148,12 +144,28 @@ class FlowLevel(torch.nn.Module):
             refine = [StyledConv(out_channels, out_channels, config.style_dim, operations, **kw)]
         self.refine = torch.nn.ModuleList(refine)
         self.head = FlowHead(out_channels, config.style_dim, operations, **kw)
+        self.align_corners, self.anchored = config.align_corners, config.anchored
 
-    def forward(self, h, latent, coarser):
-        h = self.up(h, latent)
+    def forward(self, h: torch.Tensor, latent: torch.Tensor, coarser: torch.Tensor | None, anchor: torch.Tensor | None,
+                features: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+        """
+        :param coarser: raw maps of the scale before, [N, 3, r / 2, r / 2].
+        :param anchor: of an anchored animator: raw maps of the source's own pose, [1 or N, 3, r, r], or None where these are them.
+        :param features: of the source, [1 or N, C, r, r]; None at the finest scale, where nothing builds on what is warped.
+        """
+        h = self.up(h, latent)                                                             # [N, C, r, r]
         for layer in self.refine:
-            h = layer(h, latent)
-        return h, self.head(h, latent, coarser)
+            h = layer(h, latent)                                                           # [N, C, r, r]
+        raw = self.head(h, latent, coarser)                                                # [N, 3, r, r]
+        moved, seen = raw.split((2, 1), 1)
+        if self.anchored:
+            moved, seen = (raw - (raw if anchor is None else anchor)).split((2, 1), 1)
+            seen = seen + _ALL_SEEN
+        displacement, mask = torch.tanh(moved), torch.sigmoid(seen)                        # [N, 2, r, r], [N, 1, r, r]
+        if features is not None:
+            warped = warp(features, displacement, self.align_corners).to(h.dtype)          # [N, C, r, r]
+            h = torch.lerp(h, warped, mask.to(h.dtype))                                    # [N, C, r, r]
+        return h, raw, displacement, mask
 
 
 class FlowGenerator(torch.nn.Module):
@@ -163,44 +175,48 @@ class FlowGenerator(torch.nn.Module):
         super().__init__()
         kw = {"dtype": dtype, "device": device}
         widths = [config.channels[r] for r in sorted(config.channels)]
-        self.scales, self.widths, self.align_corners = config.scales, widths[1:], config.align_corners
+        self.scales, self.widths, self.anchored = config.scales, widths[1:], config.anchored
         self.constant = torch.nn.Parameter(torch.empty(1, widths[0], 4, 4, **kw))
         self.stem = StyledConv(widths[0], widths[0], config.style_dim, operations, **kw)
         self.levels = torch.nn.ModuleList(
             FlowLevel(a, b, config, operations, **kw) for a, b in pairwise(widths))
 
-    def forward(self, features: dict[int, torch.Tensor], latent: torch.Tensor, finest: int | None = None
-                ) -> tuple[dict[int, torch.Tensor], dict[int, torch.Tensor]]:
+    def forward(self, features: dict[int, torch.Tensor], latent: torch.Tensor, anchor: dict[int, torch.Tensor] | None = None,
+                finest: int | None = None) -> tuple[dict[int, torch.Tensor], dict[int, torch.Tensor]]:
         """
         :param features: of the source, {r: [1 or N, C, r, r]}.
         :param latent: z + Q a, [N, style_dim].
+        :param anchor: what `anchor` gives for the source, {r: [1 or N, 3, r, r]}; only an anchored animator has one.
         :param finest: stop at this scale, as some steps of training do; the animator's own by default.
         :return: displacement {r: [N, 2, r, r]} in -1..1 (x, y; 2 is the whole width) and mask {r: [N, 1, r, r]} in
             0..1 (1 keeps the warped source), both float32.
         """
-        h = channels_last(self.constant.to(latent).expand(latent.shape[0], -1, -1, -1))
-        return self._up(0, self.stem(h, latent), None, features, latent, finest or self.scales[-1])
-
-    def _up(self, first: int, h, raw, features, latent, finest: int) -> tuple[dict[int, torch.Tensor], dict[int, torch.Tensor]]:
-        """The levels from ``first`` on, the fine ones frame by frame where that is faster."""
-        displacement, mask = {}, {}
-        scales = [r for r in self.scales if r <= finest]
-        for place in range(first, len(scales)):
-            scale = scales[place]
-            if outgrows_cache(h, self.widths[place], scale):
-                frames = []
-                for i in range(len(h)):
-                    own = {r: maps if len(maps) == 1 else maps[i:i + 1] for r, maps in features.items()}
-                    frames.append(self._up(place, h[i:i + 1], None if raw is None else raw[i:i + 1], own, latent[i:i + 1], finest))
-                for r in scales[place:]:
-                    displacement[r], mask[r] = (torch.cat([frame[part][r] for frame in frames]) for part in range(2))
-                break
-            h, raw = self.levels[place](h, latent, raw)
-            displacement[scale], mask[scale] = torch.tanh(raw[:, :2]), torch.sigmoid(raw[:, 2:])
-            if scale != finest:
-                warped = warp(features[scale], displacement[scale], self.align_corners).to(h.dtype)
-                h = torch.lerp(h, warped, mask[scale].to(h.dtype))
+        if self.anchored and anchor is None:
+            raise ValueError("This animator's flow counts from the source's own pose. Pass what FlowGenerator.anchor gives for the source.")
+        _, displacement, mask = self._generate(features, latent, anchor, finest or self.scales[-1])
         return displacement, mask
+
+    def anchor(self, features: dict[int, torch.Tensor], latent: torch.Tensor, finest: int | None = None) -> dict[int, torch.Tensor] | None:
+        """Raw flow and mask of the source's own pose, from which an anchored animator's count; None of any other.
+
+        :param latent: z + Q a with the source's own a, [N, style_dim].
+        :return: {r: [N, 3, r, r]} float32.
+        """
+        return self._generate(features, latent, None, finest or self.scales[-1])[0] if self.anchored else None
+
+    def _generate(self, features, latent, anchor, finest) -> tuple[dict[int, torch.Tensor], dict[int, torch.Tensor], dict[int, torch.Tensor]]:
+        """Raw maps, displacement and mask of every scale."""
+        raw, displacement, mask, coarser = {}, {}, {}, None
+        h = channels_last(self.constant.to(latent).expand(latent.shape[0], -1, -1, -1))   # [N, C, 4, 4]
+        h = self.stem(h, latent)                                                          # [N, C, 4, 4]
+        for scale, width, level in zip(self.scales, self.widths, self.levels, strict=True):
+            below = features[scale] if scale < finest else None                           # [1 or N, C, r, r]
+            own = None if anchor is None else anchor[scale]                               # [1 or N, 3, r, r]
+            h, coarser, displacement[scale], mask[scale] = frame_by_frame(level, width, scale, h, latent, coarser, own, below)
+            raw[scale] = coarser                                                          # [N, 3, r, r]
+            if scale == finest:
+                break
+        return raw, displacement, mask
 
 
 class PictureLevel(torch.nn.Module):
@@ -275,9 +291,13 @@ class Animator(torch.nn.Module):
         self.flow_generator = FlowGenerator(config, **kw)
         self.decoder = InpaintingDecoder(config, **kw)
 
-    def render(self, features: dict[int, torch.Tensor], latent: torch.Tensor) -> torch.Tensor:
-        """Source features and latents [N, style_dim] -> pictures [N, 3, S, S], unbounded around -1..1."""
-        return self.decoder(features, *self.flow_generator(features, latent))
+    def anchor(self, features: dict[int, torch.Tensor], code: torch.Tensor) -> dict[int, torch.Tensor] | None:
+        """`FlowGenerator.anchor` of a source with these features and this z [1, style_dim]."""
+        return self.flow_generator.anchor(features, code + self.dictionary(self.motion_head(code)))
+
+    def render(self, features: dict[int, torch.Tensor], latent: torch.Tensor, anchor: dict[int, torch.Tensor] | None = None) -> torch.Tensor:
+        """Source features, latents [N, style_dim] and `anchor` -> pictures [N, 3, S, S], unbounded around -1..1."""
+        return self.decoder(features, *self.flow_generator(features, latent, anchor))
 
     def encode_motion(self, pictures: torch.Tensor, batch: int = 16) -> torch.Tensor:
         """Pictures [N, 3, S, S] in -1..1 -> their motion codes [N, D], read ``batch`` at a time."""

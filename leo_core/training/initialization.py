@@ -66,7 +66,7 @@ def restart_as_copy(animator: Animator) -> None:
     *weight, bias = torch.linalg.lstsq(F.pad(features, (0, 1), value=1.0), colors.flatten(1)).solution
     pictures = F.interpolate(torch.rand(8, 3, 4, 4, generator=chance) * 2 - 1, animator.config.size, mode="bilinear")
     code, features = animator.encoder(pictures)
-    _, mask = animator.flow_generator(features, code + animator.dictionary(animator.motion_head(code)))
+    _, mask = animator.flow_generator(features, code + animator.dictionary(animator.motion_head(code)), animator.anchor(features, code))
     for level in animator.decoder.levels[:-1]:
         for parameter in level.rgb.parameters():
             parameter *= 0.02

@@ -18,7 +18,7 @@ from .initialization import initial_value, start_as_copy, start_reading
 from .losses import generator_adversarial, gradient_l1, perceptual_l1, pyramid_l1, ssim_loss
 
 CONTROL_GAIN = face.CODE_UNIT                # code units per unit of a control
-REGION_FLOW, REGION_MASK, REGION_WARP = 8.0, 4.0, 2.0  # mouth and eyes count by 1 plus this
+REGION_FLOW, REGION_MASK, REGION_WARP = 20.0, 8.0, 2.0  # mouth and eyes count by 1 plus this
 FLOW_EMPHASIS = 10.0                         # a pixel's flow counts by 1 plus this for each half width of the picture it moves
 DIVERGED = "The run diverged. Start it again, with a lower --lr: it resumes from its last checkpoint."
 
@@ -98,12 +98,16 @@ def losses(model: TrainedAnimator, batch: Batch, weights: Weights, backbone: tor
     animator, size, count = model.animator, model.animator.config.size, batch.views.shape[1] - 1
     code, features, alpha = model.read(batch)
     source, driving = batch.views[:, 0].repeat_interleave(count, 0), batch.views[:, 1:].flatten(0, 1)
-    features = {scale: maps.repeat_interleave(count, 0) for scale, maps in features.items() if scale <= (finest or size)}
+    features = {scale: maps for scale, maps in features.items() if scale <= (finest or size)}
+    anchor = animator.flow_generator.anchor(features, model.latents(code, alpha[:, 0]), finest)
+    if anchor is not None:
+        anchor = {scale: maps.repeat_interleave(count, 0) for scale, maps in anchor.items()}
+    features = {scale: maps.repeat_interleave(count, 0) for scale, maps in features.items()}
     first = min(batch.controls.shape[-1], animator.config.directions)
     given = torch.lerp(alpha[..., :first], CONTROL_GAIN * batch.controls[..., :first], batch.teacher_forced[:, None, None])
     given = torch.cat([given, alpha[..., first:]], -1)[:, 1:].flatten(0, 1)
     latents = model.latents(code.repeat_interleave(count, 0), given)
-    displacement, mask = animator.flow_generator(features, latents, finest)
+    displacement, mask = animator.flow_generator(features, latents, anchor, finest)
     picture = None if finest else animator.decoder(features, displacement, mask)
     result = {} if finest else picture_losses(picture, driving, batch.regions.flatten(0, 1), weights, backbone, discriminator)
     if weights.controls and animator.encoder.reader is None:

@@ -71,9 +71,9 @@ def respond(animator: Animator, pictures: torch.Tensor, codes: torch.Tensor | No
     renders, sources = [], []
     for number, ((z, features), pose) in enumerate(zip(read, poses, strict=True)):
         latents = z + animator.dictionary(torch.cat([steps, torch.zeros(1, count)]) + pose)
-        images, flows = [], []
+        images, flows, anchor = [], [], animator.anchor(features, z)
         for part in latents.split(BATCH):
-            displacement, mask = animator.flow_generator(features, part)
+            displacement, mask = animator.flow_generator(features, part, anchor)
             images.append(animator.decoder(features, displacement, mask).float().clamp(-1, 1) / 2 + 0.5)
             flows.append(displacement[size])
         images, flows = torch.cat(images), torch.cat(flows)

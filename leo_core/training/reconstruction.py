@@ -31,7 +31,7 @@ def rebuild(animator: Animator, frames: np.ndarray, times: np.ndarray) -> tuple[
     code, features = animator.encoder(to_pictures(frames[:1]))
     truth = to_pictures(frames[times])
     alpha = animator.encode_motion(truth)
-    pictures = animator.render(features, code + animator.dictionary(alpha))
+    pictures = animator.render(features, code + animator.dictionary(alpha), animator.anchor(features, code))
     return (pictures / 2 + 0.5).clamp(0, 1), truth / 2 + 0.5
 
 
@@ -40,7 +40,8 @@ def transfer(animator: Animator, photo: torch.Tensor, frames: np.ndarray, times:
     """A photo [1, 3, S, S] in -1..1 under the motion of frames at ``times`` relative to frame 0: [n, 3, S, S] in 0..1."""
     code, features = animator.encoder(photo)
     alpha = animator.encode_motion(to_pictures(frames[[0, *times]]))
-    pictures = animator.render(features, code + animator.dictionary(animator.motion_head(code) + alpha[1:] - alpha[:1]))
+    latents = code + animator.dictionary(animator.motion_head(code) + alpha[1:] - alpha[:1])
+    pictures = animator.render(features, latents, animator.anchor(features, code))
     return (pictures / 2 + 0.5).clamp(0, 1)
 
 

@@ -73,7 +73,8 @@ def read_initial(source: Path) -> tuple[AnimatorConfig, dict[str, torch.Tensor],
 def require_same_config(source: Path, found: AnimatorConfig, wanted: AnimatorConfig, todo: str) -> None:
     """:raises ValueError: they differ; names every field that does."""
     found, wanted = asdict(found), asdict(wanted)
-    differing = [f"{name} {found[name]}, not {wanted[name]}" for name in wanted if found[name] != wanted[name]]
+    # An anchored animator may begin from one that is not: it has the same weights.
+    differing = [f"{name} {found[name]}, not {wanted[name]}" for name in wanted if found[name] != wanted[name] and name != "anchored"]
     if differing:
         raise ValueError(f"The animator in {source} has {'; '.join(differing)}. {todo}")
 

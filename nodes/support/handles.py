@@ -4,7 +4,7 @@ import comfy.model_patcher
 import comfy.ops
 import torch
 
-from ...leo_core.animator import AnimatorConfig, Direction, fast_bfloat16
+from ...leo_core.animator import AnimatorConfig, Appearance, Direction, fast_bfloat16
 from ...leo_core.animator.checkpoint import load_animator
 from ...leo_core.identity import AnimatorId, require_same_animator
 from ...leo_core.lmdm.checkpoint import load_prior
@@ -49,9 +49,15 @@ class AnimatorHandle:
         """Features as the flow generator takes them, which may be less precise than the others."""
         return {scale: maps.to(self.device, self.flow_dtype) for scale, maps in features.items()}
 
-    def generate_flow(self, features: dict[int, torch.Tensor], latents: torch.Tensor) -> tuple[dict, dict]:
-        """The flow generator on features `for_flow` and latents of any precision; displacements and masks, float32."""
-        return self.flow_generator.model(features, latents.to(self.device, self.flow_dtype))
+    def anchor(self, features: dict[int, torch.Tensor], appearance: Appearance) -> dict[int, torch.Tensor] | None:
+        """`FlowGenerator.anchor` of an appearance whose features are `for_flow`."""
+        latent = appearance.code.to("cpu", torch.float32) + self.dictionary(appearance.pose)
+        return self.flow_generator.model.anchor(features, latent.to(self.device, self.flow_dtype))
+
+    def generate_flow(self, features: dict[int, torch.Tensor], latents: torch.Tensor, anchor: dict[int, torch.Tensor] | None
+                      ) -> tuple[dict, dict]:
+        """The flow generator on features `for_flow`, latents of any precision and `anchor`; displacements and masks, float32."""
+        return self.flow_generator.model(features, latents.to(self.device, self.flow_dtype), anchor)
 
 
 class MotionPriorHandle:

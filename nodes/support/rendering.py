@@ -76,9 +76,10 @@ def render_chunks(handle: AnimatorHandle, appearance: Appearance, motion: Motion
     chunk = handle.load(handle.flow_generator, handle.decoder)
     features = {scale: handle.to_device(maps) for scale, maps in appearance.features.items()}
     for_flow, every = handle.for_flow(features), latents(handle, appearance, motion)
+    anchor = handle.anchor(for_flow, appearance)
 
     def run(start: int, stop: int) -> Chunk:
-        displacement, mask = handle.generate_flow(for_flow, every[start:stop])
+        displacement, mask = handle.generate_flow(for_flow, every[start:stop], anchor)
         pictures = handle.decoder.model(features, displacement, mask)
         finest = handle.config.size
         return Chunk(start, stop, pictures, displacement[finest], mask[finest])

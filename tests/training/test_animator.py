@@ -121,7 +121,7 @@ def test_flow_matters_more_the_further_it_goes():
         flow = torch.zeros_like(batch.flow)
         flow[:, :, 0] = target
         scales, axis = model.animator.config.scales, torch.tensor([0])
-        model.animator.flow_generator.forward = lambda features, latent, finest: (
+        model.animator.flow_generator.forward = lambda features, latent, anchor, finest: (
             {r: torch.zeros(len(latent), 2, r, r).index_fill(1, axis, (target + error) * r / (r - 1)) for r in scales},
             {r: torch.ones(len(latent), 1, r, r) for r in scales})
         return losses(model, replace(batch, flow=flow, weight=torch.ones_like(batch.weight)), Weights())[0]["flow"].item()
