@@ -185,6 +185,12 @@ def read_source(source: str, size: int, detail: int | None = None) -> list[Clip]
     return clips
 
 
+def read_sources(sources: list[str], size: int, detail: int | None = None) -> list[Clip]:
+    """All clips of several sources. One that is named twice counts twice, and is read once."""
+    read = {source: read_source(source, size, detail) for source in dict.fromkeys(sources)}
+    return [clip for source in sources for clip in read[source]]
+
+
 def split_by_identity(clips: list[Clip], held_out: list[str]) -> tuple[list[Clip], list[Clip]]:
     """Training and held-out clips; a clip is held out when its identity contains one of the given texts."""
     out = [any(text in clip.identity for text in held_out) for clip in clips]

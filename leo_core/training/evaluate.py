@@ -20,7 +20,7 @@ from tqdm import tqdm
 from ..animator import Animator
 from ..animator.checkpoint import load_animator
 from ..files import write_atomically
-from .data import Clip, read_source, split_by_identity
+from .data import Clip, read_sources, split_by_identity
 from .evaluate_landmarks import report, save_recording
 from .landmarks import MediaPipe
 from .losses import open_backbone
@@ -225,7 +225,7 @@ def evaluate(args) -> None:
     if args.landmarks == "":
         MediaPipe()  # where it is missing, say so before anything is rendered
     animator, info = load_animator(args.model)
-    clips = [clip for source in args.data for clip in read_source(source, animator.config.size)]
+    clips = read_sources(args.data, animator.config.size)
     if args.only:
         _, clips = split_by_identity(clips, args.only)
         if not clips:

@@ -18,7 +18,7 @@ from ..animator import fast_bfloat16, lia
 from ..animator.checkpoint import load_animator
 from ..files import write_atomically
 from .batches import DRIVINGS, controls_of
-from .data import read_source, shrunk, split_by_identity
+from .data import read_sources, shrunk, split_by_identity
 from .losses import open_backbone
 from .notes import parse_notes
 from .objective import Weights
@@ -87,7 +87,7 @@ def train(args) -> None:
         trainer.set_reader(reader)
 
     detail = max(args.size, DETAIL)
-    clips = [clip for source in args.data for clip in read_source(source, args.size, detail)]
+    clips = read_sources(args.data, args.size, detail)
     clips, held_out = split_by_identity(clips, args.hold_out)
     if not clips:
         raise ValueError("Every clip is held out; nothing is left to train on.")
