@@ -13,6 +13,7 @@ MODULES = (
     "training.adapt",
     "training.evaluate",
     "training.evaluate_landmarks",
+    "training.evaluate_directions",
     "training.humans.commands",
     "training.landmarks",
     "training.portraits.commands",

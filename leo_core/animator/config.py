@@ -44,6 +44,9 @@ class AnimatorConfig:
         seen stays as sharp as the picture. Without it the finest scale's features are warped and RGB is read from them (our choice).
     :param anchored: flow and masks count from those of the source's own pose, in which nothing moves and everything is seen:
         the source comes back as it is whatever the networks have learned (our choice).
+    :param carry: a scale of the flow generator hands on what it has computed beside the source's warped features, which elsewhere take
+        its place wherever the source is seen: what is an eye is known at coarse scales, how a lid moves is drawn at fine ones (our
+        choice).
     :param reader: resolution -> channels of a `MotionReader`, whose codes then are the last D numbers of z; empty is none (our choice).
     """
 
@@ -60,6 +63,7 @@ class AnimatorConfig:
     paint_size: int = 0
     composite: bool = False
     anchored: bool = False
+    carry: bool = False
     reader: dict[int, int] = field(default_factory=dict)
 
     def __post_init__(self):
@@ -69,7 +73,7 @@ class AnimatorConfig:
             value = getattr(self, name)
             if type(value) is not int or not low <= value <= high:
                 raise ValueError(f"An animator's {name} is a whole number in {low}..{high}, got {value!r}.")
-        for name in ("align_corners", "widen_first", "composite", "anchored"):
+        for name in ("align_corners", "widen_first", "composite", "anchored", "carry"):
             if type(getattr(self, name)) is not bool:
                 raise ValueError(f"An animator's {name} is true or false, got {getattr(self, name)!r}.")
         resolutions = [4 << i for i in range(self.size.bit_length() - 2)]

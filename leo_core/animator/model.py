@@ -133,7 +133,7 @@ _ALL_SEEN = 4.0
 class FlowLevel(torch.nn.Module):
     """One scale of the flow generator: upsample, refine, read flow and mask, warp the source's features."""
 
-    def __init__(self, in_channels, out_channels, config: AnimatorConfig, operations, dtype=None, device=None):
+    def __init__(self, in_channels, out_channels, config: AnimatorConfig, finest: bool, operations, dtype=None, device=None):
         super().__init__()
         kw = {"dtype": dtype, "device": device}
         self.up = StyledConv(in_channels, out_channels, config.style_dim, operations, up=True, **kw)
@@ -145,6 +145,9 @@ class FlowLevel(torch.nn.Module):
         self.refine = torch.nn.ModuleList(refine)
         self.head = FlowHead(out_channels, config.style_dim, operations, **kw)
         self.align_corners, self.anchored = config.align_corners, config.anchored
+        # The finest scale has nobody to hand anything to.
+        carries = config.carry and not finest
+        self.carry = torch.nn.Parameter(torch.zeros(out_channels, **kw)) if carries else None
 
     def forward(self, h: torch.Tensor, latent: torch.Tensor, coarser: torch.Tensor | None, anchor: torch.Tensor | None,
                 features: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -164,7 +167,10 @@ class FlowLevel(torch.nn.Module):
         displacement, mask = torch.tanh(moved), torch.sigmoid(seen)                        # [N, 2, r, r], [N, 1, r, r]
         if features is not None:
             warped = warp(features, displacement, self.align_corners).to(h.dtype)          # [N, C, r, r]
+            known = h
             h = torch.lerp(h, warped, mask.to(h.dtype))                                    # [N, C, r, r]
+            if self.carry is not None:
+                h = h + self.carry.to(h)[:, None, None] * known                            # [N, C, r, r]
         return h, raw, displacement, mask
 
 
@@ -179,7 +185,7 @@ class FlowGenerator(torch.nn.Module):
         self.constant = torch.nn.Parameter(torch.empty(1, widths[0], 4, 4, **kw))
         self.stem = StyledConv(widths[0], widths[0], config.style_dim, operations, **kw)
         self.levels = torch.nn.ModuleList(
-            FlowLevel(a, b, config, operations, **kw) for a, b in pairwise(widths))
+            FlowLevel(a, b, config, r == config.size, operations, **kw) for r, (a, b) in zip(config.scales, pairwise(widths), strict=True))
 
     def forward(self, features: dict[int, torch.Tensor], latent: torch.Tensor, anchor: dict[int, torch.Tensor] | None = None,
                 finest: int | None = None) -> tuple[dict[int, torch.Tensor], dict[int, torch.Tensor]]:

@@ -101,8 +101,8 @@ def sample_clip(clip: Clip, rng: np.random.Generator, augment: float, teacher_fo
     maps[:, :2] /= zoom
     if layout is CONTROLS["face"]:
         controls, _ = moved(controls, torch.zeros(count), torch.full((count,), 1 / zoom), shift.expand(count, 2))
-        # A reader errs a little; what is built on it gets used to that.
-        controls = controls + augment * torch.from_numpy(rng.normal(0, 0.04, tuple(controls.shape)).astype(np.float32))
+        # A reader errs a little; what is built on it gets used to that. More of it, and small movements of the head are ignored.
+        controls = controls + augment * torch.from_numpy(rng.normal(0, 0.01, tuple(controls.shape)).astype(np.float32))
     if layout.rest:
         rest = torch.tensor(layout.rest)
         controls = ((controls * REACH + rest - shift.repeat(len(rest) // 2)) / zoom - rest) / REACH

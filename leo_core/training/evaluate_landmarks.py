@@ -134,11 +134,12 @@ def find_all(folder: Path, open_finder: Callable[[], Finder] = lambda: MediaPipe
     for path in recordings(folder):
         with np.load(path) as data:
             for part in {"driving", "rendered", "photo"} & set(data.files):
-                found[f"{path.stem}/{part}"] = find_clip((_enlarged(frame) for frame in data[part]), open_finder())
+                found[f"{path.stem}/{part}"] = find_clip((enlarged(frame) for frame in data[part]), open_finder())
     return found
 
 
-def _enlarged(frame: np.ndarray) -> np.ndarray:
+def enlarged(frame: np.ndarray) -> np.ndarray:
+    """A frame [S, S, 3] uint8 at the size at which landmarks are read."""
     shrinks = frame.shape[0] > SIDE
     return cv2.resize(frame, (SIDE, SIDE), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
 

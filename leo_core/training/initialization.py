@@ -20,6 +20,8 @@ def initial_value(name: str, parameter: torch.Tensor, generator: torch.Generator
         return torch.ones_like(parameter)
     if name.endswith("head.bias"):
         return torch.tensor([0.0, 0.0, 1.0])
+    if name.endswith(".carry"):
+        return torch.full_like(parameter, 0.3)
     if name.endswith(".bias") or name.endswith("gamma"):
         return torch.zeros_like(parameter)
     value = torch.randn(parameter.shape, generator=generator) * learning_rate_scale(name, stored_shape(name, parameter))

@@ -20,6 +20,7 @@ from .losses import generator_adversarial, gradient_l1, perceptual_l1, pyramid_l
 CONTROL_GAIN = face.CODE_UNIT                # code units per unit of a control
 REGION_FLOW, REGION_MASK, REGION_WARP = 20.0, 8.0, 2.0  # mouth and eyes count by 1 plus this
 FLOW_EMPHASIS = 10.0                         # a pixel's flow counts by 1 plus this for each half width of the picture it moves
+STILL = 0.03                                 # half widths that a pair moves on average; what moves less counts four times what moves by 0.1
 DIVERGED = "The run diverged. Start it again, with a lower --lr: it resumes from its last checkpoint."
 
 
@@ -30,7 +31,7 @@ class Weights:
     pixels: float = 1.0      # L1 over a pyramid of three sizes
     gradients: float = 0.5   # L1 of finite differences: edges
     warp: float = 0.5        # L1 of the source picture warped by each scale's flow
-    flow: float = 2.0        # L1 to the target flow, in units of the picture's width
+    flow: float = 8.0        # L1 to the target flow, relative to how far a pair moves
     mask: float = 0.02       # cross-entropy of masks to the visibility of renders
     controls: float = 0.5    # L1 of the first motion directions to the controls of renders
     region: float = 0.3      # L1 of mouth and eyes
@@ -149,8 +150,10 @@ def flow_losses(displacement: dict[int, torch.Tensor], mask: dict[int, torch.Ten
             wanted = F.avg_pool2d(target * weight, factor) / (certain + 1e-3) * (scale / (scale - 1))
             # Most of a picture stands still, and to leave everything there is the nearest way to a small error.
             emphasis = (1 + FLOW_EMPHASIS * wanted.norm(dim=1, keepdim=True)) * (1 + REGION_FLOW * regions)
-            error = ((displacement[scale] - wanted).abs() * certain * emphasis).mean()
-            result["flow"] = result.get("flow", 0) + weights.flow * error
+            # L1 pulls as hard at a large error as at a small one: without this, heads that turn drown faces that act.
+            relative = STILL / (STILL + (wanted.norm(dim=1) * certain[:, 0]).mean((1, 2)))
+            error = ((displacement[scale] - wanted).abs() * certain * emphasis).mean((1, 2, 3))
+            result["flow"] = result.get("flow", 0) + weights.flow * (error * relative).mean()
         if weights.warp and factor <= 2:
             small, goal = F.avg_pool2d(source, factor), F.avg_pool2d(driving, factor)
             moved = warp(small, displacement[scale], align_corners)

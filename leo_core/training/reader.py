@@ -3,6 +3,9 @@
 Faces whose controls are known (moved portraits, or pictures with landmarks) are shown in other places, sizes, angles,
 lights and qualities; the reader learns each control by its squared error over its spread. L1 would learn the median of
 controls that are mostly at rest, which is rest (our choice, measured: docs/training.md).
+
+Motion is what changes from frame to frame of one person, and a reader that only learns each picture by itself spends itself on
+how people differ. So frames come in groups of one clip, seen alike, and their differences count as well (our choice).
 """
 import numpy as np
 import torch
@@ -13,34 +16,51 @@ from ..animator.reader import MotionReader
 from .augmentation import moved
 from .data import Clip, before_backdrop
 
+GROUP = 4  # frames of one clip that are seen alike
+STILL = 0.2  # spreads; of the differences within a group, about as much is the landmarks' own noise
 WIDTHS = {64: 32, 32: 64, 16: 96, 8: 128, 4: 192}
 # What a control's error is divided by: about its spread over faces that act.
 SPREAD = np.array([0.45, 0.5, 0.4, 0.4, 0.4, 0.8, 0.4, 0.5, 0.7, 0.6, 0.5, 0.5, 0.5, 0.4, 0.35, 0.35, 0.5, 0.5, 0.5, 0.4], np.float32)
 
 
 def sample(clips: list[Clip], count: int, size: int, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-    """Pictures [count, 3, size, size] in -1..1 of clips with known controls, augmented, and their controls [count, K]."""
+    """Pictures [count, 3, size, size] in -1..1 of clips with known controls, augmented, and their controls [count, K].
+
+    Each `GROUP` of them in a row is of one clip.
+    """
     backdrops = [clip.backdrop for clip in clips if clip.backdrop is not None]
     pictures, controls = [], []
-    for clip in (clips[i] for i in rng.integers(len(clips), size=count)):
-        t = rng.integers(len(clip.frames), size=1)
-        picture = clip.frames[t].astype(np.float32)
+    for clip in (clips[i] for i in rng.integers(len(clips), size=count // GROUP)):
+        times = rng.integers(len(clip.frames), size=GROUP)
+        frames = clip.frames[times].astype(np.float32)
         if clip.coverage is not None and backdrops and rng.random() < 0.4:
-            picture = before_backdrop(clip, t, backdrops[rng.integers(len(backdrops))])
-        pictures.append(torch.from_numpy(picture[0]))
-        controls.append(clip.controls[t[0]])
-    batch = torch.stack(pictures).permute(0, 3, 1, 2) / 127.5 - 1
-    return augment(batch, torch.from_numpy(np.stack(controls)), size, rng)
+            frames = before_backdrop(clip, times, backdrops[rng.integers(len(backdrops))])
+        pictures.append(torch.from_numpy(frames))
+        controls.append(torch.from_numpy(clip.controls[times]))
+    return augment(torch.cat(pictures).permute(0, 3, 1, 2) / 127.5 - 1, torch.cat(controls), size, rng)
+
+
+def reading_loss(found: torch.Tensor, controls: torch.Tensor) -> torch.Tensor:
+    """Loss of controls [N, K] read from what `sample` gives: of each, and of how they differ within a group.
+
+    Differences count over how much the group differs, so that a face that hardly moves is read as finely as one that does.
+    """
+    error = (found - controls) / torch.from_numpy(SPREAD)
+    groups = (controls / torch.from_numpy(SPREAD)).unflatten(0, (-1, GROUP))
+    within = error.unflatten(0, (-1, GROUP))
+    within = (within - within.mean(1, keepdim=True)) / (groups.std(1, keepdim=True) + STILL)
+    # Squared where it is small; landmarks that were found wrongly shall not rule.
+    return sum(F.smooth_l1_loss(part, torch.zeros_like(part), beta=1.5) for part in (error, within))
 
 
 def augment(pictures: torch.Tensor, controls: torch.Tensor, size: int, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mirror, turn, zoom, shift and degrade pictures [N, 3, S, S]; the controls that say where a head is go along."""
+    """Mirror, turn, zoom, shift and degrade pictures [N, 3, S, S], a `GROUP` alike; the controls that say where a head is go along."""
     count = len(pictures)
 
     def draw(low: float, high: float) -> torch.Tensor:
-        return torch.from_numpy(rng.uniform(low, high, count).astype(np.float32))
+        return torch.from_numpy(rng.uniform(low, high, count // GROUP).astype(np.float32)).repeat_interleave(GROUP)
 
-    mirrored = torch.from_numpy(rng.random(count) < 0.5)
+    mirrored = draw(0, 1) < 0.5
     pictures = torch.where(mirrored[:, None, None, None], pictures.flip(-1), pictures)
     controls = torch.where(mirrored[:, None], controls[:, face.MIRROR] * torch.tensor(face.SIGN), controls)
     angle, zoom = draw(-0.2, 0.2) * (draw(0, 1) < 0.6), torch.exp(draw(-0.28, 0.22))
@@ -51,7 +71,7 @@ def augment(pictures: torch.Tensor, controls: torch.Tensor, size: int, rng: np.r
 
     gray = (draw(0, 1) < 0.15)[:, None, None, None]
     pictures = torch.where(gray, pictures.mean(1, keepdim=True), pictures)
-    gain = torch.exp(draw(-0.4, 0.3))[:, None] * torch.exp(torch.from_numpy(rng.normal(0, 0.08, (count, 3)).astype(np.float32)))
+    gain = torch.exp(draw(-0.4, 0.3))[:, None] * torch.exp(torch.stack([draw(-0.14, 0.14) for _ in range(3)], 1))
     gamma = torch.exp(draw(-0.35, 0.35))[:, None, None, None]
     pictures = ((pictures + 1) / 2).clamp(1e-3, 1) ** gamma * gain[..., None, None] + draw(-0.1, 0.1)[:, None, None, None]
     # blur: down and up again; noise of half of the pictures

@@ -74,7 +74,7 @@ def train(args) -> None:
     if args.reader:
         directions = len(face.NAMES)
         config = replace(config, family="LEO", style_dim=128 + 2 * directions, directions=directions, rgb_blocks=1,
-                         paint_size=args.size // 2, composite=True, anchored=True, reader=widths)
+                         paint_size=args.size // 2, composite=True, anchored=True, carry=True, reader=widths)
     if weights.perceptual and not args.backbone:
         raise ValueError("The perceptual loss compares the features of a network. Name its TorchScript file with --backbone.")
     accelerator = Accelerator(cpu=args.device == "cpu", mixed_precision=choose_precision(args.precision, args.device))

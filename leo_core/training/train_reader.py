@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from safetensors import safe_open
 from safetensors.torch import save_file
 
@@ -16,7 +15,7 @@ from ..animator.reader import MotionReader
 from ..files import write_atomically
 from .data import Clip, read_source, split_by_identity
 from .objective import CONTROL_GAIN
-from .reader import SPREAD, WIDTHS, agreement, initialize, reading, sample
+from .reader import GROUP, WIDTHS, agreement, initialize, reading, reading_loss, sample
 
 AVERAGE = 0.999
 
@@ -62,9 +61,7 @@ class ReaderTrainer:
         pictures, controls = sample(clips, batch, self.size, np.random.default_rng([self.seed, self.step]))
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
             found = self.reader(pictures)
-        error = (found.float() - controls) / torch.from_numpy(SPREAD)
-        # Squared where it is small; landmarks that were found wrongly shall not rule.
-        loss = F.smooth_l1_loss(error, torch.zeros_like(error), beta=1.5)
+        loss = reading_loss(found.float(), controls)
         self.optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.reader.parameters(), 1.0)
@@ -149,7 +146,7 @@ def add_commands(subparsers) -> None:
     parser.add_argument("--init-from", type=Path, metavar="FILE", help="reader file to begin with")
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--steps", type=int, default=10000)
-    parser.add_argument("--batch", type=int, default=48, help="pictures a step")
+    parser.add_argument("--batch", type=int, default=48, help=f"pictures a step, a multiple of {GROUP}")
     parser.add_argument("--lr", type=float, default=1.5e-3)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--precision", choices=("no", "bf16"), default="no", help="bf16 where the processor multiplies it natively")

@@ -73,8 +73,9 @@ def read_initial(source: Path) -> tuple[AnimatorConfig, dict[str, torch.Tensor],
 def require_same_config(source: Path, found: AnimatorConfig, wanted: AnimatorConfig, todo: str) -> None:
     """:raises ValueError: they differ; names every field that does."""
     found, wanted = asdict(found), asdict(wanted)
-    # An anchored animator may begin from one that is not: it has the same weights.
-    differing = [f"{name} {found[name]}, not {wanted[name]}" for name in wanted if found[name] != wanted[name] and name != "anchored"]
+    # An animator that anchors or carries may begin from one that does not.
+    differing = [f"{name} {found[name]}, not {wanted[name]}" for name in wanted
+                 if found[name] != wanted[name] and not (name in ("anchored", "carry") and wanted[name])]
     if differing:
         raise ValueError(f"The animator in {source} has {'; '.join(differing)}. {todo}")
 
@@ -124,7 +125,7 @@ class Trainer:
                                  f"have {channels[self.config.size]} channels, those of {half} px have {channels[half]}.")
             wanted = replace(self.config, size=half, channels={r: c for r, c in channels.items() if r <= half})
         require_same_config(source, found, wanted, "Begin from one of the same --size or half of it, with the same --directions.")
-        self.model.load_state_dict(grown_state(state, self.model.state_dict()) if found.size == half else state)
+        self.model.load_state_dict(grown_state(state, self.model.state_dict()) if found.size == half else {**self.model.state_dict(), **state})
         if reset_decoder:
             self.model.animator.dictionary.basis.copy_(orthonormal_basis(self.model.dictionary))
             restart_as_copy(self.model.animator)

@@ -72,22 +72,24 @@ def draw_expression(rng: np.random.Generator) -> np.ndarray:
 def draw_pose(rng: np.random.Generator, puppet: Puppet, frames: int) -> Pose:
     """Poses of one clip, the first of them calmer than the others.
 
-    A third of the clips hold the head still, so that mouth and eyes are all there is to explain; some hold the face.
+    Most clips hold the head still, half of these entirely: mouth and eyes are then all there is to explain, and their small
+    flow is not drowned by errors of the head's large one. Some hold the face.
     """
     actions = np.stack([draw_expression(rng) for _ in range(frames)])
-    still_head, still_face = (rng.random() < 0.35), (rng.random() < 0.12)
-    reach = 0.06 if still_head else rng.uniform(0.25, 1.0)
+    still_head, still_face = (rng.random() < 0.6), (rng.random() < 0.12)
+    sway = rng.choice([0.0, 1.0]) if still_head else 1.0
+    reach = 0.06 * sway if still_head else rng.uniform(0.25, 1.0)
     rest = angles(puppet.head.rotation)[0] / ANGLE_UNITS
     turned = rest * rng.uniform(0.3, 1) + reach * np.clip(rng.normal(0, 0.55, (frames, 3)), -1.2, 1.2) * [0.8, 0.8, 0.7]
     # Beyond this the photo has nothing to show.
     turned = rest + np.clip(turned - rest, -0.9, 0.9)
     if still_face and not still_head:
         actions[:] = actions[0]
-    if rng.random() < 0.5:
+    if rng.random() < 0.5 and sway:
         turned[0] = rest * rng.uniform(0.5, 1) + 0.1 * rng.normal(0, 1, 3)
     rotation = rotation_of(*(turned * ANGLE_UNITS).T)
-    scale = puppet.head.scale * np.exp(rng.normal(0, 0.01 if still_head else 0.05, frames))
+    scale = puppet.head.scale * np.exp(sway * rng.normal(0, 0.01 if still_head else 0.05, frames))
     # Part of the way heads turn about the neck.
     neck = puppet.head.scale[0] * (np.einsum("ij,tj->ti", puppet.head.rotation[0], np.tile(_NECK, (frames, 1))) - rotation @ _NECK)
-    shift = rng.normal(0, 0.005 if still_head else 0.05, (frames, 3)) * puppet.head.scale[0] * [1, 0.7, 0]
+    shift = sway * rng.normal(0, 0.005 if still_head else 0.05, (frames, 3)) * puppet.head.scale[0] * [1, 0.7, 0]
     return Pose(actions, HeadPose(rotation, scale, puppet.head.origin + rng.uniform(0, 1) * neck + shift))
