@@ -47,7 +47,8 @@ BUILD = """async ({nodes, groups}) => {
   const graph = app.rootGraph, made = [];
   const slot = (slots, key, what, node) => {
     const index = typeof key === 'number' ? key : (slots ?? []).findIndex(s => s.name === key);
-    if (!(slots ?? [])[index]) throw new Error(`${node.type} has no ${what} ${key}, but ${(slots ?? []).map(s => s.name).join(', ')}`);
+    if (!(slots ?? [])[index])
+        throw new Error(`${node.type} has no ${what} ${key}, but ${(slots ?? []).map(s => s.name).join(', ')}`);
     return index;
   };
   for (const wanted of nodes) {
@@ -59,7 +60,8 @@ BUILD = """async ({nodes, groups}) => {
     if (wanted.color) { node.color = wanted.color; node.bgcolor = wanted.color; }
     for (const [name, value] of wanted.values) {
       const widget = (node.widgets ?? []).find(w => w.name === name);
-      if (!widget) throw new Error(`${node.type} has no widget ${name}, but ${(node.widgets ?? []).map(w => w.name).join(', ')}`);
+      if (!widget)
+          throw new Error(`${node.type} has no widget ${name}, but ${(node.widgets ?? []).map(w => w.name).join(', ')}`);
       widget.value = value;
       widget.callback?.(value, app.canvas, node);
     }
@@ -80,7 +82,8 @@ BUILD = """async ({nodes, groups}) => {
     node.setSize([Math.max(least[0], wanted[0]), Math.max(least[1], wanted[1], node.size[1])]);
     width[nodes[i].column] = Math.max(width[nodes[i].column] ?? 0, node.size[0]);
   });
-  const left = column => Object.entries(width).reduce((x, [other, w]) => Number(other) < column ? x + w + across : x, 0);
+  const left = column => Object.entries(width)
+    .reduce((x, [other, w]) => Number(other) < column ? x + w + across : x, 0);
   let top = 0;
   for (const row of [...new Set(nodes.map(n => n.row))].sort((a, b) => a - b)) {
     const filled = {};
@@ -94,11 +97,15 @@ BUILD = """async ({nodes, groups}) => {
   }
   for (const {title, color, members} of groups) {
     const boxes = members.map(i => made[i]);
-    const x = Math.min(...boxes.map(n => n.pos[0])) - edge, y = Math.min(...boxes.map(n => n.pos[1])) - head - edge - label;
-    const right = Math.max(...boxes.map(n => n.pos[0] + n.size[0])) + edge, bottom = Math.max(...boxes.map(n => n.pos[1] + n.size[1])) + edge;
+    const x = Math.min(...boxes.map(n => n.pos[0])) - edge,
+        y = Math.min(...boxes.map(n => n.pos[1])) - head - edge - label;
+    const right = Math.max(...boxes.map(n => n.pos[0] + n.size[0])) + edge,
+        bottom = Math.max(...boxes.map(n => n.pos[1] + n.size[1])) + edge;
     for (const node of made) {
-      const covered = node.pos[0] < right && node.pos[0] + node.size[0] > x && node.pos[1] - head < bottom && node.pos[1] + node.size[1] > y;
-      if (covered && !boxes.includes(node)) throw new Error(`group ${title} covers ${node.type}, which is not its member`);
+      const covered = node.pos[0] < right && node.pos[0] + node.size[0] > x && node.pos[1] - head < bottom &&
+          node.pos[1] + node.size[1] > y;
+      if (covered && !boxes.includes(node))
+          throw new Error(`group ${title} covers ${node.type}, which is not its member`);
     }
     const group = new LiteGraph.LGraphGroup(title);
     graph.add(group);

@@ -4,7 +4,7 @@ python3 scripts/dev.py demo            run the demo workflow in a real ComfyUI, 
 python3 scripts/dev.py test [...]      run all tests; further arguments go to pytest, as --media=DIR (the = is needed, or pytest
                                        takes DIR for a folder of tests before it knows the option); --fast runs those of the model
                                        alone, without ComfyUI, in under a minute
-python3 scripts/dev.py lint            ruff, and mypy on leo_core
+python3 scripts/dev.py lint            ruff (check and format), and mypy on leo_core
 python3 scripts/dev.py serve [...]     ComfyUI with this pack in the foreground; further arguments (all but address, port and folders) go to ComfyUI
 python3 scripts/dev.py setup           only build the environment that the others use
 python3 scripts/dev.py author FILE     write workflows/*.json with the real frontend from a description (see author_workflows.py)
@@ -44,7 +44,7 @@ def test(arguments: list[str]) -> int:
 
 
 def lint(arguments: list[str]) -> int:
-    commands = (["ruff", "check", "."], ["mypy"])
+    commands = (["ruff", "check", "."], ["ruff", "format", "--check", "."], ["mypy"])
     return max(subprocess.run([python(), "-m", *command, *arguments], cwd=environment.ROOT).returncode for command in commands)
 
 

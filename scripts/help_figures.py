@@ -29,11 +29,13 @@ SHOWN = 10
 FRAME = """async ({shown, left, top, margin}) => {
   const nodes = shown.map(i => app.rootGraph.nodes[i]), ds = app.canvas.ds;
   const x = Math.min(...nodes.map(n => n.pos[0])) - margin, y = Math.min(...nodes.map(n => n.pos[1])) - 30 - margin;
-  const right = Math.max(...nodes.map(n => n.pos[0] + n.size[0])) + margin, bottom = Math.max(...nodes.map(n => n.pos[1] + n.size[1])) + margin;
+  const right = Math.max(...nodes.map(n => n.pos[0] + n.size[0])) + margin,
+      bottom = Math.max(...nodes.map(n => n.pos[1] + n.size[1])) + margin;
   const isShown = id => shown.includes(app.rootGraph.nodes.findIndex(n => n.id == id));
   for (const link of [...app.rootGraph.links.values()]) {
     const isPreview = app.rootGraph.getNodeById(link.target_id).type === 'PreviewImage';
-    if (isShown(link.origin_id) !== isShown(link.target_id) && (isShown(link.origin_id) || isPreview)) app.rootGraph.removeLink(link.id);
+    if (isShown(link.origin_id) !== isShown(link.target_id) &&
+        (isShown(link.origin_id) || isPreview)) app.rootGraph.removeLink(link.id);
   }
   ds.scale = 1;
   ds.offset = [left - x, top - y];

@@ -1,7 +1,6 @@
 """A sheet of videos made out of nothing: one row per picture and seed, their frames from left to right.
 
-.dev/venv/bin/python scripts/motion_sheet.py models/leo-face-64.safetensors models/leo-face-64-prior.safetensors SHEET.jpg \
-    samples/woman.png:1 samples/man.png:2 [--seconds 5] [--columns 12] [--lmdm-steps 25]
+.dev/venv/bin/python scripts/motion_sheet.py ANIMATOR PRIOR SHEET.jpg PHOTO:SEED ... [--seconds 5] [--columns 12] [--lmdm-steps 25]
 
 Frames are those of LEO Render Video with full_resolution on; only the shown ones are rendered.
 """

@@ -114,7 +114,10 @@ class TestResponses:
     def test_the_sheet_shows_a_row_per_direction(self, responses):
         sheet = probe.contact_sheet(responses, probe.propose(responses), cell=64)
         assert sheet.shape == (18 + 5 * 64, 220 + 8 * 64, 3)
-        difference = lambda d: (sheet[18 + 64 * d : 82 + 64 * d, 220:284] - sheet[18 + 64 * d : 82 + 64 * d, 348:412]).abs().mean()  # noqa: E731
+        def difference(d: int) -> torch.Tensor:
+            row = sheet[18 + 64 * d : 82 + 64 * d]
+            return (row[:, 220:284] - row[:, 348:412]).abs().mean()
+
         assert difference(0) > 0.02 and difference(4) == 0
 
     def test_one_picture_has_no_deviation(self):

@@ -7,6 +7,7 @@ of the frame. Nothing is asserted.
 """
 import argparse
 import sys
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -56,10 +57,10 @@ def main() -> None:
         sampled = made = 0.0
         for frame in finest:
             grid = looked_at(full.at_full_size(*frame[1:])[0]).movedim(1, -1).contiguous()
-            best = best_seconds({"sample": lambda grid=grid: F.grid_sample(large, grid, mode="bicubic", align_corners=False),  # noqa: B023
-                                 "full": lambda frame=frame: full(*frame)}, options.rounds)  # noqa: B023
+            sample = partial(F.grid_sample, large, grid, mode="bicubic", align_corners=False)
+            best = best_seconds({"sample": sample, "full": partial(full, *frame)}, options.rounds)
             sampled, made = sampled + best["sample"], made + best["full"]
-            del grid
+            del grid, sample
         Path("/proc/self/clear_refs").write_text("5")
         before = resident("VmRSS")
         full(*finest[0])

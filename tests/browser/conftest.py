@@ -25,7 +25,8 @@ REDUCE = """([values, seconds]) => {
   };
   for (const node of [...app.graph.nodes]) {
     for (const [name, value] of Object.entries(values[node.type] ?? {})) set(node, name, value);
-    if (node.type !== 'LEOLoadSample' || !node.widgets[0].value.endsWith('.mp4') || !node.outputs[1].links?.length) continue;
+    if (node.type !== 'LEOLoadSample' || !node.widgets[0].value.endsWith('.mp4')) continue;
+    if (!node.outputs[1].links?.length) continue;
     const part = LiteGraph.createNode('Video Slice');
     part.pos = [node.pos[0], -500 - node.pos[1]];
     app.graph.add(part);

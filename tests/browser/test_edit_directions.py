@@ -10,7 +10,8 @@ from leo_core.animator.checkpoint import raw_state, save_animator
 
 GRAPH = """() => {
   app.graph.clear();
-  const make = (type, x) => { const node = LiteGraph.createNode(type); node.pos = [x, 50]; app.graph.add(node); return node };
+  const make = (type, x) => { const node = LiteGraph.createNode(type); node.pos = [x, 50]; app.graph.add(node);
+      return node };
   const animator = make('LEOLoadAnimator', 50);
   window.edit = make('LEOEditDirections', 500);
   animator.widgets.find(w => w.name === 'model').value = 'named.safetensors';

@@ -5,15 +5,18 @@ from frontend import READY
 
 GRAPH = """() => {
   app.graph.clear();
-  const put = (type, x, y) => { const node = LiteGraph.createNode(type); node.pos = [x, y]; app.graph.add(node); return node };
+  const put = (type, x, y) => { const node = LiteGraph.createNode(type); node.pos = [x, y]; app.graph.add(node);
+      return node };
   const link = (from, slot, to, name) => from.connect(slot, to, to.inputs.findIndex(i => i.name === name));
   const set = (node, name, value) => {
     const widget = node.widgets.find(w => w.name === name);
     widget.value = value;
     widget.callback?.(value);
   };
-  const animator = put('LEOLoadAnimator', 0, 50), photo = put('LEOLoadSample', 0, 250), motion = put('LEOLoadMotion', 0, 450);
-  const look = put('LEOEncoder', 300, 50), trim = put('LEOTrimMotion', 300, 250), edit = put('LEOEditDirections', 620, 250);
+  const animator = put('LEOLoadAnimator', 0, 50), photo = put('LEOLoadSample', 0, 250),
+      motion = put('LEOLoadMotion', 0, 450);
+  const look = put('LEOEncoder', 300, 50), trim = put('LEOTrimMotion', 300, 250),
+      edit = put('LEOEditDirections', 620, 250);
   const video = put('LEORenderVideo', 1050, 50), save = put('SaveVideo', 1050, 550);
   set(motion, 'file', motion.widgets[0].options.values.find(v => v.endsWith('look around.safetensors')));
   set(photo, 'sample', 'woman.png');

@@ -15,7 +15,8 @@ FIRST = "LEO - Animate a person from a driving video"
 OVERLAPS = """() => {
   const boxes = app.graph.nodes.map(n => [n.title, n.getBounding()]);
   return boxes.flatMap(([title, [x, y, w, h]], i) => boxes.slice(i + 1)
-    .filter(([, [x2, y2, w2, h2]]) => x < x2 + w2 && x2 < x + w && y < y2 + h2 && y2 < y + h).map(([other]) => `${title} and ${other}`));
+    .filter(([, [x2, y2, w2, h2]]) => x < x2 + w2 && x2 < x + w && y < y2 + h2 && y2 < y + h)
+        .map(([other]) => `${title} and ${other}`));
 }"""
 # What the nodes that save show: [title, width and height of their picture or video].
 SHOWN = """() => app.graph.nodes.filter(n => ['SaveVideo', 'SaveImage'].includes(n.type) && n.mode === 0).map(n => {
