@@ -61,7 +61,7 @@ BUILD = """async ({nodes, groups}) => {
     for (const [name, value] of wanted.values) {
       const widget = (node.widgets ?? []).find(w => w.name === name);
       if (!widget)
-          throw new Error(`${node.type} has no widget ${name}, but ${(node.widgets ?? []).map(w => w.name).join(', ')}`);
+        throw new Error(`${node.type} has no widget ${name}, but ${(node.widgets ?? []).map(w => w.name).join(', ')}`);
       widget.value = value;
       widget.callback?.(value, app.canvas, node);
     }
