@@ -211,14 +211,14 @@ def small_disk():
     signal.signal(signal.SIGXFSZ, ignored)
 
 
-@pytest.mark.parametrize("count", [5, 60])
-def test_a_full_disk_leaves_nothing_behind(tmp_path, small_disk, count):
-    """Whether it is found out in writing a frame, or only when the file is closed."""
+@pytest.mark.parametrize("count, size", [(5, (64, 96)), (60, (64, 96)), (200, SIZE)], ids=["at its end", "late", "early"])
+def test_a_full_disk_leaves_nothing_behind(tmp_path, small_disk, count, size):
+    """Whether it is found out only when the file is closed, or in writing a frame, after which closing it fails too."""
     random = np.random.default_rng(0)
     with pytest.raises(OSError, match="too large|full|space"):
-        with VideoWriter(str(tmp_path / "clip.mp4"), SIZE, Fraction(25), crf=1) as writer:
+        with VideoWriter(str(tmp_path / "clip.mp4"), size, Fraction(25), crf=1) as writer:
             for _ in range(count):
-                writer.write(random.integers(0, 256, (*SIZE, 3), dtype=np.uint8))
+                writer.write(random.integers(0, 256, (*size, 3), dtype=np.uint8))
     assert not list(tmp_path.iterdir())
 
 
