@@ -54,7 +54,7 @@ def write_atomically(path: str | os.PathLike, write: Callable[[str], None]) -> N
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
     except BaseException as error:
-        os.unlink(temporary)
+        Path(temporary).unlink(missing_ok=True)  # an interrupt may come after the renaming
         # torch.save and safetensors call so what the disk refuses; the latter by name, as not every Python that writes has it
         if isinstance(error, RuntimeError) or type(error).__name__ == "SafetensorError":
             raise OSError(f"{path} could not be written ({str(error).splitlines()[0]}). Is the disk full? An older file of that name is "

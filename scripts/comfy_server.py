@@ -1,5 +1,6 @@
 """A real ComfyUI server for tests, the demo and workflow authoring. Standard library only, but for `ComfyServer.events`."""
 import contextlib
+import importlib.util
 import json
 import shutil
 import socket
@@ -10,6 +11,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 
 from environment import COMFYUI, PYTHON, link_pack
@@ -49,6 +51,7 @@ class ComfyServer:
         self.linked = linked
         self.client_id = uuid.uuid4().hex
         self.queued = 0
+        self.heard: list[tuple] | None = None  # while `events` listens
         self.process = None
 
     def __enter__(self):
@@ -58,7 +61,8 @@ class ComfyServer:
     def __exit__(self, *exception):
         self.stop()
 
-    def start(self, timeout: float = 300) -> None:
+    def start(self, patience: float = 300) -> None:
+        """Give up when the log has not grown for that many seconds."""
         for folder in ("input", "output", "temp", "user", "models"):
             (self.base / folder).mkdir(parents=True, exist_ok=True)
         if self.linked:
@@ -68,12 +72,14 @@ class ComfyServer:
                    "--database-url", f"sqlite:///{self.base / 'user' / 'comfyui.db'}"]
         with open(self.log, "w") as log:
             self.process = subprocess.Popen(command, cwd=self.base, stdout=log, stderr=subprocess.STDOUT)
-        deadline = time.monotonic() + timeout
+        size, since = 0, time.monotonic()
         while True:
             with contextlib.suppress(OSError):
                 self.get("/system_stats")
                 return
-            if self.process.poll() is not None or time.monotonic() > deadline:
+            if self.log.stat().st_size != size:
+                size, since = self.log.stat().st_size, time.monotonic()
+            if self.process.poll() is not None or time.monotonic() - since > patience:
                 self.stop()
                 raise RuntimeError(f"ComfyUI did not start; the end of {self.log}:\n{self.log_text()[-3000:]}")
             time.sleep(0.2)
@@ -120,22 +126,47 @@ class ComfyServer:
         self.queued += 1
         return prompt_id
 
-    def wait(self, prompt_id: str, timeout: float = 600) -> dict:
-        """The history entry of a finished prompt: `outputs` by node, `status`. A failed or interrupted one raises."""
-        deadline = time.monotonic() + timeout
-        while time.monotonic() < deadline:
-            entry = self.get_json(f"/history/{prompt_id}").get(prompt_id)
-            if entry:
-                if entry["status"]["status_str"] != "success":
-                    raise ExecutionError(failure_text(entry["status"]), entry["status"])
-                return entry
-            if self.process.poll() is not None:
-                raise RuntimeError(f"ComfyUI ended while it ran a prompt; the end of {self.log}:\n{self.log_text()[-3000:]}")
-            time.sleep(0.1)
-        raise TimeoutError(f"prompt {prompt_id} not finished after {timeout:.0f} s; the end of {self.log}:\n{self.log_text()[-3000:]}")
+    def wait(self, prompt_id: str, patience: float = 600, progress: Callable[[], object] = lambda: None) -> dict:
+        """The history entry of a finished prompt: `outputs` by node, `status`. A failed or interrupted one raises.
 
-    def run(self, prompt: dict, timeout: float = 600) -> dict:
-        return self.wait(self.queue(prompt), timeout)
+        :param patience: seconds in which nothing is reported (in the log, the queue, to clients, by ``progress``) before it gives up; a
+            machine may be slow for as long as it likes.
+        :param progress: anything that changes while a prompt of another client runs, whose progress the server reports to that client.
+        :raises TimeoutError: nothing was reported for that long.
+        """
+        with self._listening() as heard:
+            seen, since, looked = None, time.monotonic(), -1.0
+            while True:
+                entry = self.get_json(f"/history/{prompt_id}").get(prompt_id)
+                if entry:
+                    if entry["status"]["status_str"] != "success":
+                        raise ExecutionError(failure_text(entry["status"]), entry["status"])
+                    return entry
+                if self.process.poll() is not None:
+                    raise RuntimeError(f"ComfyUI ended while it ran a prompt; the end of {self.log}:\n{self.log_text()[-3000:]}")
+                if time.monotonic() - looked > min(1.0, patience / 4):
+                    looked = time.monotonic()
+                    found = self.log.stat().st_size, self.queue_state(), len(heard), progress()
+                    if found != seen:
+                        seen, since = found, looked
+                    elif looked - since > patience:
+                        raise TimeoutError(f"prompt {prompt_id} not finished, and nothing was reported for {patience:g} s; the end of {self.log}:\n"
+                                           f"{self.log_text()[-3000:]}")
+                time.sleep(0.1)
+
+    def queue_state(self) -> list[list[str]]:
+        """Ids of the prompts that run and that wait."""
+        return [[item[1] for item in items] for _, items in sorted(self.get_json("/queue").items())]
+
+    def _listening(self):
+        """`events`, unless they are listened to already or cannot be, as in the demo."""
+        if self.heard is not None or not importlib.util.find_spec("aiohttp"):
+            return contextlib.nullcontext(self.heard if self.heard is not None else [])
+        return self.events()
+
+    def run(self, prompt: dict, patience: float = 600) -> dict:
+        with self._listening():
+            return self.wait(self.queue(prompt), patience)
 
     def interrupt(self) -> None:
         self.post("/interrupt", {})
@@ -192,15 +223,17 @@ class ComfyServer:
 
         thread = threading.Thread(target=loop.run_until_complete, args=(listen(),), daemon=True)
         thread.start()
-        if not ready.wait(30):
-            raise RuntimeError("no websocket connection to ComfyUI within 30 s")
+        if not ready.wait(300):
+            raise RuntimeError("no websocket connection to ComfyUI within 300 s")
+        self.heard = received
         try:
             yield received
             # The history knows of a prompt's end a moment before its clients are told.
-            patience = time.monotonic() + 5
+            patience = time.monotonic() + 60
             while len(of_kind(*ENDED)) < self.queued - queued_before and time.monotonic() < patience:
                 time.sleep(0.02)
         finally:
+            self.heard = None
             loop.call_soon_threadsafe(done.set)
             thread.join(10)
 

@@ -67,7 +67,7 @@ def demo(arguments: list[str]) -> int:
     with ComfyServer(SERVED) as server:
         environment.say(f"running: {DEMO}")
         start = time.monotonic()
-        history = server.run(json.loads(DEMO_PROMPT.read_text()), timeout=3600)
+        history = server.run(json.loads(DEMO_PROMPT.read_text()), patience=3600)
         for path in server.files(history):
             environment.say(f"{path.suffix[1:]} after {time.monotonic() - start:.0f} s: {os.path.relpath(path)}")
     return 0

@@ -14,6 +14,7 @@ SETTINGS = {
     "Comfy.TutorialCompleted": True,  # or the first page starts with a dialog over it
     "Comfy.Validation.Workflows": True,  # a file that breaks the workflow schema then says so in a toast
 }
+PATIENCE = 600_000  # milliseconds that a page may take on a busy machine
 READY = "() => window.app?.graph && Object.keys(window.LiteGraph?.registered_node_types ?? {}).length > 100"
 LOAD = """async (text) => {
   try { await app.loadGraphData(JSON.parse(text), true, true, null) } catch (error) { return String(error) }
@@ -30,6 +31,13 @@ STATE = """() => {
     toasts: [...document.querySelectorAll('.p-toast-message')].map(e => e.innerText),
     text: document.body.innerText,
   };
+}"""
+# What the server reports of a prompt goes to the page that queued it.
+COUNT_REPORTS = """async () => {
+  if (window.reports !== undefined) return;
+  window.reports = 0;
+  const { api } = await import('/scripts/api.js');
+  for (const kind of ['progress', 'progress_state', 'executing', 'executed', 'b_preview']) api.addEventListener(kind, () => window.reports++);
 }"""
 SUBGRAPH_TYPE = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
@@ -57,10 +65,13 @@ class Frontend:
         for context in self.browser.contexts:
             context.close()
         self.page = self.browser.new_context(viewport=self.viewport).new_page()
+        self.page.set_default_timeout(PATIENCE)
         self.console: list[str] = []
+        self.said: list[str] = []  # everything in the console, errors among it
         self.page.on("console", lambda message: self.console.append(message.text) if message.type == "error" else None)
+        self.page.on("console", lambda message: self.said.append(message.text))
         self.page.goto(self.server.url)
-        self.page.wait_for_function(READY, timeout=120_000)
+        self.page.wait_for_function(READY)
 
     def load(self, workflow: Path | dict) -> dict:
         """Load a UI workflow as dropping its file would; the state of the page after it (see `state`)."""
@@ -102,20 +113,21 @@ class Frontend:
         dialog = self.page.get_by_role("dialog")
         dialog.get_by_text(pack, exact=True).click()
         dialog.get_by_test_id(f"template-workflow-{title}").click()
-        dialog.wait_for(state="hidden", timeout=60_000)
+        dialog.wait_for(state="hidden")
         return self.state()
 
     def prompt(self) -> dict:
         """The loaded graph as an API prompt. As text inside the page: Playwright would turn undefined into null."""
         return json.loads(self.page.evaluate("async () => JSON.stringify((await app.graphToPrompt()).output)"))
 
-    def run(self, timeout: float = 600) -> dict:
+    def run(self, patience: float = 600) -> dict:
         """Click Run and wait; the history entry. What the server refused or a node raised comes as ExecutionError."""
+        self.page.evaluate(COUNT_REPORTS)
         with self.page.expect_response(lambda answer: answer.url.endswith("/prompt") and answer.request.method == "POST") as answer:
             self.page.get_by_test_id("queue-button").click()
         if answer.value.status != 200:
             raise ExecutionError(refusal_text(answer.value.json()), answer.value.json())
-        return self.server.wait(answer.value.json()["prompt_id"], timeout)
+        return self.server.wait(answer.value.json()["prompt_id"], patience, lambda: self.page.evaluate("() => window.reports"))
 
     def screenshot(self, path: Path) -> None:
         """The page with the whole graph in view."""

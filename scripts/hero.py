@@ -73,7 +73,7 @@ def icon(clip: list[Image.Image]) -> Image.Image:
 
 def main() -> int:
     with tempfile.TemporaryDirectory() as base, ComfyServer(Path(base)) as server:
-        server.run(prompt(), timeout=1800)
+        server.run(prompt(), patience=1800)
         clips = [frames(path) for path in sorted((server.base / "output" / "leo").glob("*.mp4"))]
     pages = hero(clips)
     pages[0].save(HERO, save_all=True, append_images=pages[1:], duration=EVERY * 40, loop=0, quality=62, method=4)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from leo_core.files import LARGEST_HEADER, TensorNote, check_safetensors_header, describe_torch_file, quoted
+from leo_core.files import LARGEST_HEADER, TensorNote, check_safetensors_header, describe_torch_file, quoted, write_atomically
 
 sys.path.append(str(Path(__file__).parent / "robustness"))
 import malformed  # noqa: E402
@@ -112,3 +112,18 @@ def test_quoted_text_is_a_part_of_one_line():
     assert quoted("plain") == "plain" and quoted("a\nb\u202e\x00") == r"a\nb\u202e\x00"
     assert quoted("x" * 120) == "x" * 120 and quoted("x" * 121) == "x" * 120 + ".."
     assert quoted(["a"]) == "['a']"
+
+
+@pytest.mark.parametrize("error, raised", [(KeyboardInterrupt(), KeyboardInterrupt), (OSError(28, "No space left"), OSError),
+                                           (RuntimeError("unexpected pos"), OSError), (ValueError("no picture"), ValueError)])
+def test_what_cannot_be_written_whole_leaves_the_old_file_and_no_other(tmp_path, error, raised):
+    path = tmp_path / "plot.png"
+    path.write_bytes(b"old")
+
+    def write(temporary):
+        Path(temporary).write_bytes(b"half of the n")
+        raise error
+
+    with pytest.raises(raised):
+        write_atomically(path, write)
+    assert [file.name for file in tmp_path.iterdir()] == ["plot.png"] and path.read_bytes() == b"old"

@@ -5,7 +5,7 @@
 // from the node's last run.
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
-import "./leo_timeline.js"; // whose timeline stands above the rows
+import { register } from "./leo_timeline.js"; // whose timeline stands above the rows
 
 const NODE = "LEOEditDirections";
 const LOADER = "LEOLoadAnimator";
@@ -144,7 +144,7 @@ function tellOfChoices(loader) {
   };
 }
 
-app.registerExtension({
+register({
   name: "leo.editDirections",
 
   nodeCreated(node) {

@@ -10,6 +10,7 @@
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
 
+const EXTENSION = "leo.timeline";
 const TRIMS = "trims";
 const KEYS = "keys";
 const SHOWS = "shows";
@@ -555,8 +556,17 @@ function addTimeline(node) {
   };
 }
 
-app.registerExtension({
-  name: "leo.timeline",
+// Also used by the other scripts of the pack. A second copy of it in custom_nodes brings its scripts too, and a name registers once.
+export function register(extension) {
+  if (app.extensions.some(({ name }) => name === extension.name)) {
+    if (extension.name === EXTENSION) console.warn("LEO is installed twice. Remove one copy from custom_nodes.");
+  } else {
+    app.registerExtension(extension);
+  }
+}
+
+register({
+  name: EXTENSION,
 
   nodeCreated(node) {
     if (!(node.comfyClass in NODES)) return;

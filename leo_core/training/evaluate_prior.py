@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from ..files import write_atomically
 from ..lmdm.checkpoint import load_prior
 from ..lmdm.condition import CodeScale, to_residual
 from ..lmdm.prior import MotionPrior, Sampling, private_generator
@@ -269,7 +270,7 @@ def evaluate(args) -> None:
     text = json.dumps(report, indent=1)
     print(text)
     if args.report:
-        args.report.write_text(text + "\n")
+        write_atomically(args.report, lambda path: Path(path).write_text(text + "\n"))
 
 
 def add_commands(subparsers) -> None:

@@ -16,6 +16,7 @@ from PIL import Image, ImageDraw
 from ..animator import Animator, Direction
 from ..animator.checkpoint import load_animator, write_directions
 from ..directions import REACH, deviation_of
+from ..files import write_atomically
 from ..flow import color_wheel
 from ..identity import require_same_animator
 from ..motion import load_motion
@@ -147,7 +148,7 @@ def run_directions(args: argparse.Namespace) -> None:
         for index, name in json.loads(args.names.read_text()).items():
             directions[int(index)] = Direction(name, directions[int(index)].low, directions[int(index)].high)
     sheet = (contact_sheet(responses, directions, args.cell) * 255).round().byte().numpy()
-    Image.fromarray(sheet).save(args.sheet)
+    write_atomically(args.sheet, lambda path: Image.fromarray(sheet).save(path))
     print(json.dumps({i: direction.name for i, direction in directions.items()}, indent=1))
     if args.write:
         write_directions(args.model, directions)

@@ -105,7 +105,7 @@ def train(args) -> None:
     print(f"{len(clips)} clips to train on, {len(held_out)} held out", flush=True)
     args.run_folder.mkdir(parents=True, exist_ok=True)
     settings = {"data": args.data, "hold_out": args.hold_out, "batch": args.batch, **asdict(weights)}
-    (args.run_folder / "settings.json").write_text(json.dumps(settings, indent=1))
+    write_atomically(args.run_folder / "settings.json", lambda path: Path(path).write_text(json.dumps(settings, indent=1)))
 
     saved = time.monotonic()
     with Journal(args.run_folder, trainer.step, args.tensorboard) as journal:
@@ -116,7 +116,7 @@ def train(args) -> None:
             if trainer.step % args.validate_every == 0:
                 animator, _ = trainer.ema_animator()
                 sheet = frame_sheet(animator, validation)
-                sheet.save(args.run_folder / "sheet.png")
+                write_atomically(args.run_folder / "sheet.png", sheet.save)
                 journal.write(trainer.step, {"validation": held_out_score(animator, validation)}, sheet)
             if time.monotonic() - saved > args.save_minutes * 60 or trainer.step == args.steps:
                 trainer.save()

@@ -2,6 +2,7 @@
 import os
 from dataclasses import asdict, replace
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -9,6 +10,7 @@ from accelerate import Accelerator
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
+from ..files import write_atomically
 from ..lmdm.checkpoint import save_prior
 from ..lmdm.prior import PriorConfig, Sampling
 from ..lmdm.training import PriorTrainer, PriorTraining, fit_config
@@ -76,7 +78,7 @@ def draw(trainer: PriorTrainer, folder: Path) -> None:
         axes.plot(*zip(*trainer.validation_losses, strict=True), label="held out (moving average)")
     axes.set(xlabel="step", ylabel="loss", yscale="log")
     axes.legend()
-    figure.savefig(folder / "loss.png", dpi=100)
+    write_atomically(folder / "loss.png", partial(figure.savefig, dpi=100))
 
     windows = trainer.data.spread(4)
     sampled = [trainer.prior().sample(windows.shape[1], Sampling(seed, 25), window[:1]) for seed, window in enumerate(windows)]
@@ -86,7 +88,7 @@ def draw(trainer: PriorTrainer, folder: Path) -> None:
         for axes, codes, title in ((grid[0, column], window, "training window"), (grid[1, column], sample, "sample from the same start")):
             axes.plot(trainer.scale.codes(codes))
             axes.set_title(title)
-    figure.savefig(folder / "samples.png", dpi=80)
+    write_atomically(folder / "samples.png", partial(figure.savefig, dpi=80))
 
 
 def add_commands(subparsers) -> None:

@@ -127,8 +127,8 @@ class VideoWriter:
 
     def _discard(self) -> None:
         """Let go of everything; of the file too, unless it has its name already."""
-        self._encoder.shutdown(cancel_futures=True)
         try:
+            self._encoder.shutdown(cancel_futures=True)  # an interrupt may come while it waits for a frame
             if self._container is not None:
                 self._container.close()
         except av.error.FFmpegError:  # the end of a file that was given up already, on a full disk

@@ -74,7 +74,7 @@ def test_nodes_2_0_offers_the_names_too(page, frontend):
     frontend.server.post("/settings", {"Comfy.VueNodes.Enabled": True})
     try:
         page.reload()
-        page.wait_for_function(READY, timeout=120_000)
+        page.wait_for_function(READY)
         page.evaluate(GRAPH)
         page.evaluate("() => type('1: 1')")
         connect(page)

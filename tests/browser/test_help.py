@@ -57,7 +57,7 @@ def test_the_info_button_opens_the_help_page_with_its_picture(frontend):
 def chinese(frontend):
     frontend.server.post("/settings", {"Comfy.Locale": "zh"})
     frontend.page.reload()
-    frontend.page.wait_for_function(READY, timeout=120_000)
+    frontend.page.wait_for_function(READY)
     yield frontend.page
     frontend.server.post("/settings", {"Comfy.Locale": "en"})
 

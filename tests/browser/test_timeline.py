@@ -57,7 +57,7 @@ def page(request, frontend):
     # The map of the graph, which the page opens by itself where there is room, would lie over the timeline's foot.
     frontend.server.post("/settings", {"Comfy.VueNodes.Enabled": request.param, "Comfy.Minimap.Visible": False})
     frontend.page.reload()
-    frontend.page.wait_for_function(READY, timeout=120_000)
+    frontend.page.wait_for_function(READY)
     frontend.page.evaluate(GRAPH)
     yield frontend.page
     frontend.server.post("/settings", {"Comfy.VueNodes.Enabled": False})

@@ -123,6 +123,6 @@ def test_an_interrupt_stops_the_render_and_the_next_run_works(server, prompt):
             time.sleep(0.05)
         server.interrupt()
         with pytest.raises(ExecutionError, match=f"interrupted at node {generator} LEOFlowGenerator"):
-            server.wait(queued, timeout=60)
+            server.wait(queued)
     prompt[node_of(prompt, "LEOTransferMotion")]["inputs"]["gain"] = 0.5
     assert server.files(server.run(prompt))

@@ -94,7 +94,7 @@ def result(studio, history: dict):
 
 @pytest.mark.parametrize("model", ["ours.safetensors", "lia-x.pt"])
 def test_landmarks_of_comfyuis_detector_drive(studio, model):
-    frames, rate, motion = result(studio, studio.run(prompt(model, landmarks()), timeout=1800))
+    frames, rate, motion = result(studio, studio.run(prompt(model, landmarks()), patience=1800))
     assert len(frames) == len(motion) == FRAMES and rate == motion.fps == 25, "the video's rate"
     assert motion.codes.std(0).gt(1e-3).sum() > (15 if model.startswith("ours") else 5)
     assert np.abs(frames[0].astype(int) - frames[-1]).max() > 0
@@ -106,7 +106,7 @@ def test_a_recording_drives(studio, model):
     (studio.base / "input" / "short.csv").write_text("\n".join(lines[:1] + lines[30:30 + FRAMES]) + "\n")
     made = recording() if model.startswith("ours") else {"10": recording()["10"]}
     made["10"]["inputs"]["fps"] = 30.0  # so short a piece of the file does not tell
-    frames, rate, motion = result(studio, studio.run(prompt(model, made), timeout=1800))
+    frames, rate, motion = result(studio, studio.run(prompt(model, made), patience=1800))
     assert len(frames) == len(motion) == FRAMES and rate == motion.fps == Fraction(30)
     assert np.abs(frames[0].astype(int) - frames[-1]).max() > 0
     if model.startswith("ours"):
@@ -117,4 +117,4 @@ def test_a_recording_drives(studio, model):
 
 def test_an_animator_without_names_says_what_to_do(studio):
     with pytest.raises(ExecutionError, match="Use leo-face-128 or LIA-X"):
-        studio.run(prompt("lia.pt", landmarks()), timeout=1800)
+        studio.run(prompt("lia.pt", landmarks()), patience=1800)

@@ -59,5 +59,5 @@ def test_an_interrupt_leaves_no_file(server):
             time.sleep(0.05)
         server.interrupt()
         with pytest.raises(ExecutionError, match="interrupted at node train LEOTrainMotionPrior"):
-            server.wait(queued, timeout=60)
+            server.wait(queued)
     assert (sorted(folder.glob("**/*")) if folder.is_dir() else []) == before

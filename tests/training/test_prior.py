@@ -2,6 +2,7 @@
 import json
 import math
 import re
+import resource
 from dataclasses import replace
 from fractions import Fraction
 
@@ -15,6 +16,7 @@ from leo_core.lmdm.checkpoint import load_prior
 from leo_core.lmdm.prior import PriorConfig, Sampling
 from leo_core.lmdm.training import PriorTrainer, PriorTraining, Windows, draw_known, fit_config
 from leo_core.motion import MotionSequence, save_motion
+from leo_core.training.train_prior import draw
 
 ANIMATOR = AnimatorId("walker", "a" * 64)
 CONFIG = PriorConfig(3, length=20, context=3, channels=(16, 24), head_width=8)
@@ -151,6 +153,20 @@ def test_the_command_line_trains_resumes_and_evaluates(tmp_path, capsys):
 
     assert main(["train-prior", str(tmp_path / "other"), "--data", str(tmp_path / "clips"), "--hold-out", "person", *small]) == 1
     assert "error: There is no motion to train on" in capsys.readouterr().err
+
+
+def test_a_full_disk_leaves_the_old_plots(tmp_path):
+    trainer = PriorTrainer(PEOPLE, CONFIG, replace(SHORT, steps=2))
+    trainer.train()
+    (tmp_path / "loss.png").write_bytes(b"old")
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limit[1]))  # files end there, as where the disk does
+    try:
+        with pytest.raises(OSError, match="too large"):
+            draw(trainer, tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    assert [path.name for path in tmp_path.iterdir()] == ["loss.png"] and (tmp_path / "loss.png").read_bytes() == b"old"
 
 
 @pytest.mark.parametrize("wrong, words", [

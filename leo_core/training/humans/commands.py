@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 from fractions import Fraction
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import av
 import numpy as np
 from PIL import Image
 
+from ...files import write_atomically
 from .motion import FRAMINGS
 from .people import HumanLibrary
 from .render import Clip, render_clip
@@ -60,7 +60,8 @@ def render_humans(arguments: argparse.Namespace) -> None:
             })
     shared = {"size": arguments.size, "frames": arguments.frames, "fps": arguments.fps, "relight": arguments.relight, "settled": arguments.settled,
               "turns": arguments.turns}
-    _write(arguments.out / "manifest.json", lambda path: path.write_text(json.dumps({**shared, "clips": clips}, indent=1), encoding="utf-8"))
+    manifest = json.dumps({**shared, "clips": clips}, indent=1)
+    write_atomically(arguments.out / "manifest.json", lambda path: Path(path).write_text(manifest, encoding="utf-8"))
     part, parts = (int(x) for x in arguments.part.split("/"))
     for clip in clips[part - 1 :: parts]:
         target = arguments.out / clip["file"]
@@ -78,28 +79,21 @@ def save_clip(clip: Clip, path: Path) -> None:
     rest = {"controls": clip.controls, "backdrop": clip.backdrop, "fps": np.float64(clip.fps)}
     maps = {name: getattr(clip, name) for name in ("backward_flow", "visible", "coverage")}
     if path.suffix == ".npz":
-        _write(path, lambda part: np.savez_compressed(part, frames=clip.frames, **maps, **rest))
+        write_atomically(path, lambda part: np.savez_compressed(part, frames=clip.frames, **maps, **rest))
         return
     half = {name: values[:, ::2, ::2] for name, values in maps.items()}
-    _write(path.with_suffix(".npz"), lambda part: np.savez_compressed(part, **half, **rest))
-    _write(path, lambda part: _write_video(part, clip))
+    write_atomically(path.with_suffix(".npz"), lambda part: np.savez_compressed(part, **half, **rest))
+    write_atomically(path, lambda part: _write_video(part, clip))
 
 
-def _write_video(path: Path, clip: Clip) -> None:
-    with av.open(str(path), "w") as container:
+def _write_video(path: str, clip: Clip) -> None:
+    with av.open(path, "w") as container:
         stream = container.add_stream("libx264", rate=Fraction(clip.fps).limit_denominator(1001), options={"crf": "12", "preset": "slow"})
         stream.height, stream.width = clip.frames.shape[1:3]
         stream.pix_fmt = "yuv420p"
         for picture in clip.frames:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         container.mux(stream.encode())
-
-
-def _write(path: Path, write) -> None:
-    """Write through a temporary name (same ending: writers look at it), so that an interrupted run leaves no half file."""
-    part = path.with_name(f".{os.getpid()}.{path.name}")
-    write(part)
-    part.replace(path)
 
 
 def humans_sheet(arguments: argparse.Namespace) -> None:
@@ -113,7 +107,7 @@ def humans_sheet(arguments: argparse.Namespace) -> None:
         last = shown[-3]
         seen = np.repeat(clip.visible[last][..., None] * np.uint8(255), 3, -1)
         rows.append(np.concatenate([*clip.frames[shown], color_flow(clip.backward_flow[last]), seen, warp(clip, int(last))], 1))
-    _write(arguments.out, lambda path: Image.fromarray(np.concatenate(rows)).save(path))
+    write_atomically(arguments.out, lambda path: Image.fromarray(np.concatenate(rows)).save(path))
 
 
 def color_flow(flow: np.ndarray) -> np.ndarray:

@@ -2,12 +2,13 @@
 import argparse
 import json
 import logging
-import os
 from pathlib import Path
 
 import cv2
 import numpy as np
+from PIL import Image
 
+from ...files import write_atomically
 from ..decoding import read_photo
 from ..landmarks import check_portrait, read_landmarks
 from .acting import draw_look, draw_pose
@@ -91,19 +92,14 @@ def render_portraits(args: argparse.Namespace) -> None:
             save(clip, target)
         clips.append(entry)
     listed = [entry for entry in clips if (args.out / entry["file"]).exists()]
-    _write(args.out / "manifest.json", lambda path: path.write_text(json.dumps({"size": args.size, "clips": listed}, indent=1)))
+    manifest = json.dumps({"size": args.size, "clips": listed}, indent=1)
+    write_atomically(args.out / "manifest.json", lambda path: Path(path).write_text(manifest))
     print(f"{len(listed)} clips in {args.out}")
 
 
 def save(clip: PortraitClip, path: Path) -> None:
     """Write a clip as npz."""
-    _write(path, lambda part: np.savez_compressed(part, **vars(clip)))
-
-
-def _write(path: Path, write) -> None:
-    part = path.with_name(f".{os.getpid()}.{path.name}")
-    write(part)
-    part.replace(path)
+    write_atomically(path, lambda part: np.savez_compressed(part, **vars(clip)))
 
 
 def sheet(args: argparse.Namespace) -> None:
@@ -115,7 +111,7 @@ def sheet(args: argparse.Namespace) -> None:
         photo = read_photo(next(p for p in (args.photos / name, *args.photos.glob(f"{name}.*")) if p.is_file()))
         clip = render_portrait(photo, *known[name], [args.seed, number], args.size, args.frames)
         rows.append(np.concatenate([*clip.frames, warped(clip, len(clip.frames) - 1)], 1))
-    cv2.imwrite(str(args.out), cv2.cvtColor(np.concatenate(rows), cv2.COLOR_RGB2BGR))
+    write_atomically(args.out, lambda path: Image.fromarray(np.concatenate(rows)).save(path))
 
 
 def warped(clip: PortraitClip, t: int) -> np.ndarray:
