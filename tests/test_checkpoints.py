@@ -222,6 +222,17 @@ def test_a_checkpoint_of_before_zip_files_is_the_same_model(lia_state, tmp_path)
     torch.testing.assert_close(list(third.state_dict().values()), list(first.state_dict().values()), rtol=0, atol=0)
 
 
+def test_weights_saved_as_parameters_are_the_same_model(lia_state, tmp_path):
+    torch.save(lia_state, tmp_path / "plain.pt")
+    torch.save({key: torch.nn.Parameter(value) for key, value in lia_state.items()}, tmp_path / "parameters.pt")
+    tracked = {key: value.clone().requires_grad_() for key, value in lia_state.items()}
+    torch.save(tracked, tmp_path / "tracked.pt", _use_new_zipfile_serialization=False)
+    first, *others = (load_animator(tmp_path / name) for name in ("plain.pt", "parameters.pt", "tracked.pt"))
+    for animator, known in others:
+        assert known.id.fingerprint == first[1].id.fingerprint
+        assert all(torch.equal(a, b) for a, b in zip(first[0].state_dict().values(), animator.state_dict().values(), strict=True))
+
+
 def test_a_file_is_readable_by_others_and_nothing_is_left_of_a_failure(tmp_path):
     write_atomically(tmp_path / "a.txt", lambda path: Path(path).write_text("new"))
     assert (tmp_path / "a.txt").read_text() == "new" and (tmp_path / "a.txt").stat().st_mode & 0o777 == 0o644

@@ -124,7 +124,8 @@ def read_pickled_state(path: Path) -> dict[str, torch.Tensor]:
             content = torch.load(path if in_zip else mapped(path), map_location="cpu", weights_only=True)
     except Exception as error:  # as above
         raise no_safe_file(path, error if str(error) else type(error).__name__) from None
-    return state_within(path, content, torch.Tensor)
+    # Weights saved as parameters, or marked as requiring gradients, may not be scaled in place.
+    return {key: value.detach() for key, value in state_within(path, content, torch.Tensor).items()}
 
 
 def recognize(reader: StateReader) -> tuple[AnimatorConfig, dict[str, str]]:
