@@ -252,6 +252,18 @@ def loss(maps: torch.Tensor, heat: torch.Tensor, wanted: torch.Tensor) -> torch.
     return -(hit + miss) / count + 2 * ((1 - giou) * weight).sum() / weight.sum().clamp(min=1)
 
 
+def initialize(finder: FaceFinder, generator: torch.Generator) -> None:
+    """Normal weights by fan-in (He et al. 2015); of the last layer, that faces are rare and about as large as five cells."""
+    for module in finder.modules():
+        if isinstance(module, nn.Conv2d):
+            fan_in = module.weight[0].numel()
+            module.weight.data = torch.randn(module.weight.shape, generator=generator) * (2 / fan_in) ** 0.5
+            if module.bias is not None:
+                module.bias.data.zero_()
+    finder.head[1].weight.data *= 0.1
+    finder.head[1].bias.data = torch.tensor([-4.0, 0, 0, 1.5, 1.8])
+
+
 def folded(finder: FaceFinder) -> FaceFinder:
     """The trained finder with its normalizations folded into the convolutions before them."""
     plain = FaceFinder().eval()
@@ -273,10 +285,8 @@ def train(args: argparse.Namespace) -> None:
     backdrops = np.stack([draw_backdrop(rng, 320, photos) for _ in range(args.backdrops)])
     # The photos as often as the turned heads, however many of these there are.
     people = photos * max(1, round(len(turned) / len(photos))) + turned
-    with torch.random.fork_rng():
-        torch.manual_seed(args.seed)
-        finder = FaceFinder(nn.BatchNorm2d)
-    finder.head[1].bias.data = torch.tensor([-4.0, 0, 0, 1.5, 1.8])
+    finder = FaceFinder(nn.BatchNorm2d)
+    initialize(finder, torch.Generator().manual_seed(args.seed))
     finder.to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(finder.parameters(), lr=args.rate, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, args.rate, args.steps, pct_start=0.1)
