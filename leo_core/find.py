@@ -18,7 +18,8 @@ GRID = 64                  # pictures are padded to multiples of this
 AREA = 432**2              # pixels that a picture is brought to
 # A crop that shows a head as animators expect it grows the face by this share on each side.
 HEAD = 0.125
-CONFIDENT = 0.4
+# What is taken for a face: in a picture; and in a clip, where a surer face was in the frame before or after.
+CONFIDENT, LIKELY = 0.64, 0.45
 SAME_FACE = 0.4            # boxes that overlap by more, as intersection over union, are one face
 KIND = "face finder"
 
@@ -142,6 +143,18 @@ def find_faces(finder: FaceFinder, picture: torch.Tensor, thorough: bool = False
         if 0 <= middle[0] < width and 0 <= middle[1] < height and all(overlap(box, face.box) < SAME_FACE for face in kept):
             kept.append(Face(tuple(box), score))
     return sorted(kept, key=lambda face: -(face.box[2] - face.box[0]) * (face.box[3] - face.box[1]))
+
+
+def supported(found: list[list[Face]]) -> list[list[Face]]:
+    """Of what was found in consecutive frames, what is `CONFIDENT`, or overlaps such a face over frames without a gap."""
+    kept = [[face.confidence >= CONFIDENT for face in faces] for faces in found]
+    for order in (range(1, len(found)), range(len(found) - 2, -1, -1)):
+        step = 1 if order.step > 0 else -1
+        for t in order:
+            known = [face for face, keep in zip(found[t - step], kept[t - step], strict=True) if keep]
+            kept[t] = [keep or any(overlap(face.box, other.box) > SAME_FACE for other in known)
+                       for face, keep in zip(found[t], kept[t], strict=True)]
+    return [[face for face, keep in zip(faces, keeps, strict=True) if keep] for faces, keeps in zip(found, kept, strict=True)]
 
 
 def shrunk(pixels: torch.Tensor, size: list[int]) -> torch.Tensor:

@@ -1,11 +1,12 @@
 """Real photos and clips: crop a subject out, and put what was rendered back in its place."""
 import comfy.model_management as mm
 import torch
-from comfy_api.latest import io
+from comfy_api.latest import io, ui
 
 from ..leo_core.crop import Crop, Paste, crop_subject
 from ..leo_core.video import continued_index
 from .support.chunks import Progress
+from .support.faces import find_people
 from .support.images import check_image, is_transparent, opaque
 from .support.sockets import LeoCrop
 from .support.status import show_status
@@ -16,10 +17,29 @@ BACKGROUND = ("The mask reaches every side of the picture. Does it mark the back
               "put Invert Mask between")
 
 
+PEOPLE = ["automatic", "largest", "nearest", "index", "whole picture"]
+
+
 def covers(crop: Crop) -> bool:
     """Whether a crop, made from a mask, has the whole picture in it."""
     (top, left), (height, width) = crop.corners.amin(0).tolist(), crop.size
     return top <= 0 and left <= 0 and top + height >= crop.source[0] and left + width >= crop.source[1]
+
+
+def find_boxes(image: torch.Tensor, person: str) -> tuple[list[list[dict]] | None, str]:
+    """Boxes of the heads in every frame of an IMAGE, found by the pack's own face finder; None where there are none and ``person`` is
+    automatic. And what was found, for people.
+
+    :raises ValueError: there are none, and ``person`` asks for one.
+    """
+    people = find_people(image, len(image))
+    most = max(map(len, people))
+    if most:
+        return [[face.head() for face in found] for found in people], f"{most} face{'s' if most > 1 else ''} found"
+    if person == "automatic":
+        return None, "No face was found: the whole picture is taken"
+    raise ValueError(f"No face was found in {'the picture' if len(image) == 1 else f'any of the {len(image)} pictures'}, and person is "
+                     f"'{person}'. Connect boxes or a mask that says where the person is, or choose 'automatic' or 'whole picture'.")
 
 
 class LEOCropSubject(io.ComfyNode):
@@ -29,12 +49,13 @@ class LEOCropSubject(io.ComfyNode):
             node_id="LEOCropSubject",
             display_name="LEO Crop Subject",
             category=CATEGORY,
-            description="Cuts one person out of photos or frames at their own resolution, and remembers where they were.",
-            search_aliases=["face crop", "crop face", "bounding box crop", "crop by mask", "detect", "track subject"],
+            description="Finds one person in photos or frames, cuts them out at their own resolution, and remembers where they were.",
+            search_aliases=["face crop", "crop face", "face detection", "find face", "bounding box crop", "crop by mask", "detect",
+                            "track subject"],
             inputs=[
                 io.Image.Input("image", tooltip="Photo, or frames of a clip, of any size."),
                 io.BoundingBox.Input("boxes", optional=True, force_input=True,
-                                     tooltip="Where people are, from a detector or drawn; without boxes and mask the whole picture is taken."),
+                                     tooltip="Where people are, from a detector or drawn; without boxes and mask their faces are found."),
                 io.Mask.Input("mask", optional=True,
                               tooltip="The subject's shape, and the place when no boxes are connected; a photo may have those of a whole clip."),
                 io.Float.Input("margin", default=0.25, optional=True, min=0.0, max=4.0, step=0.01,
@@ -44,10 +65,11 @@ class LEOCropSubject(io.ComfyNode):
                                        "keeps the box."),
                 io.Combo.Input("border", options=["edge", "reflect", "black"], default="edge", optional=True,
                                tooltip="What the crop shows where it leaves the picture."),
-                io.Combo.Input("person", options=["largest", "nearest", "index"], default="largest", optional=True,
-                               tooltip="Which of several people: the largest, nearest to a point, or by number; then followed over a clip."),
+                io.Combo.Input("person", options=PEOPLE, default="automatic", optional=True,
+                               tooltip="Which of several people: automatic takes the largest, and the whole picture where there is no face; or the "
+                                       "largest, the nearest to a point, or one by number, then followed over a clip."),
                 io.Int.Input("index", default=0, optional=True, min=0, max=999, advanced=True,
-                             tooltip="Number of the person in the detector's order, from 0."),
+                             tooltip="Number of the person in the detector's order, or of faces found here from the largest, from 0."),
                 io.Float.Input("point_x", default=0.5, optional=True, min=0.0, max=1.0, step=0.01, advanced=True,
                                tooltip="The point for 'nearest' from left (0) to right (1)."),
                 io.Float.Input("point_y", default=0.5, optional=True, min=0.0, max=1.0, step=0.01, advanced=True,
@@ -68,22 +90,29 @@ class LEOCropSubject(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, image, margin=0.25, aspect=1.0, border="edge", person="largest", index=0, point_x=0.5, point_y=0.5, track="still",
+    def execute(cls, image, margin=0.25, aspect=1.0, border="edge", person="automatic", index=0, point_x=0.5, point_y=0.5, track="still",
                 smooth=5.0, missing="hold", boxes=None, mask=None) -> io.NodeOutput:
         check_image(image)
         frames, height, width, _ = image.shape
-        crop = crop_subject(frames, (height, width), boxes, mask, pick=person, index=index, point=(point_x, point_y), margin=margin,
+        message = []
+        if boxes is None and mask is None and person != "whole picture":
+            boxes, found = find_boxes(image, person)
+            message.append(found)
+        pick = "largest" if person in ("automatic", "whole picture") else person
+        crop = crop_subject(frames, (height, width), boxes, mask, pick=pick, index=index, point=(point_x, point_y), margin=margin,
                             aspect=aspect, border=border, track=track, smooth=smooth, missing=missing)
         # Allocated once: a list of cuts and its stack would hold the clip twice.
         cuts = torch.empty(frames, *crop.size, 3, dtype=image.dtype, device=image.device)
         for frame in range(frames):
             cuts[frame] = crop.cut(opaque(image[frame]), frame)
         absent = int(crop.missing.sum())
-        show_status(cls, f"{crop.size[1]}x{crop.size[0]} of {width}x{height}"
-                  + (f", nobody found in {absent} of {frames} frames: {missing}" if absent else "")
-                  + (", its transparent part on black" if is_transparent(image) else "")
-                  + (f". {BACKGROUND}" if boxes is None and mask is not None and covers(crop) else ""))
-        return io.NodeOutput(cuts, crop)
+        message.insert(0, f"{crop.size[1]}x{crop.size[0]} of {width}x{height}"
+                       + (f", nobody found in {absent} of {frames} frames: {missing}" if absent else "")
+                       + (", its transparent part on black" if is_transparent(image) else ""))
+        if boxes is None and mask is not None and covers(crop):
+            message.append(BACKGROUND)
+        show_status(cls, ". ".join(message))
+        return io.NodeOutput(cuts, crop, ui=ui.PreviewImage(cuts[:1], cls=cls))
 
 
 class LEOPasteBack(io.ComfyNode):

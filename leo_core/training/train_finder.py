@@ -19,7 +19,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ..face import ANGLE_UNITS, PLACE_UNIT, SIZE_AT_REST, SIZE_UNIT, HeadPose, head_pose, rotation_of
 from ..files import write_atomically
-from ..find import KIND, STRIDE, Convolution, FaceFinder, decode, find_faces, load_finder, overlap
+from ..find import KIND, LIKELY, STRIDE, Convolution, FaceFinder, decode, find_faces, load_finder, overlap, supported
 from ..video import read_video
 from .portraits.commands import read_landmarks, read_photo
 
@@ -252,6 +252,18 @@ def loss(maps: torch.Tensor, heat: torch.Tensor, wanted: torch.Tensor) -> torch.
     return -(hit + miss) / count + 2 * ((1 - giou) * weight).sum() / weight.sum().clamp(min=1)
 
 
+def initialize(finder: FaceFinder, generator: torch.Generator) -> None:
+    """Normal weights by fan-in (He et al. 2015); of the last layer, that faces are rare and about as large as five cells."""
+    for module in finder.modules():
+        if isinstance(module, nn.Conv2d):
+            fan_in = module.weight[0].numel()
+            module.weight.data = torch.randn(module.weight.shape, generator=generator) * (2 / fan_in) ** 0.5
+            if module.bias is not None:
+                module.bias.data.zero_()
+    finder.head[1].weight.data *= 0.1
+    finder.head[1].bias.data = torch.tensor([-4.0, 0, 0, 1.5, 1.8])
+
+
 def folded(finder: FaceFinder) -> FaceFinder:
     """The trained finder with its normalizations folded into the convolutions before them."""
     plain = FaceFinder().eval()
@@ -273,10 +285,8 @@ def train(args: argparse.Namespace) -> None:
     backdrops = np.stack([draw_backdrop(rng, 320, photos) for _ in range(args.backdrops)])
     # The photos as often as the turned heads, however many of these there are.
     people = photos * max(1, round(len(turned) / len(photos))) + turned
-    with torch.random.fork_rng():
-        torch.manual_seed(args.seed)
-        finder = FaceFinder(nn.BatchNorm2d)
-    finder.head[1].bias.data = torch.tensor([-4.0, 0, 0, 1.5, 1.8])
+    finder = FaceFinder(nn.BatchNorm2d)
+    initialize(finder, torch.Generator().manual_seed(args.seed))
     finder.to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(finder.parameters(), lr=args.rate, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, args.rate, args.steps, pct_start=0.1)
@@ -323,7 +333,7 @@ def evaluate(args: argparse.Namespace) -> None:
     finder = load_finder(args.finder)
     held_out = read_cutouts(args.photos, args.landmarks)[-args.held_out:]
     rng = np.random.default_rng(args.seed)
-    found = more = 0
+    found = more = seen = frames = 0
     with torch.inference_mode():
         for _ in range(args.count):
             picture, box = placed(rng, held_out)
@@ -334,14 +344,16 @@ def evaluate(args: argparse.Namespace) -> None:
         print(f"backdrops: {false} of {args.count} with false finds")
         known = dict(np.load(args.clip_landmarks)) if args.clip_landmarks else {}
         for path in sorted(path for folder in args.clips for path in folder.iterdir() if path.name in known):
-            frames = range(0, len(known[path.name]), args.every)
-            pictures = [picture for place, picture in enumerate(read_video(str(path))) if place in frames]
-            points = [known[path.name][place][:468, :2] for place in frames]
-            pairs = [(picture, np.concatenate([p.min(0), p.max(0)])) for picture, p in zip(pictures, points, strict=False) if np.isfinite(p).all()]
-            hits = sum(any(overlap(face.box, box) >= 0.5 for face in find_faces(finder, torch.from_numpy(picture))) for picture, box in pairs)
+            found = supported([find_faces(finder, torch.from_numpy(picture.copy()), confident=LIKELY) for picture in read_video(str(path))])
+            pairs = [(faces, np.concatenate([points[:468, :2].min(0), points[:468, :2].max(0)]))
+                     for faces, points in zip(found, known[path.name], strict=False) if np.isfinite(points).all()]
+            hits = sum(any(overlap(face.box, box) >= 0.5 for face in faces) for faces, box in pairs)
+            seen, frames = seen + hits, frames + len(pairs)
             print(f"{path.name}: {hits} of {len(pairs)} frames")
+        if frames:
+            print(f"clips: {seen} of {frames} frames")
         for path in args.without:
-            faces = find_faces(finder, torch.from_numpy(read_photo(path)), thorough=True)
+            faces = find_faces(finder, torch.from_numpy(read_photo(path).copy()), thorough=True)
             print(f"{path.name}: {len(faces)} faces, " + ", ".join(f"{face.confidence:.2f}" for face in faces))
 
 
@@ -361,7 +373,6 @@ def add_commands(subparsers) -> None:
     judge.add_argument("--count", type=int, default=300, help="pictures with held-out people, and backdrops without")
     judge.add_argument("--clips", type=Path, nargs="*", default=[], help="folders of videos")
     judge.add_argument("--clip-landmarks", type=Path, help="npz of landmarks [T, 478, 3] by the videos' names")
-    judge.add_argument("--every", type=int, default=25, help="frames from one that is looked at to the next")
     judge.add_argument("--without", type=Path, nargs="*", default=[], help="pictures, of which the finds are listed")
     judge.set_defaults(run=evaluate)
     for command in (parser, judge):

@@ -6,7 +6,7 @@ from leo_pack.nodes.support.images import opaque
 from leo_pack.nodes.support.streams import open_video
 
 BOX = {"x": 30.5, "y": 20, "width": 40.0, "height": 50.0}
-CROP = {"margin": 0.25, "aspect": 1.0, "border": "edge", "person": "largest", "index": 0, "point_x": 0.5, "point_y": 0.5, "track": "still",
+CROP = {"margin": 0.25, "aspect": 1.0, "border": "edge", "person": "automatic", "index": 0, "point_x": 0.5, "point_y": 0.5, "track": "still",
         "smooth": 5.0, "missing": "hold"}
 
 
@@ -41,8 +41,70 @@ def test_an_unconnected_box_crops_nothing():
     inputs = photo.LEOCropSubject.GET_NODE_INFO_V1()["input"]
     assert inputs["optional"]["boxes"][1]["forceInput"] is True
     image = pictures(2)
-    cut, _ = crop(image, aspect=0.0)
+    cut, _ = crop(image, aspect=0.0, person="whole picture")
     assert torch.equal(cut, image)
+
+
+def portrait(name):
+    """A bundled portrait, [256, 256, 3]: its face is 110 pixels high, around the middle."""
+    return sample.LEOLoadSample.execute(f"{name}.jpg").result[0][0]
+
+
+def on_wall(*people, height=900, width=1400):
+    """Portraits with their corners at (y, x) on a plain wall, [1, H, W, 3]."""
+    image = torch.full((1, height, width, 3), 0.6)
+    for name, (y, x) in people:
+        image[0, y:y + 256, x:x + 256] = portrait(name)
+    return image
+
+
+def middle(at, frame=0):
+    y, x = at.corner(frame)
+    return y + at.size[0] / 2, x + at.size[1] / 2
+
+
+def test_a_person_is_found_without_anything_connected(caplog):
+    """A photo of any size, cropped to the one face as animators expect it: about half of the crop is face."""
+    caplog.set_level("INFO")
+    image = on_wall(("portrait_2", (500, 900)))
+    cut, at = crop(image)
+    assert middle(at) == pytest.approx((628, 1028), abs=30)
+    assert 170 < at.size[0] == at.size[1] < 280
+    assert torch.equal(cut[0], at.cut(image[0])) and "1 face found" in caplog.text
+
+
+def test_of_several_people_the_nearest_or_largest_is_taken():
+    image = on_wall(("portrait_1", (100, 100)), ("portrait_4", (500, 1000)))
+    assert middle(crop(image, person="nearest", point_x=0.1, point_y=0.1)[1]) == pytest.approx((228, 228), abs=30)
+    assert middle(crop(image, person="nearest", point_x=0.9, point_y=0.9)[1]) == pytest.approx((628, 1128), abs=30)
+    small = torch.nn.functional.interpolate(portrait("portrait_1").movedim(-1, 0)[None], (128, 128), mode="area")[0].movedim(0, -1)
+    image[0, 100:356, 100:356] = 0.6
+    image[0, 100:228, 100:228] = small
+    assert middle(crop(image)[1]) == pytest.approx((628, 1128), abs=30)
+
+
+def test_a_photo_without_a_face_is_taken_whole_and_says_so(caplog):
+    caplog.set_level("INFO")
+    image = torch.linspace(0, 1, 300)[None, :, None, None].expand(1, 300, 400, 3)
+    cut, _ = crop(image, aspect=0.0)
+    assert torch.equal(cut, image) and "No face was found: the whole picture is taken" in caplog.text
+    with pytest.raises(ValueError, match="No face was found in the picture, and person is 'largest'. Connect boxes or a mask"):
+        crop(image, person="largest")
+
+
+def test_a_face_is_followed_over_a_clip():
+    """It walks to the right; where nobody is seen, the box is interpolated."""
+    frames = [on_wall(("portrait_3", (300, 100 + 60 * t)), height=700, width=1000) for t in range(6)]
+    frames[3] = torch.full((1, 700, 1000, 3), 0.6)
+    _, at = crop(torch.cat(frames), track="follow", smooth=0.0, missing="interpolate")
+    assert [at.is_missing(t) for t in range(6)] == [False, False, False, True, False, False]
+    assert [middle(at, t)[1] - middle(at, 0)[1] for t in range(6)] == pytest.approx([0, 60, 120, 180, 240, 300], abs=12)
+
+
+def test_boxes_and_masks_come_before_faces():
+    image = on_wall(("portrait_5", (500, 900)))
+    _, at = crop(image, boxes={"x": 0, "y": 0, "width": 100, "height": 100})
+    assert middle(at) == (50, 50)
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4])
@@ -130,7 +192,7 @@ def test_what_transparency_hides_does_not_come_back(caplog):
     image = pictures(channels=4)
     image[..., 3] = 1
     image[:, :, :80, 3] = 0
-    cut, _ = crop(image)
+    cut, _ = crop(image, person="whole picture")
     assert cut.shape == (1, 120, 160, 3) or cut.shape[-1] == 3
     assert (cut[:, :120, :70] == 0).all() and (cut[:, :, -60:] > 0).any()
     assert "transparent part on black" in caplog.text
