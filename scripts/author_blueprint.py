@@ -17,7 +17,8 @@ from frontend import Frontend
 
 TITLE = "LEO - Animate"
 PRIOR = "leo-face-128-prior.safetensors"
-DESCRIPTION = "Animates the person of one photo without a driving video: drop in a photo, press Run. Open it to see and change the graph inside."
+DESCRIPTION = ("Animates the person of one photo without a driving video: drop in a photo of any size, press Run. The person is found, animated, and "
+               "put back into the photo. Open it to see and change the graph inside.")
 ALIASES = ["animate photo", "image to video", "portrait animation", "talking head", "LEO"]
 # Outside nodes have made the subgraph's inputs and outputs by their links, and go.
 ENCLOSE = """async ({inside, widgets, labels, title}) => {
@@ -41,15 +42,16 @@ ENCLOSE = """async ({inside, widgets, labels, title}) => {
 def describe() -> tuple[Workflow, dict]:
     """The graph, and what ENCLOSE needs to know of it."""
     flow = Workflow(TITLE)
-    photo = flow.node("LEOLoadSample", column=0, inputs={"sample": "woman.png"})
+    photo = flow.node("LEOLoadSample", column=0, inputs={"sample": "portrait_1.jpg"})
     sound = flow.node("GetVideoComponents", column=0, inputs={"video": photo["video"]})
     animator = flow.node("LEOLoadAnimator", column=1, inputs={"model": MODEL})
     prior = flow.node("LEOLoadMotionPrior", column=1, inputs={"prior": PRIOR})
-    look = flow.node("LEOEncoder", column=2, inputs={"animator": animator["animator"], "image": photo["image"]})
+    person = flow.node("LEOCropSubject", column=1, row=1, inputs={"image": photo["image"]})
+    look = flow.node("LEOEncoder", column=2, inputs={"animator": animator["animator"], "image": person["image"]})
     motion = flow.node("LEOLMDMSampler", column=2, row=1, inputs={"prior": prior["prior"], "start_pose": look["pose"], "frames": 125, "steps": 25})
     video = flow.node("LEORenderVideo", column=3, inputs={
         "animator": animator["animator"], "appearance": look["appearance"], "motion": motion["motion"], "picture": photo["image"],
-        "audio": sound["audio"], "full_resolution": True})
+        "crop": person["crop"], "audio": sound["audio"], "full_resolution": True})
     saved = flow.node("SaveVideo", column=4, inputs={"video": video["video"]})
     turned = [(motion, "frames"), (motion, "seed"), (video, "full_resolution"), (animator, "model"), (prior, "prior")]
     outside = {node.index for node in (photo, sound, saved)}

@@ -2,21 +2,22 @@
 from author_workflows import INPUTS, MODEL, MODELS, MOTION, RENDERING, Node, Output, Workflow
 
 PRIOR = "leo-face-128-prior.safetensors"
-YOURS = ("\n\n**Your own photo**: put **Load Image** and **LEO Crop Subject** in place of the sample (connect *crop*, and the photo to "
-         "*picture*). The small models that come with the pack move heads well, mouths and lids a little. For more, choose LIA or "
-         "LIA-X weights from `ComfyUI/models/leo` in **LEO Load Animator** and train a prior for them with **LEO Train Motion Prior**.")
+YOURS = ("\n\n**Your own photo**: put **Load Image** in place of the sample, connected to **LEO Crop Subject** and to *picture* of "
+         "**LEO Render Video**. The person is found, cropped, animated and put back into the photo. For LIA or LIA-X weights from "
+         "`ComfyUI/models/leo`, choose them in **LEO Load Animator** and train a prior for them with **LEO Train Motion Prior**.")
 
 
 class Scene:
     """What all of these graphs have: a photo, the animator, its motion prior, and a rendered video."""
 
-    def __init__(self, title: str, note: str, *, sample: str = "woman.png", height: float = 330, prior: bool = True):
+    def __init__(self, title: str, note: str, *, sample: str = "portrait_1.jpg", height: float = 330, prior: bool = True):
         self.flow = Workflow(title)
         self.photo = self.flow.node("LEOLoadSample", column=0, title="Photo", inputs={"sample": sample})
         self.flow.note(note, column=0, size=(400, height))
+        self.person = self.flow.node("LEOCropSubject", column=1, inputs={"image": self.photo["image"]})
         self.animator = self.flow.node("LEOLoadAnimator", column=1, inputs={"model": MODEL})
-        self.look = self.flow.node("LEOEncoder", column=1, inputs={"animator": self.animator["animator"], "image": self.photo["image"]})
-        self.read = [self.animator, self.look]
+        self.look = self.flow.node("LEOEncoder", column=1, inputs={"animator": self.animator["animator"], "image": self.person["image"]})
+        self.read = [self.person, self.animator, self.look]
         if prior:
             self.prior = self.flow.node("LEOLoadMotionPrior", column=1, inputs={"prior": PRIOR})
             self.read.append(self.prior)
@@ -37,7 +38,7 @@ class Scene:
         """The two last nodes, and the groups of the reading and the rendering ones."""
         video = self.flow.node("LEORenderVideo", column=column, size=(290, 600), inputs={
             "animator": self.animator["animator"], "appearance": self.look["appearance"], "motion": motion, "picture": self.photo["image"],
-            "full_resolution": True})
+            "crop": self.person["crop"], "full_resolution": True})
         self.flow.node("SaveVideo", column=column + 1, inputs={"video": video["video"], "filename_prefix": f"leo/{name}"}, size=(400, 460))
         self.flow.group("Read", *self.read, color=MODELS)
         self.flow.group("Render", video, color=RENDERING)
@@ -58,7 +59,7 @@ scene = Scene("LEO - Endless video from one image",
               "## Endless video from one image\n\nPress **Run**: half a minute from one photo. Set *frames* to what you like, 90,000 are an "
               "hour: motion is made window by window, each starting where the last one ended, and kept around where it began; "
               "**LEO Render Video** writes frames to disk as they come. Memory does not grow with the length of the video." + YOURS,
-              sample="man.png", height=250)
+              sample="portrait_2.jpg", height=250)
 motion = scene.sampler(750, 3)
 scene.flow.group("Motion out of nothing", motion, color=MOTION)
 scene.render(motion["motion"], "endless", column=3)
