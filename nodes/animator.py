@@ -11,9 +11,9 @@ from ..leo_core.flow import FlowField
 from ..leo_core.motion import MotionSequence, fill_missing
 from ..leo_core.rates import exact_rate
 from ..leo_core.video import BrokenFrames, ahead
-from .fullres import FullResolutionFrames
 from .support import files
 from .support.chunks import Progress, in_chunks
+from .support.fullres import FullResolutionFrames
 from .support.handles import AnimatorHandle
 from .support.images import check_image, check_single, is_transparent, resize, to_image
 from .support.rendering import check_wiring, encode_appearance, encode_clip, latents

@@ -13,8 +13,8 @@ from ..leo_core.animator import Appearance
 from ..leo_core.crop import Crop, Paste, crop_subject, scaled
 from ..leo_core.motion import MotionSequence
 from ..leo_core.video import Sound, VideoWriter, ahead, continued_index, sound_of_file, sound_of_tensor
-from .fullres import FullResolutionFrames
 from .support.chunks import PREVIEW_SIZE, Progress
+from .support.fullres import FullResolutionFrames
 from .support.handles import AnimatorHandle
 from .support.images import check_image, is_transparent, opaque, to_bytes, to_image
 from .support.rendered import losses, new_clip

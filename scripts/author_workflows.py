@@ -35,7 +35,8 @@ NOTE_WIDTH = 380
 # Narrower, widgets with longer names show an ellipsis.
 LEAST_NODE_WIDTH = 290
 # Width and height of nodes that show a picture while they run: without the room they grow over others.
-PREVIEWED = {"LEOCropSubject": (290, 620), "LEOMotionEncoder": (290, 440), "LEOFlowGenerator": (290, 300), "LEOInpaintingDecoder": (290, 340), "LEORenderVideo": (290, 600),
+PREVIEWED = {"LEOCropSubject": (290, 620),
+             "LEOMotionEncoder": (290, 440), "LEOFlowGenerator": (290, 300), "LEOInpaintingDecoder": (290, 340), "LEORenderVideo": (290, 600),
              "LEOTrainMotionPrior": (290, 480)}
 
 # What the pack's own workflows share: the animator it ships, and the colors of groups.

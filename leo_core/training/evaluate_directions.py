@@ -85,10 +85,10 @@ def evaluate_directions(args: argparse.Namespace) -> None:
     """Run ``evaluate-directions``."""
     finder = MediaPipe()
     animator, info = load_animator(args.model)
-    directions = [info.directions.get(i) for i in range(animator.config.directions)]
-    if tuple(direction.name if direction else "" for direction in directions) != NAMES:
-        raise ValueError(f"{args.model.name} has directions that are not the face controls, and only these can be measured by landmarks. Name "
-                         f"an animator that was trained with --reader.")
+    directions = [info.directions[i] for i in sorted(info.directions)]
+    if tuple(direction.name for direction in directions) != NAMES:
+        raise ValueError(f"{args.model.name} has directions that are not the face controls, and only these can be measured by "
+                         f"landmarks. Name an animator that was trained with --reader.")
     rows, shown = respond(animator, directions, list(read_pictures(args.photos, animator.config.size).split(1)), finder)
     print(table(rows))
     if args.sheet:

@@ -18,8 +18,9 @@ from .initialization import initial_value, start_as_copy, start_reading
 from .losses import generator_adversarial, gradient_l1, perceptual_l1, pyramid_l1, ssim_loss
 
 CONTROL_GAIN = face.CODE_UNIT                # code units per unit of a control
-REGION_FLOW, REGION_MASK, REGION_WARP = 20.0, 8.0, 2.0  # mouth and eyes count by 1 plus this
+REGION_FLOW, REGION_MASK, REGION_WARP = 40.0, 8.0, 2.0  # mouth and eyes count by 1 plus this
 FLOW_EMPHASIS = 10.0                         # a pixel's flow counts by 1 plus this for each half width of the picture it moves
+LOCAL_EMPHASIS = 200.0                       # and plus this for each half width it moves beside its surroundings: brows, lips, chins
 STILL = 0.03                                 # half widths that a pair moves on average; what moves less counts four times what moves by 0.1
 DIVERGED = "The run diverged. Start it again, with a lower --lr: it resumes from its last checkpoint."
 
@@ -136,6 +137,12 @@ def picture_losses(picture: torch.Tensor, driving: torch.Tensor, regions: torch.
     return result
 
 
+def surroundings(flow: torch.Tensor) -> torch.Tensor:
+    """Flow [N, 2, r, r] averaged over about an eighth of its side."""
+    side = flow.shape[-1]
+    return F.interpolate(F.avg_pool2d(flow, side // 8), side, mode="bilinear") if side > 8 else flow
+
+
 def flow_losses(displacement: dict[int, torch.Tensor], mask: dict[int, torch.Tensor], source: torch.Tensor, driving: torch.Tensor,
                 batch: Batch, weights: Weights, align_corners: bool) -> dict[str, torch.Tensor]:
     """Losses of flow and masks at every scale there is; source and driving: [B * N, 3, S, S]."""
@@ -150,6 +157,7 @@ def flow_losses(displacement: dict[int, torch.Tensor], mask: dict[int, torch.Ten
             wanted = F.avg_pool2d(target * weight, factor) / (certain + 1e-3) * (scale / (scale - 1))
             # Most of a picture stands still, and to leave everything there is the nearest way to a small error.
             emphasis = (1 + FLOW_EMPHASIS * wanted.norm(dim=1, keepdim=True)) * (1 + REGION_FLOW * regions)
+            emphasis = emphasis + LOCAL_EMPHASIS * (wanted - surroundings(wanted)).norm(dim=1, keepdim=True)
             # L1 pulls as hard at a large error as at a small one: without this, heads that turn drown faces that act.
             relative = STILL / (STILL + (wanted.norm(dim=1) * certain[:, 0]).mean((1, 2)))
             error = ((displacement[scale] - wanted).abs() * certain * emphasis).mean((1, 2, 3))

@@ -11,8 +11,8 @@ import pytest
 import torch
 from comfy_api.latest import InputImpl, Types
 from leo_pack.nodes import animator as animator_nodes
-from leo_pack.nodes import fullres, photo, video
-from leo_pack.nodes.support import rendering
+from leo_pack.nodes import photo, video
+from leo_pack.nodes.support import fullres, rendering
 from leo_pack.nodes.support.handles import AnimatorHandle
 from leo_pack.nodes.support.streams import open_video
 

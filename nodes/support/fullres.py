@@ -2,9 +2,9 @@
 import comfy.model_management as mm
 import torch
 
-from ..leo_core.animator import Appearance
-from ..leo_core.fullres import FullResolution
-from .support.images import opaque
+from ...leo_core.animator import Appearance
+from ...leo_core.fullres import FullResolution
+from .images import opaque
 
 
 class FullResolutionFrames:
