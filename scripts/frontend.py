@@ -37,7 +37,8 @@ COUNT_REPORTS = """async () => {
   if (window.reports !== undefined) return;
   window.reports = 0;
   const { api } = await import('/scripts/api.js');
-  for (const kind of ['progress', 'progress_state', 'executing', 'executed', 'b_preview']) api.addEventListener(kind, () => window.reports++);
+  for (const kind of ['progress', 'progress_state', 'executing', 'executed', 'b_preview'])
+    api.addEventListener(kind, () => window.reports++);
 }"""
 SUBGRAPH_TYPE = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
