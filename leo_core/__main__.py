@@ -1,4 +1,5 @@
 """The command line: ``python -m leo_core COMMAND``."""
+
 import argparse
 import importlib
 import sys
@@ -33,7 +34,8 @@ INSTALL = f'Install what training needs with:  "{sys.executable}" -m pip install
 def main(arguments: list[str] | None = None) -> int:
     """Run one command.
 
-    :return: 0, or 1 after one line on stderr that says what is wrong: a ValueError, or an OSError such as a missing file.
+    :return: 0, or 1 after one line on stderr that says what is wrong: a ValueError, or an OSError such as a missing
+        file.
     """
     parser = argparse.ArgumentParser(prog="leo_core", description="LEO: train, evaluate and convert models.")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")

@@ -3,6 +3,7 @@
 A cut picture is copied pixel by pixel, never resampled, so pasting it back unchanged changes nothing. Its box has whole
 pixels and one size for a whole clip; only its corner moves. All of this is our choice; the paper crops beforehand.
 """
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -60,7 +61,10 @@ class Crop:
         """
         missing = self.missing[torch.arange(frames).clamp(max=len(self.missing) - 1)]
         if missing.all():
-            raise ValueError(f"The crop found nobody in the first {frames} frames. Use the crop with the clip it was made from, trimmed alike.")
+            raise ValueError(
+                f"The crop found nobody in the first {frames} frames. Use the crop with the clip it was made from, "
+                f"trimmed alike."
+            )
         return missing
 
     def passes_through(self, frame: int) -> bool:
@@ -85,7 +89,8 @@ class Crop:
     def _require_size(self, picture: torch.Tensor) -> None:
         if tuple(picture.shape[:2]) != self.source:
             raise ValueError(
-                f"The crop was made from pictures of {self.source[1]}x{self.source[0]}, but this one is {picture.shape[1]}x{picture.shape[0]}. "
+                f"The crop was made from pictures of {self.source[1]}x{self.source[0]}, but this one is "
+                f"{picture.shape[1]}x{picture.shape[0]}. "
                 "Use the crop with the pictures it was made from, or resize them to that size first."
             )
 
@@ -93,9 +98,10 @@ class Crop:
 class Paste:
     """Puts pictures into the box of a crop, fading out toward its sides.
 
-    :param feather: width of the fade as a share of the box's shorter side, 0 .. 0.5. Sides that lie on the border of the
-        picture, or outside it, do not fade: there is nothing to blend with.
-    :param region: paste the whole ``box``, or only the ``subject`` of the crop's mask, grown and faded by the feather.
+    :param feather: width of the fade as a share of the box's shorter side, 0 .. 0.5. Sides that lie on the border of
+        the picture, or outside it, do not fade: there is nothing to blend with.
+    :param region: paste the whole ``box``, or only the ``subject`` of the crop's mask, grown and faded by the
+        feather.
     :raises ValueError: region ``subject`` of a crop that has no mask, or another feather.
     """
 
@@ -184,10 +190,12 @@ def crop_subject(
     :param source: their (height, width).
     :param boxes: a box {"x", "y", "width", "height"} in pixels, a list of them for every picture alike, or a list of
         such lists with one entry per picture, which may be empty. Values may be floats.
-    :param mask: [1 or frames, H', W'] in 0..1, or [H', W'], or with a channel axis of 1; gives the box where there are no boxes, and the
-        subject's shape. For one picture also any number of masks: all the places where the subject will be.
-    :param pick: which of several people: the ``largest``, the one of an ``index`` in the order of the list, or the one
-        ``nearest`` to a point (x, y) in shares of the picture. Decided where people are first found, then followed.
+    :param mask: [1 or frames, H', W'] in 0..1, or [H', W'], or with a channel axis of 1; gives the box where there
+        are no boxes, and the subject's shape. For one picture also any number of masks: all the places where the
+        subject will be.
+    :param pick: which of several people: the ``largest``, the one of an ``index`` in the order of the list, or the
+        one ``nearest`` to a point (x, y) in shares of the picture. Decided where people are first found, then
+        followed.
     :param margin: room added on each side, as a share of the box.
     :param aspect: width over height of the crop, reached by adding; 0 keeps the box's own.
     :param track: one ``still`` box and shape around all of a clip, or a box of one size that follows the subject.
@@ -202,7 +210,10 @@ def crop_subject(
     subject = None if mask is None else _fit_mask(mask, frames, source)
     if boxes is not None:
         people = _people_per_picture(boxes, frames, source)
-        path = [None if who is None else found[who] for who, found in zip(follow(people, source, pick, index, point), people, strict=True)]
+        path = [
+            None if who is None else found[who]
+            for who, found in zip(follow(people, source, pick, index, point), people, strict=True)
+        ]
         nobody = "The bounding boxes show nobody in"
     elif subject is not None:
         path = [_box_of_mask(m) for m in subject] * (frames if len(subject) == 1 else 1)
@@ -251,7 +262,10 @@ def _people_per_picture(boxes: object, frames: int, source: tuple[int, int]) -> 
             "Detect on the same pictures that are cropped, or connect one box for all."
         )
     people = [[_corners_of(box) for box in found or []] for found in boxes]
-    seen = [[b for b in found if min(b[2], source[1]) > max(b[0], 0) and min(b[3], source[0]) > max(b[1], 0)] for found in people]
+    seen = [
+        [b for b in found if min(b[2], source[1]) > max(b[0], 0) and min(b[3], source[0]) > max(b[1], 0)]
+        for found in people
+    ]
     return seen * (frames if len(seen) == 1 else 1)
 
 
@@ -259,11 +273,15 @@ def _corners_of(box: dict) -> Box:
     try:
         left, top, width, height = (float(box[key]) for key in ("x", "y", "width", "height"))
     except (KeyError, TypeError):
-        raise ValueError(f"Expected bounding boxes with x, y, width and height, got {box!r}. Connect a BOUNDING_BOX output.") from None
+        raise ValueError(
+            f"Expected bounding boxes with x, y, width and height, got {box!r}. Connect a BOUNDING_BOX output."
+        ) from None
     return left, top, left + width, top + height
 
 
-def follow(people: Sequence[Sequence[Box]], source: tuple[int, int], pick: Pick, index: int, point: tuple[float, float]) -> list[int | None]:
+def follow(
+    people: Sequence[Sequence[Box]], source: tuple[int, int], pick: Pick, index: int, point: tuple[float, float]
+) -> list[int | None]:
     """Which of the boxes in each picture is the chosen person's; None where nobody was found. See `crop_subject`.
 
     :raises ValueError: the first picture with people has none of that index.
@@ -278,7 +296,10 @@ def follow(people: Sequence[Sequence[Box]], source: tuple[int, int], pick: Pick,
             who = min(numbers, key=lambda i: _distance(found[i], _center(last)))
         elif pick == "index":
             if index >= len(found):
-                raise ValueError(f"Found {len(found)} people in picture {place}, so there is no index {index}. Choose 0 to {len(found) - 1}.")
+                raise ValueError(
+                    f"Found {len(found)} people in picture {place}, so there is no index {index}. Choose 0 to "
+                    f"{len(found) - 1}."
+                )
             who = index
         elif pick == "nearest":
             target = point[0] * source[1], point[1] * source[0]
@@ -306,8 +327,11 @@ def _as_masks(mask: torch.Tensor) -> torch.Tensor:
     if mask.ndim == 4 and 1 in (mask.shape[1], mask.shape[3]):
         return mask[:, 0] if mask.shape[1] == 1 else mask[..., 0]
     if mask.ndim != 3:
-        raise ValueError(f"Found a mask of shape {list(mask.shape)}; expected one of [height, width] for all pictures or one for each. "
-                         "Connect a MASK output.")
+        raise ValueError(
+            f"Found a mask of shape {list(mask.shape)}; expected one of [height, width] for all pictures or one for "
+            f"each. "
+            "Connect a MASK output."
+        )
     return mask
 
 
@@ -334,8 +358,11 @@ def _sides(box: list[float], margin: float, aspect: float) -> tuple[int, int]:
     if aspect > 0:
         width, height = max(width, height * aspect), max(height, width / aspect)
     if not width * height <= _LARGEST_CROP:  # also refuses NaN
-        raise ValueError(f"The crop would be {width:.5g}x{height:.5g} pixels, more than any picture has. Choose a smaller margin, or an aspect "
-                         f"nearer to 1.")
+        raise ValueError(
+            f"The crop would be {width:.5g}x{height:.5g} pixels, more than any picture has. Choose a smaller margin, "
+            f"or an aspect "
+            f"nearer to 1."
+        )
     return round(width), round(height)
 
 

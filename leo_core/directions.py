@@ -1,4 +1,6 @@
-"""The motion directions of an animator in text and in amounts: by number or by name, in standard deviations or code units."""
+"""The motion directions of an animator in text and in amounts: by number or by name, in standard deviations or code
+units."""
+
 import re
 
 import torch
@@ -23,7 +25,9 @@ def read_amounts(text: str, count: int, known: dict[int, Direction], unlisted: f
     for row in _items(text):
         match = ROW.fullmatch(row)
         if match is None:
-            raise ValueError(f"'{quoted(row)}' is not a direction and an amount. Write it like '7: 1.5' or 'smile: 0.5'.")
+            raise ValueError(
+                f"'{quoted(row)}' is not a direction and an amount. Write it like '7: 1.5' or 'smile: 0.5'."
+            )
         index = _find(match["direction"], count, known)
         amounts[index] = amounts.get(index, 0.0) + float(match["amount"])
     vector = torch.full((count,), unlisted)
@@ -33,7 +37,8 @@ def read_amounts(text: str, count: int, known: dict[int, Direction], unlisted: f
 
 
 def read_choice(text: str, count: int, known: dict[int, Direction]) -> torch.Tensor:
-    """Directions between commas, semicolons or line ends, as numbers, ranges (``3-7``) or names, as a bool vector [count].
+    """Directions between commas, semicolons or line ends, as numbers, ranges (``3-7``) or names, as a bool vector
+    [count].
 
     :raises ValueError: a direction that does not exist.
     """
@@ -48,8 +53,8 @@ def read_choice(text: str, count: int, known: dict[int, Direction]) -> torch.Ten
 def deviations(count: int, known: dict[int, Direction]) -> torch.Tensor:
     """One standard deviation of every direction in code units, [count].
 
-    A known direction's useful range counts as two deviations to either side, which is how we write it for our own models
-    (our choice, also for LIA-X's published ranges); one without a range (low is high) counts in code units.
+    A known direction's useful range counts as two deviations to either side, which is how we write it for our own
+    models (our choice, also for LIA-X's published ranges); one without a range (low is high) counts in code units.
     """
     units = torch.ones(count)
     for index, direction in known.items():
@@ -58,7 +63,8 @@ def deviations(count: int, known: dict[int, Direction]) -> torch.Tensor:
 
 
 def describe(count: int, known: dict[int, Direction]) -> list[dict]:
-    """Every direction as plain values for a user interface: index, name ("" where unknown), and its range in deviations."""
+    """Every direction as plain values for a user interface: index, name ("" where unknown), and its range in
+    deviations."""
     rows = []
     for i in range(count):
         direction = known.get(i, Direction("", 0.0, 0.0))
@@ -89,6 +95,10 @@ def _find(name: str, count: int, known: dict[int, Direction]) -> int:
         names = ", ".join(f"{direction.name} ({i})" for i, direction in sorted(known.items()) if direction.name)
         raise ValueError(
             f"There is no direction '{quoted(name)}'. Use a number from 0 to {count - 1}"
-            + (f" or one of these names: {names}." if names else "; connect the animator to use names, where it has any.")
+            + (
+                f" or one of these names: {names}."
+                if names
+                else "; connect the animator to use names, where it has any."
+            )
         )
     return matches[0]

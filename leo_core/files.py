@@ -1,10 +1,11 @@
 """Writing files atomically, and checking untrusted ones before anything is allocated or unpickled.
 
-``torch.load(weights_only=True)`` runs no code from a file, but it believes the sizes the file declares: a few bytes can make it
-allocate terabytes, inflate a compressed record, or read past the end of a storage. So the pickle is first read with a note in
-place of every tensor, and the notes are compared with the file. All limits are our choice, several times what released weights
-need.
+``torch.load(weights_only=True)`` runs no code from a file, but it believes the sizes the file declares: a few bytes
+can make it allocate terabytes, inflate a compressed record, or read past the end of a storage. So the pickle is
+first read with a note in place of every tensor, and the notes are compared with the file. All limits are our choice,
+several times what released weights need.
 """
+
 import io
 import math
 import mmap
@@ -24,13 +25,26 @@ LARGEST_PICKLE = 2**21  # bytes
 MOST_OPCODES = 2**18
 LONGEST_QUOTE = 120
 
-ITEM_SIZES = {"Bool": 1, "Byte": 1, "Char": 1, "Short": 2, "Half": 2, "BFloat16": 2, "Int": 4, "Float": 4, "Long": 8, "Double": 8}
+ITEM_SIZES = {
+    "Bool": 1,
+    "Byte": 1,
+    "Char": 1,
+    "Short": 2,
+    "Half": 2,
+    "BFloat16": 2,
+    "Int": 4,
+    "Float": 4,
+    "Long": 8,
+    "Double": 8,
+}
 # What torch.save writes, and torch.load with weights_only reads.
-OPCODES = frozenset("""
+OPCODES = frozenset(
+    """
     PROTO STOP MARK NONE NEWTRUE NEWFALSE BININT BININT1 BININT2 LONG1 BINFLOAT BINUNICODE SHORT_BINSTRING
     EMPTY_TUPLE TUPLE TUPLE1 TUPLE2 TUPLE3 EMPTY_LIST APPEND APPENDS EMPTY_DICT SETITEM SETITEMS BINPUT
     LONG_BINPUT BINGET LONG_BINGET GLOBAL REDUCE NEWOBJ BUILD BINPERSID
-""".split())
+""".split()
+)
 
 
 def quoted(text: object) -> str:
@@ -55,10 +69,14 @@ def write_atomically(path: str | os.PathLike, write: Callable[[str], None]) -> N
         os.replace(temporary, path)
     except BaseException as error:
         Path(temporary).unlink(missing_ok=True)  # an interrupt may come after the renaming
-        # torch.save and safetensors call so what the disk refuses; the latter by name, as not every Python that writes has it
+        # torch.save and safetensors call so what the disk refuses; the latter by name, as not every Python that writes
+        # has it
         if isinstance(error, RuntimeError) or type(error).__name__ == "SafetensorError":
-            raise OSError(f"{path} could not be written ({str(error).splitlines()[0]}). Is the disk full? An older file of that name is "
-                          f"as it was.") from error
+            raise OSError(
+                f"{path} could not be written ({str(error).splitlines()[0]}). Is the disk full? An older file of that "
+                f"name is "
+                f"as it was."
+            ) from error
         raise
 
 
@@ -70,8 +88,11 @@ def check_safetensors_header(path: Path) -> None:
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
     if length > LARGEST_HEADER:
-        raise ValueError(f"{path.name} is not a readable safetensors file (its header is {length} bytes long, at most {LARGEST_HEADER} are read). "
-                         f"Download it again.")
+        raise ValueError(
+            f"{path.name} is not a readable safetensors file (its header is {length} bytes long, at most "
+            f"{LARGEST_HEADER} are read). "
+            f"Download it again."
+        )
 
 
 @dataclass(frozen=True)
@@ -100,10 +121,12 @@ class TensorNote:
 
 
 def describe_torch_file(path: Path) -> object:
-    """What torch.load would make of a .pt or .pth file, with a TensorNote for each tensor and nothing read of their values.
+    """What torch.load would make of a .pt or .pth file, with a TensorNote for each tensor and nothing read of their
+    values.
 
-    :raises ValueError: objects other than weights, their containers and argparse.Namespace; compressed records; figures that
-        the file does not bear out. The message says which; anything else may be raised for a damaged file.
+    :raises ValueError: objects other than weights, their containers and argparse.Namespace; compressed records;
+        figures that the file does not bear out. The message says which; anything else may be raised for a damaged
+        file.
     """
     size = path.stat().st_size
     with path.open("rb") as file:
@@ -169,7 +192,8 @@ def _describe_legacy(file: mmap.mmap, size: int) -> object:
 class Notes(pickle._Unpickler):
     """Unpickles containers and texts; every tensor becomes a TensorNote, every object of another class None.
 
-    The pure Python unpickler, whose memory follows the pickle's length; nothing that a pickle can name here runs or can be changed.
+    The pure Python unpickler, whose memory follows the pickle's length; nothing that a pickle can name here runs or
+    can be changed.
 
     :param stream: positioned at a pickle; afterward at what follows it.
     :param check: called once with every storage; raises ValueError where the file does not bear it out.
@@ -210,7 +234,14 @@ class Notes(pickle._Unpickler):
 
     def persistent_load(self, pid: object) -> Storage:
         match pid:
-            case ("storage", str(kind), str(key), str(), int(numel)) | ("storage", str(kind), str(key), str(), int(numel), None) if numel >= 0:
+            case ("storage", str(kind), str(key), str(), int(numel)) | (
+                "storage",
+                str(kind),
+                str(key),
+                str(),
+                int(numel),
+                None,
+            ) if numel >= 0:
                 storage = Storage(kind, key, numel)
             case _:
                 raise ValueError("it refers to something other than a storage")
@@ -238,7 +269,12 @@ def nothing(*_: object) -> None:
 
 def note_tensor(storage: object, offset: object, shape: object, stride: object, *_: object) -> TensorNote:
     """torch._utils._rebuild_tensor_v2 without a tensor."""
-    if not isinstance(storage, Storage) or not isinstance(shape, tuple) or not isinstance(stride, tuple) or len(shape) != len(stride):
+    if (
+        not isinstance(storage, Storage)
+        or not isinstance(shape, tuple)
+        or not isinstance(stride, tuple)
+        or len(shape) != len(stride)
+    ):
         raise ValueError("it declares a tensor without storage, shape or strides")
     if any(type(n) is not int or n < 0 for n in (offset, *shape, *stride)):
         raise ValueError("it declares a tensor of negative shape")

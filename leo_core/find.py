@@ -4,6 +4,7 @@ After CenterNet (Zhou et al. 2019): one map says where the middles of faces are,
 cell and how large the face is. A face's box is the extent of MediaPipe's 468 landmarks, hairline to chin and cheek to
 cheek. The network, its sizes and its training (`leo_core.training.train_finder`) are our choice.
 """
+
 import math
 import os
 from dataclasses import dataclass
@@ -14,13 +15,13 @@ import torch.nn.functional as F
 from safetensors import SafetensorError, safe_open
 
 STRIDE = 8
-GRID = 64                  # pictures are padded to multiples of this
-AREA = 432**2              # pixels that a picture is brought to
+GRID = 64  # pictures are padded to multiples of this
+AREA = 432**2  # pixels that a picture is brought to
 # A crop that shows a head as animators expect it grows the face by this share on each side.
 HEAD = 0.125
 # What is taken for a face: in a picture; and in a clip, where a surer face was in the frame before or after.
 CONFIDENT, LIKELY = 0.64, 0.45
-SAME_FACE = 0.4            # boxes that overlap by more, as intersection over union, are one face
+SAME_FACE = 0.4  # boxes that overlap by more, as intersection over union, are one face
 KIND = "face finder"
 
 
@@ -35,15 +36,33 @@ class Face:
         """The BOUNDING_BOX of the head, in the form that detectors of ComfyUI write."""
         left, top, right, bottom = self.box
         width, height = right - left, bottom - top
-        return {"x": left - HEAD * width, "y": top - HEAD * height, "width": (1 + 2 * HEAD) * width, "height": (1 + 2 * HEAD) * height,
-                "label": "head", "score": self.confidence}
+        return {
+            "x": left - HEAD * width,
+            "y": top - HEAD * height,
+            "width": (1 + 2 * HEAD) * width,
+            "height": (1 + 2 * HEAD) * height,
+            "label": "head",
+            "score": self.confidence,
+        }
 
 
 class Convolution(nn.Sequential):
     """3x3 or 1x1 convolution, a normalization that only training has, ReLU."""
 
-    def __init__(self, inputs: int, outputs: int, kernel: int = 3, stride: int = 1, norm: type[nn.Module] = nn.Identity, relu: bool = True):
-        super().__init__(nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2), norm(outputs), nn.ReLU(inplace=True) if relu else nn.Identity())
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        kernel: int = 3,
+        stride: int = 1,
+        norm: type[nn.Module] = nn.Identity,
+        relu: bool = True,
+    ):
+        super().__init__(
+            nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2),
+            norm(outputs),
+            nn.ReLU(inplace=True) if relu else nn.Identity(),
+        )
 
 
 class Residual(nn.Module):
@@ -58,8 +77,8 @@ class Residual(nn.Module):
 class FaceFinder(nn.Module):
     """Pictures [N, 3, H, W] in -1..1, sides multiples of `GRID` -> [N, 5, H / 8, W / 8].
 
-    The channels: the logit that a face's middle is here; how far right and down of this cell's middle it is, and the logarithms of
-    the face's width and height; the four in units of cells.
+    The channels: the logit that a face's middle is here; how far right and down of this cell's middle it is, and the
+    logarithms of the face's width and height; the four in units of cells.
 
     :param norm: what normalizes between convolutions while it is trained; folded into the convolutions for use.
     """
@@ -69,10 +88,13 @@ class FaceFinder(nn.Module):
     def __init__(self, norm: type[nn.Module] = nn.Identity):
         super().__init__()
         widths = self.WIDTHS
-        self.stem = nn.Sequential(Convolution(3, widths[0], stride=2, norm=norm), Convolution(widths[0], widths[1], stride=2, norm=norm))
+        self.stem = nn.Sequential(
+            Convolution(3, widths[0], stride=2, norm=norm), Convolution(widths[0], widths[1], stride=2, norm=norm)
+        )
         self.stages = nn.ModuleList(
             nn.Sequential(Convolution(before, width, stride=2, norm=norm), Residual(width, norm))
-            for before, width in zip(widths[1:], widths[2:], strict=False))
+            for before, width in zip(widths[1:], widths[2:], strict=False)
+        )
         self.laterals = nn.ModuleList(Convolution(width, widths[2], 1, norm=norm, relu=False) for width in widths[2:])
         self.head = nn.Sequential(Convolution(widths[2], widths[2], norm=norm), nn.Conv2d(widths[2], 5, 1))
 
@@ -109,16 +131,20 @@ def load_finder(path: str | os.PathLike) -> FaceFinder:
     finder = FaceFinder().eval().requires_grad_(False)
     expected = {name: value.shape for name, value in finder.state_dict().items()}
     if {name: value.shape for name, value in state.items()} != expected:
-        raise ValueError(f"{path} holds {kind or 'unknown contents'}, not a {KIND}. Restore the file that came with LEO.")
+        raise ValueError(
+            f"{path} holds {kind or 'unknown contents'}, not a {KIND}. Restore the file that came with LEO."
+        )
     finder.load_state_dict(state)
     return finder.to(memory_format=torch.channels_last)
 
 
-def find_faces(finder: FaceFinder, picture: torch.Tensor, thorough: bool = False, confident: float = CONFIDENT) -> list[Face]:
+def find_faces(
+    finder: FaceFinder, picture: torch.Tensor, thorough: bool = False, confident: float = CONFIDENT
+) -> list[Face]:
     """The faces in a picture, the largest first.
 
-    The picture is looked at in two sizes, about 432 pixels square and half of that, so that faces from a twentieth of its height up
-    to all of it are seen.
+    The picture is looked at in two sizes, about 432 pixels square and half of that, so that faces from a twentieth
+    of its height up to all of it are seen.
 
     :param picture: [H, W, 1, 3 or 4], uint8 or float in 0..1.
     :param thorough: look at it in one more size, four times the pixels, for small faces in large pictures.
@@ -128,7 +154,7 @@ def find_faces(finder: FaceFinder, picture: torch.Tensor, thorough: bool = False
     pixels = picture[..., :3].movedim(-1, 0)[None]
     scale = math.sqrt(AREA / (height * width))
     found = []
-    for factor in ((2, 1, 0.5) if thorough and scale < 0.5 else (1, 0.5)):
+    for factor in (2, 1, 0.5) if thorough and scale < 0.5 else (1, 0.5):
         size = [max(GRID // 4, round(side * scale * factor)) for side in (height, width)]
         pixels = shrunk(pixels, size)
         maps = finder(framed(pixels))
@@ -140,21 +166,31 @@ def find_faces(finder: FaceFinder, picture: torch.Tensor, thorough: bool = False
     kept: list[Face] = []
     for box, score in sorted(found, key=lambda pair: -pair[1]):
         middle = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
-        if 0 <= middle[0] < width and 0 <= middle[1] < height and all(overlap(box, face.box) < SAME_FACE for face in kept):
+        if (
+            0 <= middle[0] < width
+            and 0 <= middle[1] < height
+            and all(overlap(box, face.box) < SAME_FACE for face in kept)
+        ):
             kept.append(Face(tuple(box), score))
     return sorted(kept, key=lambda face: -(face.box[2] - face.box[0]) * (face.box[3] - face.box[1]))
 
 
 def supported(found: list[list[Face]]) -> list[list[Face]]:
-    """Of what was found in consecutive frames, what is `CONFIDENT`, or overlaps such a face over frames without a gap."""
+    """Of what was found in consecutive frames, what is `CONFIDENT`, or overlaps such a face over frames without a
+    gap."""
     kept = [[face.confidence >= CONFIDENT for face in faces] for faces in found]
     for order in (range(1, len(found)), range(len(found) - 2, -1, -1)):
         step = 1 if order.step > 0 else -1
         for t in order:
             known = [face for face, keep in zip(found[t - step], kept[t - step], strict=True) if keep]
-            kept[t] = [keep or any(overlap(face.box, other.box) > SAME_FACE for other in known)
-                       for face, keep in zip(found[t], kept[t], strict=True)]
-    return [[face for face, keep in zip(faces, keeps, strict=True) if keep] for faces, keeps in zip(found, kept, strict=True)]
+            kept[t] = [
+                keep or any(overlap(face.box, other.box) > SAME_FACE for other in known)
+                for face, keep in zip(found[t], kept[t], strict=True)
+            ]
+    return [
+        [face for face, keep in zip(faces, keeps, strict=True) if keep]
+        for faces, keeps in zip(found, kept, strict=True)
+    ]
 
 
 def shrunk(pixels: torch.Tensor, size: list[int]) -> torch.Tensor:
@@ -165,14 +201,15 @@ def shrunk(pixels: torch.Tensor, size: list[int]) -> torch.Tensor:
     if step > 1:
         # Whole steps by sums over rows, then columns: half the time that interpolating floats takes.
         rows, columns = pixels.shape[2] // step, pixels.shape[3] // step
-        x = pixels[0, :, :rows * step, :columns * step].movedim(0, -1).contiguous()
+        x = pixels[0, :, : rows * step, : columns * step].movedim(0, -1).contiguous()
         x = x.view(rows, step, -1).sum(1).view(rows, columns, step, -1).sum(2)
         pixels = (x / step**2).movedim(-1, 0)[None]
     return F.interpolate(pixels.float(), size, mode="bilinear", antialias=True, align_corners=False)
 
 
 def framed(pixels: torch.Tensor) -> torch.Tensor:
-    """[1, 1 or 3, H, W] in 0..1 as the finder takes it: three colors in -1..1, and gray to the right and below up to the grid."""
+    """[1, 1 or 3, H, W] in 0..1 as the finder takes it: three colors in -1..1, and gray to the right and below up to
+    the grid."""
     pixels = pixels.expand(-1, 3, -1, -1) * 2 - 1
     height, width = pixels.shape[2:]
     return F.pad(pixels, (0, -width % GRID, 0, -height % GRID)).contiguous(memory_format=torch.channels_last)

@@ -1,8 +1,10 @@
-"""Flow maps as data: what a motion code does to the picture, per scale; edited and looked at before anything is decoded.
+"""Flow maps as data: what a motion code does to the picture, per scale; edited and looked at before anything is
+decoded.
 
-Every operation returns a new FlowField; one that has nothing to do (strength 1, an empty freeze mask, a blend weight of
-0) returns its input's values bit for bit, so that an unedited flow decodes to the same frames.
+Every operation returns a new FlowField; one that has nothing to do (strength 1, an empty freeze mask, a blend weight
+of 0) returns its input's values bit for bit, so that an unedited flow decodes to the same frames.
 """
+
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -59,21 +61,28 @@ def scale_strength(flow: FlowField, strength: float | torch.Tensor) -> FlowField
 def freeze(flow: FlowField, region: torch.Tensor, still: FlowField | None = None) -> FlowField:
     """Hold a region of the picture still: there the flow becomes that of a still picture.
 
-    What a decoder paints at a pixel also comes from the coarser scales, upsampled with a filter of two cells. The region
-    therefore grows by one cell at every coarser scale, so that nothing that moves outside reaches into it. With LIA's
-    decoder the region is then exactly the still picture; LIA-X's convolutions reach further and let a trace through.
+    What a decoder paints at a pixel also comes from the coarser scales, upsampled with a filter of two cells. The
+    region therefore grows by one cell at every coarser scale, so that nothing that moves outside reaches into it.
+    With LIA's decoder the region is then exactly the still picture; LIA-X's convolutions reach further and let a
+    trace through.
 
     :param region: [1 or T, H, W] in 0..1, 1 frozen, any size; between, flows are mixed.
-    :param still: flow of the picture at rest (one frame), for instance of its own pose; zero displacement with nothing
-        left to inpainting by default.
-    :raises ValueError: a region for another number of frames, or a still flow of another animator or of several frames.
+    :param still: flow of the picture at rest (one frame), for instance of its own pose; zero displacement with
+        nothing left to inpainting by default.
+    :raises ValueError: a region for another number of frames, or a still flow of another animator or of several
+        frames.
     """
     if region.shape[0] not in (1, len(flow)):
-        raise ValueError(f"The mask has {region.shape[0]} frames and the flow {len(flow)}. Give one mask for all frames or one for each.")
+        raise ValueError(
+            f"The mask has {region.shape[0]} frames and the flow {len(flow)}. Give one mask for all frames or one for "
+            f"each."
+        )
     if still is not None:
         _require_compatible("flow", flow, "still flow", still)
         if len(still) != 1:
-            raise ValueError(f"The still flow has {len(still)} frames, it must be one: the flow of the source's own pose.")
+            raise ValueError(
+                f"The still flow has {len(still)} frames, it must be one: the flow of the source's own pose."
+            )
     displacement, mask = {}, {}
     amount = None
     for r in reversed(flow.scales):
@@ -97,14 +106,18 @@ def blend_flows(first: FlowField, second: FlowField, weight: float | torch.Tenso
     """
     _require_compatible("first flow", first, "second flow", second)
     if len(first) != len(second) and 1 not in (len(first), len(second)):
-        raise ValueError(f"The first flow has {len(first)} frames and the second {len(second)}. Make the motions equally long first.")
+        raise ValueError(
+            f"The first flow has {len(first)} frames and the second {len(second)}. Make the motions equally long first."
+        )
     longest = max(first, second, key=len)
     weight = _per_frame(weight, longest)
-    return _finite(replace(
-        longest,
-        displacement={r: _mix(first.displacement[r], second.displacement[r], weight) for r in first.scales},
-        mask={r: _mix(first.mask[r], second.mask[r], weight) for r in first.scales},
-    ))
+    return _finite(
+        replace(
+            longest,
+            displacement={r: _mix(first.displacement[r], second.displacement[r], weight) for r in first.scales},
+            mask={r: _mix(first.mask[r], second.mask[r], weight) for r in first.scales},
+        )
+    )
 
 
 def add_displacement(flow: FlowField, displacement: torch.Tensor) -> FlowField:
@@ -115,7 +128,8 @@ def add_displacement(flow: FlowField, displacement: torch.Tensor) -> FlowField:
     """
     if displacement.shape[0] not in (1, len(flow)):
         raise ValueError(
-            f"The added field has {displacement.shape[0]} frames and the flow {len(flow)}. Give one field for all frames or one for each."
+            f"The added field has {displacement.shape[0]} frames and the flow {len(flow)}. Give one field for all "
+            f"frames or one for each."
         )
     added = {r: resize(displacement.float(), r) for r in flow.scales}
     return _finite(replace(flow, displacement={r: (d + added[r]).to(d.dtype) for r, d in flow.displacement.items()}))
@@ -154,14 +168,18 @@ def color(flow: FlowField, size: int, full: float = 0.0) -> torch.Tensor:
     """
     _require_drawable("side", size)
     if not 0 <= full < math.inf:
-        raise ValueError(f"Full color at a movement of {full / 2:g} of the width. Give a number from 0; 0 takes the largest of the clip.")
+        raise ValueError(
+            f"Full color at a movement of {full / 2:g} of the width. Give a number from 0; 0 takes the largest of the "
+            f"clip."
+        )
     displacement = resize(flow.displacement[flow.scales[-1]].float(), size)
     full = full or float(displacement.norm(dim=1).max()) or 1.0
     return rearrange(color_wheel(-displacement, full), "t c h w -> t h w c")
 
 
 def color_wheel(movement: torch.Tensor, full: float) -> torch.Tensor:
-    """Movement [N, 2, H, W] (x right, y down) as colors [N, 3, H, W] in 0..1: the direction as hue, the length as saturation.
+    """Movement [N, 2, H, W] (x right, y down) as colors [N, 3, H, W] in 0..1: the direction as hue, the length as
+    saturation.
 
     :param full: length that is fully saturated.
     """
@@ -174,28 +192,37 @@ def _arrow_count(height: int, width: int, every: int) -> int:
     return len(range(every // 2, height, every)) * len(range(every // 2, width, every))
 
 
-def arrows(flow: FlowField, backdrop: torch.Tensor, every: int = 24, progress: Callable[[int], None] = lambda done: None) -> torch.Tensor:
+def arrows(
+    flow: FlowField, backdrop: torch.Tensor, every: int = 24, progress: Callable[[int], None] = lambda done: None
+) -> torch.Tensor:
     """Arrows over a picture, each from where the flow fetches the source to where it shows it: the way things move.
 
     :param backdrop: [1 or T, H, W, 3] in 0..1; the result has its size.
     :param every: pixels between arrows.
-    :param progress: called with the number of frames done, several times while one is drawn and at the end; may raise to stop.
+    :param progress: called with the number of frames done, several times while one is drawn and at the end; may
+        raise to stop.
     :return: [T, H, W, 3] in 0..1.
     :raises ValueError: no spacing between 1 and 8192 pixels, or more than 65,536 arrows in a picture.
     """
     _require_drawable("spacing", every)
     height, width = backdrop.shape[1:3]
     if _arrow_count(height, width, every) > MOST_ARROWS:
-        enough = next(wider for wider in range(every, LARGEST_VIEW) if _arrow_count(height, width, wider) <= MOST_ARROWS)
-        raise ValueError(f"A spacing of {every} pixels puts {_arrow_count(height, width, every)} arrows on a picture of {width} x {height} pixels, "
-                         f"and at most {MOST_ARROWS} can be drawn. Give a spacing of {enough} or more, or a smaller picture.")
+        enough = next(
+            wider for wider in range(every, LARGEST_VIEW) if _arrow_count(height, width, wider) <= MOST_ARROWS
+        )
+        raise ValueError(
+            f"A spacing of {every} pixels puts {_arrow_count(height, width, every)} arrows on a picture of {width} x "
+            f"{height} pixels, "
+            f"and at most {MOST_ARROWS} can be drawn. Give a spacing of {enough} or more, or a smaller picture."
+        )
     y, x = (axis.ravel() for axis in np.mgrid[every // 2 : height : every, every // 2 : width : every])
     displacement = flow.displacement[flow.scales[-1]].float()
     # both axes of a field run from the first to the last pixel's center
     places = torch.from_numpy(np.stack([2 * x / max(width - 1, 1) - 1, 2 * y / max(height - 1, 1) - 1], -1)).float()
     sampled = F.grid_sample(displacement, repeat(places, "n c -> t 1 n c", t=len(flow)), align_corners=True)[:, :, 0]
     away = sampled.numpy() * np.array([[width - 1], [height - 1]]) / 2
-    # Lines are drawn pixel by pixel also outside the picture: they end a little beyond its border, far enough for the head to keep its size.
+    # Lines are drawn pixel by pixel also outside the picture: they end a little beyond its border, far enough for the
+    # head to keep its size.
     beyond, heads = every + 8, np.stack([x, y])
     borders = np.where(away < 0, -beyond, np.array([[width], [height]]) + beyond)
     away = away * np.minimum(1, (borders - heads) / np.where(away == 0, 1e-9, away)).min(axis=1, keepdims=True)
@@ -204,7 +231,9 @@ def arrows(flow: FlowField, backdrop: torch.Tensor, every: int = 24, progress: C
     for t in range(len(flow)):
         picture = Image.fromarray((backdrop[t % len(backdrop)].clamp(0, 1) * 255).round().byte().numpy())
         draw = ImageDraw.Draw(picture)
-        for number, (x0, y0, x1, y1) in enumerate(zip(tails_x[t].tolist(), tails_y[t].tolist(), x.tolist(), y.tolist(), strict=True)):
+        for number, (x0, y0, x1, y1) in enumerate(
+            zip(tails_x[t].tolist(), tails_y[t].tolist(), x.tolist(), y.tolist(), strict=True)
+        ):
             if number % 1000 == 0:
                 progress(t)
             _arrow(draw, x0, y0, x1, y1, every / 4)
@@ -225,7 +254,11 @@ def grid(flow: FlowField, size: int, every: int = 24, picture: torch.Tensor | No
     _require_drawable("spacing", every)
     line = (torch.arange(size) % every < 1.5).float()
     lines = torch.maximum(line[None, :], line[:, None])
-    paper = torch.ones(1, 3, size, size) if picture is None else resize(rearrange(picture[..., :3].float(), "b h w c -> b c h w"), size)
+    paper = (
+        torch.ones(1, 3, size, size)
+        if picture is None
+        else resize(rearrange(picture[..., :3].float(), "b h w c -> b c h w"), size)
+    )
     ink = torch.tensor([0.1, 0.3, 0.6])[:, None, None]
     drawn = torch.lerp(paper, ink.expand_as(paper), 0.8 * lines)
     return rearrange(warp_picture(drawn, flow), "t c h w -> t h w c")
@@ -234,7 +267,8 @@ def grid(flow: FlowField, size: int, every: int = 24, picture: torch.Tensor | No
 def warp_picture(picture: torch.Tensor, flow: FlowField) -> torch.Tensor:
     """Move a picture of any size as the finest scale moves the source; what comes from outside is black.
 
-    At the scale's own size this is exactly the family's warp. At another size the same points of the picture are sampled.
+    At the scale's own size this is exactly the family's warp. At another size the same points of the picture are
+    sampled.
 
     :param picture: [1 or T, C, H, W].
     :return: [T, C, H, W].
@@ -242,13 +276,18 @@ def warp_picture(picture: torch.Tensor, flow: FlowField) -> torch.Tensor:
     size, r = picture.shape[-2:], flow.scales[-1]
     if size == (r, r):
         return warp(picture, flow.displacement[r], flow.align_corners)
-    shift = F.interpolate(shift_of(flow.displacement[r], flow.align_corners), size, mode="bilinear", align_corners=False)
+    shift = F.interpolate(
+        shift_of(flow.displacement[r], flow.align_corners), size, mode="bilinear", align_corners=False
+    )
     pictures = picture.float().expand(len(flow), -1, -1, -1)
-    return kornia.geometry.transform.remap(pictures, *looked_at(shift).unbind(1), align_corners=False, normalized_coordinates=True)
+    return kornia.geometry.transform.remap(
+        pictures, *looked_at(shift).unbind(1), align_corners=False, normalized_coordinates=True
+    )
 
 
 def shift_of(displacement: torch.Tensor, align_corners: bool) -> torch.Tensor:
-    """A family's displacement as how far the center of each cell looks away, in shares of the picture: right at any size.
+    """A family's displacement as how far the center of each cell looks away, in shares of the picture: right at any
+    size.
 
     LIA (align_corners=False) means by -1 and 1 the outer edges of the border pixels, LIA-X their centers.
 
@@ -266,7 +305,8 @@ def shift_of(displacement: torch.Tensor, align_corners: bool) -> torch.Tensor:
 
 
 def looked_at(shift: torch.Tensor) -> torch.Tensor:
-    """Where each pixel looks: shares of the picture [T, 2, H, W] -> (x, y) in -1..1 from border to border, [T, 2, H, W]."""
+    """Where each pixel looks: shares of the picture [T, 2, H, W] -> (x, y) in -1..1 from border to border, [T, 2, H,
+    W]."""
     y, x = ((2 * torch.arange(n, device=shift.device) + 1) / n - 1 for n in shift.shape[-2:])
     return torch.stack(torch.meshgrid(x, y, indexing="xy")) + 2 * shift
 
@@ -293,14 +333,19 @@ def _arrow(draw: ImageDraw.ImageDraw, x0: float, y0: float, x1: float, y1: float
         draw.line([(x0, y0), (x1, y1)], color, width)
         angle, barb = math.atan2(y1 - y0, x1 - x0), min(head, 0.5 * length)
         for side in (2.6, -2.6):
-            draw.line([(x1, y1), (x1 + barb * math.cos(angle + side), y1 + barb * math.sin(angle + side))], color, width)
+            draw.line(
+                [(x1, y1), (x1 + barb * math.cos(angle + side), y1 + barb * math.sin(angle + side))], color, width
+            )
 
 
 def _finite(flow: FlowField) -> FlowField:
     """An edited flow, unless the edit overflowed or had no number to go by: a decoder paints nothing from that."""
     if not all(torch.isfinite(maps).all() for maps in (*flow.displacement.values(), *flow.mask.values())):
-        raise ValueError("The edited flow holds values that are not finite numbers. Choose a smaller strength, and look for NaN in what is "
-                         "connected.")
+        raise ValueError(
+            "The edited flow holds values that are not finite numbers. Choose a smaller strength, and look for NaN in "
+            "what is "
+            "connected."
+        )
     return flow
 
 
@@ -323,4 +368,7 @@ def _require_compatible(first_what: str, first: FlowField, second_what: str, sec
     """Raise ValueError unless two flows were made by one animator, at one set of scales."""
     require_same_animator(first_what, first.animator, second_what, second.animator)
     if first.scales != second.scales:
-        raise ValueError(f"The {first_what} has the scales {first.scales}, the {second_what} {second.scales}. Make both with LEO Flow Generator.")
+        raise ValueError(
+            f"The {first_what} has the scales {first.scales}, the {second_what} {second.scales}. Make both with LEO "
+            f"Flow Generator."
+        )

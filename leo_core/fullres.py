@@ -1,10 +1,11 @@
 """Frames at the photo's own resolution: the animator's finest flow moves the original pixels, and the decoder's are
 taken only where it had to inpaint. All of this is our choice; the paper shows the decoder's picture as it is.
 
-On a CPU a frame is made tile by tile, so that what one step writes is still in the cache when the next reads it, and a step
-that would change nothing is skipped. Asking a GPU what would change something makes it wait: there the frame is one tile and
-every step is taken.
+On a CPU a frame is made tile by tile, so that what one step writes is still in the cache when the next reads it, and
+a step that would change nothing is skipped. Asking a GPU what would change something makes it wait: there the frame
+is one tile and every step is taken.
 """
+
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -72,7 +73,12 @@ def _stretches(length: int, cells: int, longest: int, device: torch.device) -> I
     for start in range(0, length, longest):
         pixels = slice(start, min(start + longest, length))
         first, last = int(block[start]), int(block[pixels.stop - 1])
-        runs = [(int(run[0]), int(run[-1])) for b in range(first, last + 1) for run in torch.where(block[pixels] == b)[0].split(size) if len(run)]
+        runs = [
+            (int(run[0]), int(run[-1]))
+            for b in range(first, last + 1)
+            for run in torch.where(block[pixels] == b)[0].split(size)
+            if len(run)
+        ]
         patches = torch.tensor([[min(begin + i, end) for begin, end in runs] for i in range(size)])
         near, painted = slice(first, last + 2), slice(max(first - 2, 0), min(last + 2, cells))
         yield _Stretch(
@@ -93,12 +99,12 @@ def _stretches(length: int, cells: int, longest: int, device: torch.device) -> I
 class _Flow:
     """A frame's flow in cells, one more around them that repeats the border's.
 
-    :param values: 1 where a cell is the photo's own and 0 where it is painted, and how far it looks away, right and down, in
-        cells: [3, S + 2, S + 2].
+    :param values: 1 where a cell is the photo's own and 0 where it is painted, and how far it looks away, right and
+        down, in cells: [3, S + 2, S + 2].
     :param seen: the first of these again, and where it looks, (x, y) as `_Stretch.places`: [3, S + 2, S + 2].
     :param colours: of the warped photo: [3, S + 2, S + 2].
-    :param limits: of each cell how many pixels it moves, this negated, how far it looks beyond the border, -1 being in the
-        middle of the photo, and how much of it is painted: [4, S + 2, S + 2].
+    :param limits: of each cell how many pixels it moves, this negated, how far it looks beyond the border, -1 being
+        in the middle of the photo, and how much of it is painted: [4, S + 2, S + 2].
     :param jump: how much the values differ around each block, 1 at most: [S + 1, S + 1].
     :param edges: whether the flow follows the photo's edges in a block: [S + 1, S + 1].
     """
@@ -133,12 +139,17 @@ class FullResolution:
         displacement, mask = (part.to(photo) for part in rest)
         self._rest = _with_rim(torch.cat([shift_of(displacement, align_corners), mask], 1))
         self._cells = cells = mask.shape[-1]
-        self._small = _with_rim(F.interpolate(photo, (cells, cells), mode="bilinear", align_corners=False, antialias=True))
+        self._small = _with_rim(
+            F.interpolate(photo, (cells, cells), mode="bilinear", align_corners=False, antialias=True)
+        )
         reach = cells * _MATCH
-        self._blur = gaussian_blur2d(torch.eye(cells, device=photo.device)[None, None], (2 * round(2 * reach) + 1, 1), (reach, 1.0))[0, 0]
+        self._blur = gaussian_blur2d(
+            torch.eye(cells, device=photo.device)[None, None], (2 * round(2 * reach) + 1, 1), (reach, 1.0)
+        )[0, 0]
         self._rows, self._columns = (
             list(_stretches(side, cells, longest if photo.is_cpu else side, photo.device))
-            for side, longest in zip((self._height, self._width), _TILE, strict=True))
+            for side, longest in zip((self._height, self._width), _TILE, strict=True)
+        )
 
     def __call__(self, decoded: torch.Tensor, displacement: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """One frame.
@@ -159,8 +170,8 @@ class FullResolution:
     def at_full_size(self, displacement: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Flow and mask for every pixel of the photo.
 
-        :return: how far each pixel looks away in shares of the picture, [1, 2, H, W]; 1 where it is the photo's own and 0
-            where it is painted, [1, 1, H, W].
+        :return: how far each pixel looks away in shares of the picture, [1, 2, H, W]; 1 where it is the photo's own
+            and 0 where it is painted, [1, 1, H, W].
         """
         flow, whole = self._read(displacement, mask), self._original.new_empty(1, 3, self._height, self._width)
         for rows in self._rows:
@@ -179,7 +190,12 @@ class FullResolution:
         seen = looked_at(shift)
         values, seen, colours = (
             F.pad(maps, (1,) * 4, mode="replicate")[0]
-            for maps in (torch.cat([keep, shift * self._cells], 1), torch.cat([keep, seen], 1), _look_up(self._small, seen)))
+            for maps in (
+                torch.cat([keep, shift * self._cells], 1),
+                torch.cat([keep, seen], 1),
+                _look_up(self._small, seen),
+            )
+        )
         self._extend(seen)
         keep, x, y = values
         moved = torch.maximum(x.abs() * (self._width / self._cells), y.abs() * (self._height / self._cells))
@@ -193,7 +209,8 @@ class FullResolution:
         return _Flow(values, seen, colours, limits, jump.clamp(max=1), edges)
 
     def _extend(self, seen: torch.Tensor) -> None:
-        """Move the repeated cells half a cell outwards: from the border's middle to the border, or from there to their own middle."""
+        """Move the repeated cells half a cell outwards: from the border's middle to the border, or from there to
+        their own middle."""
         half = 1 / self._cells
         seen[1, :, 0] -= half
         seen[1, :, -1] += half
@@ -204,7 +221,9 @@ class FullResolution:
         """The decoder's picture [3, S, S], its colours shifted to those of the warped photo around what is painted."""
         _, _, beyond, painted = flow.limits[:, 1:-1, 1:-1]
         known = (1 - painted) * _fading(beyond)
-        differs, known = (self._blur @ part @ self._blur.T for part in ((flow.colours[:, 1:-1, 1:-1] - decoded) * known, known))
+        differs, known = (
+            self._blur @ part @ self._blur.T for part in ((flow.colours[:, 1:-1, 1:-1] - decoded) * known, known)
+        )
         return decoded + differs / (known + 0.05)
 
     def _fill(self, tile: torch.Tensor, flow: _Flow, painted: torch.Tensor, rows: _Stretch, columns: _Stretch) -> None:
@@ -230,30 +249,42 @@ class FullResolution:
             torch.lerp(own, tile, moves.to(tile), out=tile)  # a fraction of the time of `where`
 
     def _upsampled(self, flow: _Flow, rows: _Stretch, columns: _Stretch) -> torch.Tensor:
-        """Which pixels of a tile are the photo's own, and where they look, (x, y) as `_Stretch.places`: [3, rows, columns].
+        """Which pixels of a tile are the photo's own, and where they look, (x, y) as `_Stretch.places`: [3, rows,
+        columns].
 
-        The jumps of the flow lie along the edges of the warped photo: joint bilateral upsampling (Kopf et al., 2007) over the
-        four nearest cells. Its range term acts as far as the cells differ, so that a smooth flow is interpolated linearly and
-        texture does not bend it. Where it would make no difference to be seen, everything is interpolated linearly.
+        The jumps of the flow lie along the edges of the warped photo: joint bilateral upsampling (Kopf et al., 2007)
+        over the four nearest cells. Its range term acts as far as the cells differ, so that a smooth flow is
+        interpolated linearly and texture does not bend it. Where it would make no difference to be seen, everything
+        is interpolated linearly.
         """
         whole = rows.linear @ (flow.seen[:, rows.cells, columns.cells] @ columns.linear.T)
         edges = flow.edges[rows.block][:, columns.block]
-        patches = edges.nonzero() if edges.is_cpu else torch.cartesian_prod(*(torch.arange(n, device=edges.device) for n in edges.shape))
+        patches = (
+            edges.nonzero()
+            if edges.is_cpu
+            else torch.cartesian_prod(*(torch.arange(n, device=edges.device) for n in edges.shape))
+        )
         count = (_CHUNK if edges.is_cpu else _CHUNK_ELSEWHERE) // (len(rows.patches) * len(columns.patches))
         for down, across in zip(*(part.split(count) for part in patches.T.contiguous()), strict=True):
             places = rows.patches[:, down].mul_(len(columns.places))[:, None] + columns.patches[:, across]
-            whole.flatten(1).index_copy_(1, places.flatten(), self._along_edges(flow, rows, columns, down, across).flatten(1))
+            whole.flatten(1).index_copy_(
+                1, places.flatten(), self._along_edges(flow, rows, columns, down, across).flatten(1)
+            )
         return whole
 
-    def _along_edges(self, flow: _Flow, rows: _Stretch, columns: _Stretch, down: torch.Tensor, across: torch.Tensor) -> torch.Tensor:
+    def _along_edges(
+        self, flow: _Flow, rows: _Stretch, columns: _Stretch, down: torch.Tensor, across: torch.Tensor
+    ) -> torch.Tensor:
         """What `_upsampled` gives, of patches along edges: [3, rows, columns, patches].
 
         :param down: which patches, by their place in ``rows``: [patches]; across: in ``columns``.
         """
         side = self._cells + 2
         block = rows.block[down] * side + columns.block[across]
-        values, seen, colours = ([maps.flatten(1)[:, block + step] for step in (0, 1, side, side + 1)]
-                                 for maps in (flow.values, flow.seen[1:], flow.colours))
+        values, seen, colours = (
+            [maps.flatten(1)[:, block + step] for step in (0, 1, side, side + 1)]
+            for maps in (flow.values, flow.seen[1:], flow.colours)
+        )
         above, below = rows.before[:, None, down], rows.after[:, None, down]
         left, right = columns.before[:, across], columns.after[:, across]
 
@@ -266,7 +297,13 @@ class FullResolution:
         for corner, share in enumerate((above * right, below * left, below * right), 1):
             slope = (colours[corner] - colours[0]) * jump
             offset = (colours[0].square() - colours[corner].square()).sum(0) * (jump / 2)
-            weight = torch.addcmul(offset, guide[0], slope[0]).addcmul_(guide[1], slope[1]).addcmul_(guide[2], slope[2]).exp_().mul_(share)
+            weight = (
+                torch.addcmul(offset, guide[0], slope[0])
+                .addcmul_(guide[1], slope[1])
+                .addcmul_(guide[2], slope[2])
+                .exp_()
+                .mul_(share)
+            )
             total += weight
             mean.addcmul_(weight, (values[corner] - values[0])[:, None, None])
         mean = torch.addcdiv(values[0][:, None, None], mean, total)
@@ -274,7 +311,9 @@ class FullResolution:
         mean[2].mul_(2 * self._share[1] / self._cells).add_(rows.places[rows.patches[:, down]][:, None])
         return mean
 
-    def _moved(self, x: torch.Tensor, y: torch.Tensor, rows: _Stretch, columns: _Stretch) -> tuple[torch.Tensor, torch.Tensor]:
+    def _moved(
+        self, x: torch.Tensor, y: torch.Tensor, rows: _Stretch, columns: _Stretch
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """How far the pixels of a tile look away, right and down, in shares of the picture."""
         across, down = self._share
         return (x - columns.places) / (2 * across), (y - rows.places[:, None]) / (2 * down)
@@ -287,8 +326,10 @@ class FullResolution:
 
 def _spread(maps: torch.Tensor) -> torch.Tensor:
     """Difference between the largest and the least of every two by two cells, [C, n + 1, n + 1] -> [C, n, n]."""
-    most, least = (function(function(maps[:, 1:], maps[:, :-1])[..., 1:], function(maps[:, 1:], maps[:, :-1])[..., :-1])
-                   for function in (torch.maximum, torch.minimum))
+    most, least = (
+        function(function(maps[:, 1:], maps[:, :-1])[..., 1:], function(maps[:, 1:], maps[:, :-1])[..., :-1])
+        for function in (torch.maximum, torch.minimum)
+    )
     return most - least
 
 
@@ -297,16 +338,19 @@ def _with_rim(picture: torch.Tensor) -> torch.Tensor:
 
 
 def _sample(picture: torch.Tensor, x: torch.Tensor, y: torch.Tensor, mode: str) -> torch.Tensor:
-    """`grid_sample` of a picture [1, C, H, W] with a rim at places [h, w], which are kept within reach of it: [1, C, h, w]."""
+    """`grid_sample` of a picture [1, C, H, W] with a rim at places [h, w], which are kept within reach of it: [1, C,
+    h, w]."""
     for place, side in ((x, picture.shape[-1]), (y, picture.shape[-2])):
         reach = (side - 2 * _RIM + 1) / side
         place.clamp_(-reach, reach)
-    # Complex numbers lie in memory as the places of a grid do, and are put together in a fraction of the time of `stack`.
+    # Complex numbers lie in memory as the places of a grid do, and are put together in a fraction of the time of
+    # `stack`.
     return F.grid_sample(picture, torch.view_as_real(torch.complex(x, y))[None], mode, align_corners=False)
 
 
 def _look_up(picture: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
-    """What cells that look where `looked_at` says, [1, 2, h, w], see in a picture [1, C, H, W] with a rim: [1, C, h, w]."""
+    """What cells that look where `looked_at` says, [1, 2, h, w], see in a picture [1, C, H, W] with a rim: [1, C, h,
+    w]."""
     x, y = (axis * ((side - 2 * _RIM) / side) for axis, side in zip(seen[0], picture.shape[:1:-1], strict=True))
     return _sample(picture, x, y, "bilinear")
 

@@ -3,6 +3,7 @@
 Motion codes mean nothing outside the animator that wrote them: direction 7 of one model opens the mouth, of
 another it turns the head. Everything that carries codes or features therefore carries an AnimatorId.
 """
+
 import hashlib
 from dataclasses import dataclass
 
@@ -11,7 +12,8 @@ import torch
 
 @dataclass(frozen=True)
 class AnimatorId:
-    """Name (for people) and fingerprint (for comparison) of an animator. Two ids are equal when their fingerprints are."""
+    """Name (for people) and fingerprint (for comparison) of an animator. Two ids are equal when their fingerprints
+    are."""
 
     name: str
     fingerprint: str

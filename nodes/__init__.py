@@ -1,4 +1,5 @@
 """LEO's nodes, one file per job."""
+
 from comfy_api.latest import ComfyExtension, io
 
 from . import animator, face, flow, lmdm, motion, motion_files, photo, sample, video
@@ -11,7 +12,11 @@ class LEOExtension(ComfyExtension):
         routes.register_routes()
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        return [node for job in (animator, video, lmdm, motion, motion_files, face, flow, photo, sample) for node in job.NODES]
+        return [
+            node
+            for job in (animator, video, lmdm, motion, motion_files, face, flow, photo, sample)
+            for node in job.NODES
+        ]
 
 
 async def comfy_entrypoint() -> LEOExtension:

@@ -1,4 +1,5 @@
 """LEO's four stages as nodes: encoder, motion encoder, flow generator, inpainting decoder; and the loader."""
+
 from fractions import Fraction
 
 import comfy.model_management as mm
@@ -35,10 +36,15 @@ class LEOLoadAnimator(io.ComfyNode):
             description="Loads the networks that read a picture, turn motion codes into flow and paint the frames.",
             search_aliases=["LIA", "LIA-X", "image animator", "load model", "portrait animation"],
             inputs=[
-                io.Combo.Input("model", options=files.list_files("animator"),
-                               tooltip="LEO animator, or LIA or LIA-X weights, from ComfyUI's models/leo folder."),
+                io.Combo.Input(
+                    "model",
+                    options=files.list_files("animator"),
+                    tooltip="LEO animator, or LIA or LIA-X weights, from ComfyUI's models/leo folder.",
+                )
             ],
-            outputs=[LeoAnimator.Output("animator", tooltip="The animator, for every node that reads or renders pictures.")],
+            outputs=[
+                LeoAnimator.Output("animator", tooltip="The animator, for every node that reads or renders pictures.")
+            ],
         )
 
     @classmethod
@@ -89,27 +95,58 @@ class LEOMotionEncoder(io.ComfyNode):
             description="Reads the motion of a clip: a few numbers per frame, whatever its length and size.",
             search_aliases=["driving video", "motion capture", "encode video", "video to motion"],
             inputs=[
-                LeoAnimator.Input("animator", tooltip="Animator to read the clip with; a motion fits only its own animator."),
-                io.Video.Input("video", optional=True, tooltip="Clip to read frame by frame, without loading it whole."),
+                LeoAnimator.Input(
+                    "animator", tooltip="Animator to read the clip with; a motion fits only its own animator."
+                ),
+                io.Video.Input(
+                    "video", optional=True, tooltip="Clip to read frame by frame, without loading it whole."
+                ),
                 io.Image.Input("images", optional=True, tooltip="Frames to read instead of a video."),
-                LeoCrop.Input("crop", optional=True,
-                              tooltip="Where the person is, from LEO Crop Subject on the first frame or on all of them; its policy fills frames "
-                                      "with nobody in them."),
-                io.Float.Input("fps", default=25.0, optional=True, min=0.01, max=1000.0, step=0.001,
-                               tooltip="Frame rate of the images, which carry none; a video brings its own."),
-                io.Combo.Input("broken_frames", options=["hold", "interpolate", "pass through"], default="hold", optional=True, advanced=True,
-                               tooltip="Video frames that do not decode: hold the last, blend the neighbors, or read what is salvaged."),
+                LeoCrop.Input(
+                    "crop",
+                    optional=True,
+                    tooltip="Where the person is, from LEO Crop Subject on the first frame or on all of them; its "
+                    "policy fills frames "
+                    "with nobody in them.",
+                ),
+                io.Float.Input(
+                    "fps",
+                    default=25.0,
+                    optional=True,
+                    min=0.01,
+                    max=1000.0,
+                    step=0.001,
+                    tooltip="Frame rate of the images, which carry none; a video brings its own.",
+                ),
+                io.Combo.Input(
+                    "broken_frames",
+                    options=["hold", "interpolate", "pass through"],
+                    default="hold",
+                    optional=True,
+                    advanced=True,
+                    tooltip="Video frames that do not decode: hold the last, blend the neighbors, or read what is "
+                    "salvaged.",
+                ),
             ],
             outputs=[LeoMotion.Output("motion", tooltip="The motion of the clip, one code per frame.")],
             hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
-    def execute(cls, animator: AnimatorHandle, fps: float = 25.0, video=None, images: torch.Tensor | None = None, crop: Crop | None = None,
-                broken_frames: BrokenFrames = "hold") -> io.NodeOutput:
+    def execute(
+        cls,
+        animator: AnimatorHandle,
+        fps: float = 25.0,
+        video=None,
+        images: torch.Tensor | None = None,
+        crop: Crop | None = None,
+        broken_frames: BrokenFrames = "hold",
+    ) -> io.NodeOutput:
         if (video is None) == (images is None):
-            raise ValueError("LEO Motion Encoder reads either a video or images: connect one of the two, found "
-                             f"{'none' if video is None else 'both'}.")
+            raise ValueError(
+                "LEO Motion Encoder reads either a video or images: connect one of the two, found "
+                f"{'none' if video is None else 'both'}."
+            )
         if video is not None:
             stream = open_video(video, broken_frames)
             rate, total = stream.fps, len(stream)
@@ -126,7 +163,10 @@ class LEOMotionEncoder(io.ComfyNode):
             message.append(str(stream.report))
         if crop is not None and absent.any():
             codes = fill_missing(codes, absent, crop.policy)
-            message.append(f"nobody found in {int(absent.sum())}, whose motion is {'interpolated' if crop.policy == 'interpolate' else 'held'}")
+            message.append(
+                f"nobody found in {int(absent.sum())}, whose motion is "
+                f"{'interpolated' if crop.policy == 'interpolate' else 'held'}"
+            )
         show_status(cls, "; ".join(message))
         return io.NodeOutput(MotionSequence(codes, rate, animator.id))
 
@@ -138,12 +178,17 @@ class LEOFlowGenerator(io.ComfyNode):
             node_id="LEOFlowGenerator",
             display_name="LEO Flow Generator",
             category="LEO/core",
-            description="Turns every code of a motion into flow maps: where each pixel of the picture moves, and what it uncovers.",
+            description="Turns every code of a motion into flow maps: where each pixel of the picture moves, and what "
+            "it uncovers.",
             search_aliases=["flow maps", "optical flow", "warp", "motion to flow"],
             inputs=[
                 LeoAnimator.Input("animator", tooltip="Animator that made the appearance and the motion."),
                 LeoAppearance.Input("appearance", tooltip="The person to move, from LEO Encoder."),
-                LeoMotion.Input("motion", tooltip="The poses to render, one per frame; use LEO Transfer Motion to fit another person's motion."),
+                LeoMotion.Input(
+                    "motion",
+                    tooltip="The poses to render, one per frame; use LEO Transfer Motion to fit another person's "
+                    "motion.",
+                ),
             ],
             outputs=[LeoFlow.Output("flow", tooltip="Flow and mask at every scale, for LEO Inpainting Decoder.")],
         )
@@ -183,28 +228,47 @@ class LEOInpaintingDecoder(io.ComfyNode):
                 LeoAnimator.Input("animator", tooltip="Animator that made the appearance and the flow."),
                 LeoAppearance.Input("appearance", tooltip="The person to render, from LEO Encoder."),
                 LeoFlow.Input("flow", tooltip="Flow maps from LEO Flow Generator, edited or not."),
-                io.Image.Input("picture", optional=True,
-                               tooltip="The picture given to LEO Encoder: frames then come at its own size and aspect."),
-                io.Boolean.Input("full_resolution", default=False, optional=True,
-                                 tooltip="Move the picture's own pixels, sharp at any size; the animator paints only what is uncovered."),
+                io.Image.Input(
+                    "picture",
+                    optional=True,
+                    tooltip="The picture given to LEO Encoder: frames then come at its own size and aspect.",
+                ),
+                io.Boolean.Input(
+                    "full_resolution",
+                    default=False,
+                    optional=True,
+                    tooltip="Move the picture's own pixels, sharp at any size; the animator paints only what is "
+                    "uncovered.",
+                ),
             ],
             outputs=[
                 io.Image.Output("images", tooltip="One frame per code of the motion."),
-                io.Mask.Output("inpainted", tooltip="1 where the pixel was painted by the decoder, 0 where it was warped from the picture."),
+                io.Mask.Output(
+                    "inpainted",
+                    tooltip="1 where the pixel was painted by the decoder, 0 where it was warped from the picture.",
+                ),
             ],
         )
 
     @classmethod
-    def execute(cls, animator: AnimatorHandle, appearance: Appearance, flow: FlowField, full_resolution: bool = False,
-                picture: torch.Tensor | None = None) -> io.NodeOutput:
+    def execute(
+        cls,
+        animator: AnimatorHandle,
+        appearance: Appearance,
+        flow: FlowField,
+        full_resolution: bool = False,
+        picture: torch.Tensor | None = None,
+    ) -> io.NodeOutput:
         check_wiring(animator, appearance=appearance, flow=flow)
         size = side = (animator.config.size, animator.config.size)
         if picture is not None:
             check_single(picture, "LEO Inpainting Decoder")
             size = tuple(picture.shape[1:3])
         elif full_resolution:
-            raise ValueError("Full resolution moves the pixels of the original, and no picture is connected. Connect the "
-                             "picture that went into LEO Encoder to 'picture'.")
+            raise ValueError(
+                "Full resolution moves the pixels of the original, and no picture is connected. Connect the "
+                "picture that went into LEO Encoder to 'picture'."
+            )
         sharpen = FullResolutionFrames(animator, appearance, picture[0]) if full_resolution else None
         chunk = animator.load(animator.decoder)
         features = {scale: animator.to_device(maps) for scale, maps in appearance.features.items()}
@@ -222,13 +286,19 @@ class LEOInpaintingDecoder(io.ComfyNode):
             # Frame by frame from here on, on the CPU: a photo's size may be far beyond what a chunk has memory for.
             for i, frame in enumerate(range(start, stop)):
                 mm.throw_exception_if_processing_interrupted()
-                inpainted[frame] = 1 - resize(kept[i:i + 1].cpu(), size)[0, 0]
+                inpainted[frame] = 1 - resize(kept[i : i + 1].cpu(), size)[0, 0]
                 if sharpen is None:
-                    images[frame] = to_image(resize(pictures[i:i + 1].cpu(), size))[0]
+                    images[frame] = to_image(resize(pictures[i : i + 1].cpu(), size))[0]
                 else:
-                    images[frame] = sharpen(to_image(pictures[i:i + 1])[0], moved[i:i + 1], kept[i:i + 1])
+                    images[frame] = sharpen(to_image(pictures[i : i + 1])[0], moved[i : i + 1], kept[i : i + 1])
                 progress.update(frame + 1, lambda shown=frame: images[shown])
         return io.NodeOutput(images, inpainted)
 
 
-NODES: list[type[io.ComfyNode]] = [LEOLoadAnimator, LEOEncoder, LEOMotionEncoder, LEOFlowGenerator, LEOInpaintingDecoder]
+NODES: list[type[io.ComfyNode]] = [
+    LEOLoadAnimator,
+    LEOEncoder,
+    LEOMotionEncoder,
+    LEOFlowGenerator,
+    LEOInpaintingDecoder,
+]

@@ -1,4 +1,5 @@
 """Flow as material: nodes that show LEO_FLOW and change it before it is decoded."""
+
 import comfy.model_management as mm
 import torch
 from comfy_api.latest import io
@@ -19,23 +20,67 @@ class LEOVisualizeFlow(io.ComfyNode):
             node_id="LEOVisualizeFlow",
             display_name="LEO Visualize Flow",
             category=CATEGORY,
-            description="Shows where each pixel goes, as colors, arrows or a bent grid, and what is left to inpainting.",
-            search_aliases=["optical flow", "color wheel", "arrows", "deformation grid", "occlusion mask", "preview flow"],
+            description="Shows where each pixel goes, as colors, arrows or a bent grid, and what is left to "
+            "inpainting.",
+            search_aliases=[
+                "optical flow",
+                "color wheel",
+                "arrows",
+                "deformation grid",
+                "occlusion mask",
+                "preview flow",
+            ],
             inputs=[
                 LeoFlow.Input("flow", tooltip="The flow to look at."),
-                io.Combo.Input("view", options=["color", "arrows", "grid", "warped picture"], default="color", optional=True,
-                               tooltip="Color wheel, arrows to where things go, a grid that bends with the picture, or the warped picture."),
-                io.Int.Input("size", default=512, optional=True, min=64, max=4096, step=8, tooltip="Side of the result in pixels."),
-                io.Float.Input("full_color", default=0.0, optional=True, min=0.0, max=1.0, step=0.01, advanced=True,
-                               tooltip="Movement shown in full color, as a fraction of the picture's width; 0 uses the largest of the clip."),
-                io.Int.Input("spacing", default=24, optional=True, min=4, max=512, advanced=True,
-                             tooltip="Pixels between arrows and between grid lines."),
-                io.Image.Input("image", optional=True,
-                               tooltip="Picture under arrows and grid, or to warp: the source picture as LEO Encoder got it."),
+                io.Combo.Input(
+                    "view",
+                    options=["color", "arrows", "grid", "warped picture"],
+                    default="color",
+                    optional=True,
+                    tooltip="Color wheel, arrows to where things go, a grid that bends with the picture, or the "
+                    "warped picture.",
+                ),
+                io.Int.Input(
+                    "size",
+                    default=512,
+                    optional=True,
+                    min=64,
+                    max=4096,
+                    step=8,
+                    tooltip="Side of the result in pixels.",
+                ),
+                io.Float.Input(
+                    "full_color",
+                    default=0.0,
+                    optional=True,
+                    min=0.0,
+                    max=1.0,
+                    step=0.01,
+                    advanced=True,
+                    tooltip="Movement shown in full color, as a fraction of the picture's width; 0 uses the largest "
+                    "of the clip.",
+                ),
+                io.Int.Input(
+                    "spacing",
+                    default=24,
+                    optional=True,
+                    min=4,
+                    max=512,
+                    advanced=True,
+                    tooltip="Pixels between arrows and between grid lines.",
+                ),
+                io.Image.Input(
+                    "image",
+                    optional=True,
+                    tooltip="Picture under arrows and grid, or to warp: the source picture as LEO Encoder got it.",
+                ),
             ],
             outputs=[
                 io.Image.Output("image", tooltip="One picture per frame of the flow."),
-                io.Mask.Output("inpainted", tooltip="1 where the pixel is left to inpainting, 0 where it is warped from the picture."),
+                io.Mask.Output(
+                    "inpainted",
+                    tooltip="1 where the pixel is left to inpainting, 0 where it is warped from the picture.",
+                ),
             ],
         )
 
@@ -62,7 +107,9 @@ class LEOVisualizeFlow(io.ComfyNode):
         bar = Progress(len(flow))
         if image is None:
             if view == "warped picture":
-                raise ValueError("The view 'warped picture' needs a picture to warp. Connect the source picture to the image input.")
+                raise ValueError(
+                    "The view 'warped picture' needs a picture to warp. Connect the source picture to the image input."
+                )
             return ops.arrows(flow, torch.ones(1, size, size, 3), spacing, progress)
         square = ops.resize(image.movedim(-1, 1).float(), size).clamp(0, 1)
         if view == "arrows":
@@ -78,30 +125,86 @@ class LEOEditFlow(io.ComfyNode):
             display_name="LEO Edit Flow",
             category=CATEGORY,
             description="Weakens, mixes, pushes or freezes flow maps before LEO Inpainting Decoder paints them.",
-            search_aliases=["freeze region", "flow strength", "blend flow", "hold still", "logo", "add flow", "warp field"],
+            search_aliases=[
+                "freeze region",
+                "flow strength",
+                "blend flow",
+                "hold still",
+                "logo",
+                "add flow",
+                "warp field",
+            ],
             inputs=[
                 LeoFlow.Input("flow", tooltip="The flow to edit."),
-                io.Float.Input("strength", default=1.0, optional=True, min=-2.0, max=4.0, step=0.01,
-                               tooltip="Scales every displacement: 1 changes nothing, 0 leaves everything in its place."),
-                LeoFlow.Input("blend_with", optional=True, tooltip="Another flow of the same animator to mix in, of as many frames or of one."),
-                io.Float.Input("blend", default=0.5, optional=True, min=0.0, max=1.0, step=0.01,
-                               tooltip="How much of the other flow, where one is connected."),
+                io.Float.Input(
+                    "strength",
+                    default=1.0,
+                    optional=True,
+                    min=-2.0,
+                    max=4.0,
+                    step=0.01,
+                    tooltip="Scales every displacement: 1 changes nothing, 0 leaves everything in its place.",
+                ),
+                LeoFlow.Input(
+                    "blend_with",
+                    optional=True,
+                    tooltip="Another flow of the same animator to mix in, of as many frames or of one.",
+                ),
+                io.Float.Input(
+                    "blend",
+                    default=0.5,
+                    optional=True,
+                    min=0.0,
+                    max=1.0,
+                    step=0.01,
+                    tooltip="How much of the other flow, where one is connected.",
+                ),
                 *timing_inputs("the blend"),
-                io.Image.Input("push", optional=True,
-                               tooltip="Your own displacement as a picture, added last: red moves right, green moves down, darker than gray moves "
-                                       "left and up."),
-                io.Float.Input("push_reach", default=0.1, optional=True, min=-1.0, max=1.0, step=0.01,
-                               tooltip="Movement at full red or green in the push picture, as a fraction of the picture's width."),
-                io.Mask.Input("freeze", optional=True, tooltip="Region to hold still, such as hands or a logo; it wins over everything else."),
-                LeoFlow.Input("still", optional=True,
-                              tooltip="How the frozen region looks at rest: the flow of the source's own pose; the untouched picture without it."),
+                io.Image.Input(
+                    "push",
+                    optional=True,
+                    tooltip="Your own displacement as a picture, added last: red moves right, green moves down, "
+                    "darker than gray moves "
+                    "left and up.",
+                ),
+                io.Float.Input(
+                    "push_reach",
+                    default=0.1,
+                    optional=True,
+                    min=-1.0,
+                    max=1.0,
+                    step=0.01,
+                    tooltip="Movement at full red or green in the push picture, as a fraction of the picture's width.",
+                ),
+                io.Mask.Input(
+                    "freeze",
+                    optional=True,
+                    tooltip="Region to hold still, such as hands or a logo; it wins over everything else.",
+                ),
+                LeoFlow.Input(
+                    "still",
+                    optional=True,
+                    tooltip="How the frozen region looks at rest: the flow of the source's own pose; the untouched "
+                    "picture without it.",
+                ),
             ],
             outputs=[LeoFlow.Output("flow", tooltip="The edited flow, for LEO Inpainting Decoder.")],
         )
 
     @classmethod
-    def execute(cls, flow, strength=1.0, blend=0.5, timing="constant", curve=RAMP, push_reach=0.1, blend_with=None, push=None, freeze=None,
-                still=None) -> io.NodeOutput:
+    def execute(
+        cls,
+        flow,
+        strength=1.0,
+        blend=0.5,
+        timing="constant",
+        curve=RAMP,
+        push_reach=0.1,
+        blend_with=None,
+        push=None,
+        freeze=None,
+        still=None,
+    ) -> io.NodeOutput:
         flow = ops.scale_strength(flow, strength)
         if blend_with is not None:
             flow = ops.blend_flows(flow, blend_with, over_time(timing, curve, blend, max(len(flow), len(blend_with))))

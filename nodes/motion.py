@@ -1,4 +1,5 @@
 """Motion as material: nodes that take LEO_MOTION apart and put it together again."""
+
 from comfy_api.latest import io, ui
 
 from ..leo_core import motion as ops
@@ -37,18 +38,23 @@ class LEOTransferMotion(io.ComfyNode):
                 io.Combo.Input(
                     "mode",
                     options=["relative", "absolute"],
-                    default="relative", optional=True,
-                    tooltip="Relative adds the driver's change of pose to the source's own pose; absolute takes over the driver's poses as they are.",
+                    default="relative",
+                    optional=True,
+                    tooltip="Relative adds the driver's change of pose to the source's own pose; absolute takes over "
+                    "the driver's poses as they are.",
                 ),
                 io.Combo.Input(
                     "reference",
                     options=["first frame", "best match", "frame index"],
-                    default="first frame", optional=True,
-                    tooltip="The driving frame that counts as the source's own pose in relative mode; best match takes the one nearest to it.",
+                    default="first frame",
+                    optional=True,
+                    tooltip="The driving frame that counts as the source's own pose in relative mode; best match "
+                    "takes the one nearest to it.",
                 ),
                 io.Int.Input(
                     "reference_frame",
-                    default=0, optional=True,
+                    default=0,
+                    optional=True,
                     min=0,
                     max=10_000_000,
                     tooltip="The driving frame to use as reference when reference is 'frame index', counted from 0.",
@@ -56,11 +62,13 @@ class LEOTransferMotion(io.ComfyNode):
                 ),
                 io.Float.Input(
                     "gain",
-                    default=1.0, optional=True,
+                    default=1.0,
+                    optional=True,
                     min=-4.0,
                     max=4.0,
                     step=0.01,
-                    tooltip="How far the motion is followed: 0 holds the source's pose, 1 follows fully, more exaggerates.",
+                    tooltip="How far the motion is followed: 0 holds the source's pose, 1 follows fully, more "
+                    "exaggerates.",
                 ),
                 io.String.Input(
                     "direction_gains",
@@ -68,16 +76,30 @@ class LEOTransferMotion(io.ComfyNode):
                     multiline=True,
                     optional=True,
                     advanced=True,
-                    tooltip="Gains of single directions on top, one per line like '7: 0.5'; directions without a line have 1.",
+                    tooltip="Gains of single directions on top, one per line like '7: 0.5'; directions without a line "
+                    "have 1.",
                 ),
                 LeoAnimator.Input("animator", optional=True, tooltip=NAMES_TOOLTIP),
             ],
-            outputs=[LeoMotion.Output("motion", tooltip="The poses to render the source picture with, one for each driving frame.")],
+            outputs=[
+                LeoMotion.Output(
+                    "motion", tooltip="The poses to render the source picture with, one for each driving frame."
+                )
+            ],
         )
 
     @classmethod
-    def execute(cls, source_pose, driving, mode="relative", reference="first frame", reference_frame=0, gain=1.0, direction_gains="",
-                animator=None) -> io.NodeOutput:
+    def execute(
+        cls,
+        source_pose,
+        driving,
+        mode="relative",
+        reference="first frame",
+        reference_frame=0,
+        gain=1.0,
+        direction_gains="",
+        animator=None,
+    ) -> io.NodeOutput:
         frame = {"first frame": 0, "frame index": reference_frame}.get(reference)
         if frame is None:
             frame = ops.closest_frame(driving, source_pose)
@@ -93,33 +115,50 @@ class LEOEditDirections(io.ComfyNode):
             node_id="LEOEditDirections",
             display_name="LEO Edit Directions",
             category=CATEGORY,
-            description="Moves a pose or a whole motion along the animator's directions: turn the head, open the mouth.",
+            description="Moves a pose or a whole motion along the animator's directions: turn the head, open the "
+            "mouth.",
             search_aliases=["expression editor", "pose sliders", "head rotation", "smile", "keyframes", "retargeting"],
             has_intermediate_output=True,
             inputs=[
                 LeoMotion.Input("motion", tooltip="The motion or the pose to edit."),
                 io.String.Input(
                     "edits",
-                    default="", optional=True,
+                    default="",
+                    optional=True,
                     multiline=True,
-                    tooltip="One direction and amount per line, like '7: 1.5' or 'smile: 0.5', in standard deviations of what the animator has seen.",
+                    tooltip="One direction and amount per line, like '7: 1.5' or 'smile: 0.5', in standard deviations "
+                    "of what the animator has seen.",
                 ),
-                io.Float.Input("strength", default=1.0, optional=True, min=-4.0, max=4.0, step=0.01,
-                               tooltip="Scales all the edits together; 0 changes nothing."),
+                io.Float.Input(
+                    "strength",
+                    default=1.0,
+                    optional=True,
+                    min=-4.0,
+                    max=4.0,
+                    step=0.01,
+                    tooltip="Scales all the edits together; 0 changes nothing.",
+                ),
                 *timing_inputs("the edit"),
                 LeoAnimator.Input(
                     "animator",
                     optional=True,
-                    tooltip="Gives names and standard deviations of the directions; without it they are numbers, in the code's own units.",
+                    tooltip="Gives names and standard deviations of the directions; without it they are numbers, in "
+                    "the code's own units.",
                 ),
-                LeoAppearance.Input("appearance", optional=True,
-                                    tooltip="With the animator connected too, every run shows the edited pose of this picture on the node."),
+                LeoAppearance.Input(
+                    "appearance",
+                    optional=True,
+                    tooltip="With the animator connected too, every run shows the edited pose of this picture on the "
+                    "node.",
+                ),
             ],
             outputs=[LeoMotion.Output("motion", tooltip="The edited motion, as long as the input.")],
         )
 
     @classmethod
-    def execute(cls, motion, edits="", strength=1.0, timing="constant", curve=RAMP, animator=None, appearance=None) -> io.NodeOutput:
+    def execute(
+        cls, motion, edits="", strength=1.0, timing="constant", curve=RAMP, animator=None, appearance=None
+    ) -> io.NodeOutput:
         known = known_directions(animator, motion)
         amounts = read_amounts(edits, motion.directions, known) * deviations(motion.directions, known)
         weights = over_time(timing, curve, strength, len(motion))
@@ -149,13 +188,22 @@ class LEOBlendMotion(io.ComfyNode):
             inputs=[
                 LeoMotion.Input("first", tooltip="The motion at weight 0."),
                 LeoMotion.Input("second", tooltip="The motion at weight 1."),
-                io.Float.Input("weight", default=0.5, optional=True, min=-1.0, max=2.0, step=0.01,
-                               tooltip="How much of the second motion: 0 is exactly the first, 1 exactly the second, beyond exaggerates."),
+                io.Float.Input(
+                    "weight",
+                    default=0.5,
+                    optional=True,
+                    min=-1.0,
+                    max=2.0,
+                    step=0.01,
+                    tooltip="How much of the second motion: 0 is exactly the first, 1 exactly the second, beyond "
+                    "exaggerates.",
+                ),
                 *timing_inputs("the weight"),
                 io.Combo.Input(
                     "lengths",
                     options=["cut to the shorter", "retime the second"],
-                    default="cut to the shorter", optional=True,
+                    default="cut to the shorter",
+                    optional=True,
                     tooltip="What to do when the second motion is longer or shorter than the first.",
                 ),
             ],
@@ -163,7 +211,9 @@ class LEOBlendMotion(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, first, second, weight=0.5, timing="constant", curve=RAMP, lengths="cut to the shorter") -> io.NodeOutput:
+    def execute(
+        cls, first, second, weight=0.5, timing="constant", curve=RAMP, lengths="cut to the shorter"
+    ) -> io.NodeOutput:
         if len(first) > 1 and len(second) > 1:
             second = ops.change_rate(second, first.fps)
             if lengths == "retime the second":
@@ -183,13 +233,23 @@ class LEORetimeMotion(io.ComfyNode):
             display_name="LEO Retime Motion",
             category=CATEGORY,
             description="Plays a motion at another frame rate, length or speed, backwards, or there and back.",
-            search_aliases=["slow motion", "speed", "frame rate", "fps", "reverse", "ping-pong", "boomerang", "resample"],
+            search_aliases=[
+                "slow motion",
+                "speed",
+                "frame rate",
+                "fps",
+                "reverse",
+                "ping-pong",
+                "boomerang",
+                "resample",
+            ],
             inputs=[
                 LeoMotion.Input("motion", tooltip="The motion to retime."),
                 io.Combo.Input(
                     "playback",
                     options=["forward", "reverse", "ping-pong"],
-                    default="forward", optional=True,
+                    default="forward",
+                    optional=True,
                     tooltip="Forward, backwards, or there and back; ping-pong loops without doubled turning frames.",
                 ),
                 io.DynamicCombo.Input(
@@ -197,20 +257,52 @@ class LEORetimeMotion(io.ComfyNode):
                     optional=True,
                     options=[
                         io.DynamicCombo.Option("as it is", []),
-                        io.DynamicCombo.Option("speed", [
-                            io.Float.Input("speed", default=1.0, optional=True, min=0.01, max=100.0, step=0.01,
-                                           tooltip="2 plays twice as fast in half the frames, 0.5 is slow motion; the frame rate stays."),
-                        ]),
-                        io.DynamicCombo.Option("frames", [
-                            io.Int.Input("frames", default=64, optional=True, min=1, max=10_000_000,
-                                         tooltip="Frames of the result; the first and last pose stay, and so does the frame rate."),
-                        ]),
-                        io.DynamicCombo.Option("frame rate", [
-                            io.Float.Input("fps", default=25.0, optional=True, min=0.01, max=1000.0, step=0.001,
-                                           tooltip="Frames per second of the result; the movement takes as long as before."),
-                        ]),
+                        io.DynamicCombo.Option(
+                            "speed",
+                            [
+                                io.Float.Input(
+                                    "speed",
+                                    default=1.0,
+                                    optional=True,
+                                    min=0.01,
+                                    max=100.0,
+                                    step=0.01,
+                                    tooltip="2 plays twice as fast in half the frames, 0.5 is slow motion; the frame "
+                                    "rate stays.",
+                                )
+                            ],
+                        ),
+                        io.DynamicCombo.Option(
+                            "frames",
+                            [
+                                io.Int.Input(
+                                    "frames",
+                                    default=64,
+                                    optional=True,
+                                    min=1,
+                                    max=10_000_000,
+                                    tooltip="Frames of the result; the first and last pose stay, and so does the "
+                                    "frame rate.",
+                                )
+                            ],
+                        ),
+                        io.DynamicCombo.Option(
+                            "frame rate",
+                            [
+                                io.Float.Input(
+                                    "fps",
+                                    default=25.0,
+                                    optional=True,
+                                    min=0.01,
+                                    max=1000.0,
+                                    step=0.001,
+                                    tooltip="Frames per second of the result; the movement takes as long as before.",
+                                )
+                            ],
+                        ),
                     ],
-                    tooltip="What to change: the speed, the number of frames at the same rate, or the rate in the same time.",
+                    tooltip="What to change: the speed, the number of frames at the same rate, or the rate in the "
+                    "same time.",
                 ),
             ],
             outputs=[LeoMotion.Output("motion", tooltip="The retimed motion.")],
@@ -240,8 +332,22 @@ class LEOTrimMotion(io.ComfyNode):
             has_intermediate_output=True,
             inputs=[
                 LeoMotion.Input("motion", tooltip="The motion to cut."),
-                io.Int.Input("start", default=0, optional=True, min=0, max=10_000_000, tooltip="First frame to keep, counted from 0."),
-                io.Int.Input("frames", default=0, optional=True, min=0, max=10_000_000, tooltip="How many frames to keep; 0 keeps all that follow."),
+                io.Int.Input(
+                    "start",
+                    default=0,
+                    optional=True,
+                    min=0,
+                    max=10_000_000,
+                    tooltip="First frame to keep, counted from 0.",
+                ),
+                io.Int.Input(
+                    "frames",
+                    default=0,
+                    optional=True,
+                    min=0,
+                    max=10_000_000,
+                    tooltip="How many frames to keep; 0 keeps all that follow.",
+                ),
             ],
             outputs=[LeoMotion.Output("motion", tooltip="The part that was kept.")],
         )
@@ -262,8 +368,15 @@ class LEOSmoothMotion(io.ComfyNode):
             search_aliases=["denoise motion", "jitter", "stabilize", "low-pass", "shake", "flicker"],
             inputs=[
                 LeoMotion.Input("motion", tooltip="The motion to smooth."),
-                io.Float.Input("seconds", default=0.3, optional=True, min=0.0, max=20.0, step=0.01,
-                               tooltip="Movements of this period are halved, faster ones are removed, slower ones stay."),
+                io.Float.Input(
+                    "seconds",
+                    default=0.3,
+                    optional=True,
+                    min=0.0,
+                    max=20.0,
+                    step=0.01,
+                    tooltip="Movements of this period are halved, faster ones are removed, slower ones stay.",
+                ),
             ],
             outputs=[LeoMotion.Output("motion", tooltip="The smoothed motion, as long as the input.")],
         )
@@ -284,15 +397,23 @@ class LEOAmplifyMotion(io.ComfyNode):
             search_aliases=["exaggerate", "dampen", "motion strength", "scale motion"],
             inputs=[
                 LeoMotion.Input("motion", tooltip="The motion to scale."),
-                io.Float.Input("gain", default=1.5, optional=True, min=-4.0, max=4.0, step=0.01,
-                               tooltip="0 holds the mean pose, 1 changes nothing, more exaggerates, less than 0 mirrors."),
+                io.Float.Input(
+                    "gain",
+                    default=1.5,
+                    optional=True,
+                    min=-4.0,
+                    max=4.0,
+                    step=0.01,
+                    tooltip="0 holds the mean pose, 1 changes nothing, more exaggerates, less than 0 mirrors.",
+                ),
                 io.String.Input(
                     "direction_gains",
                     default="",
                     multiline=True,
                     optional=True,
                     advanced=True,
-                    tooltip="Gains of single directions on top, one per line like '7: 0.5'; directions without a line have 1.",
+                    tooltip="Gains of single directions on top, one per line like '7: 0.5'; directions without a line "
+                    "have 1.",
                 ),
                 LeoAnimator.Input("animator", optional=True, tooltip=NAMES_TOOLTIP),
             ],
@@ -312,25 +433,46 @@ class LEOSelectDirections(io.ComfyNode):
             node_id="LEOSelectDirections",
             display_name="LEO Select Directions",
             category=CATEGORY,
-            description="Keeps the motion in some directions only and holds the others still: only the head, only the mouth.",
+            description="Keeps the motion in some directions only and holds the others still: only the head, only the "
+            "mouth.",
             search_aliases=["filter motion", "only head", "only expression", "mask directions", "component"],
             inputs=[
                 LeoMotion.Input("motion", tooltip="The motion to select from."),
-                io.String.Input("directions", default="", optional=True, multiline=True,
-                                tooltip="Directions between commas or lines, as numbers, ranges like 3-7, or names."),
-                io.Combo.Input("action", options=["keep", "hold"], default="keep", optional=True,
-                               tooltip="Keep the movement of the listed directions and hold all others, or the other way round."),
-                io.Combo.Input("rest", options=["first frame", "mean pose"], default="first frame", optional=True,
-                               tooltip="The pose that held directions stay in, unless a rest pose is connected."),
-                LeoMotion.Input("rest_pose", optional=True,
-                                tooltip="Pose that held directions stay in, for instance the source's own from LEO Encoder."),
+                io.String.Input(
+                    "directions",
+                    default="",
+                    optional=True,
+                    multiline=True,
+                    tooltip="Directions between commas or lines, as numbers, ranges like 3-7, or names.",
+                ),
+                io.Combo.Input(
+                    "action",
+                    options=["keep", "hold"],
+                    default="keep",
+                    optional=True,
+                    tooltip="Keep the movement of the listed directions and hold all others, or the other way round.",
+                ),
+                io.Combo.Input(
+                    "rest",
+                    options=["first frame", "mean pose"],
+                    default="first frame",
+                    optional=True,
+                    tooltip="The pose that held directions stay in, unless a rest pose is connected.",
+                ),
+                LeoMotion.Input(
+                    "rest_pose",
+                    optional=True,
+                    tooltip="Pose that held directions stay in, for instance the source's own from LEO Encoder.",
+                ),
                 LeoAnimator.Input("animator", optional=True, tooltip=NAMES_TOOLTIP),
             ],
             outputs=[LeoMotion.Output("motion", tooltip="The motion with the other directions held still.")],
         )
 
     @classmethod
-    def execute(cls, motion, directions="", action="keep", rest="first frame", rest_pose=None, animator=None) -> io.NodeOutput:
+    def execute(
+        cls, motion, directions="", action="keep", rest="first frame", rest_pose=None, animator=None
+    ) -> io.NodeOutput:
         chosen = read_choice(directions, motion.directions, known_directions(animator, motion))
         if rest_pose is None and rest == "mean pose":
             rest_pose = ops.mean_pose(motion)
@@ -349,9 +491,22 @@ class LEOPlotMotion(io.ComfyNode):
             is_output_node=True,
             inputs=[
                 LeoMotion.Input("motion", tooltip="The motion to draw."),
-                io.Int.Input("width", default=960, optional=True, min=200, max=4096, tooltip="Width of the picture in pixels."),
-                io.Int.Input("strip", default=48, optional=True, min=16, max=512, tooltip="Height of each direction's strip in pixels."),
-                LeoMotion.Input("behind", optional=True, tooltip="Another motion to draw in gray behind it, such as the one before an edit."),
+                io.Int.Input(
+                    "width", default=960, optional=True, min=200, max=4096, tooltip="Width of the picture in pixels."
+                ),
+                io.Int.Input(
+                    "strip",
+                    default=48,
+                    optional=True,
+                    min=16,
+                    max=512,
+                    tooltip="Height of each direction's strip in pixels.",
+                ),
+                LeoMotion.Input(
+                    "behind",
+                    optional=True,
+                    tooltip="Another motion to draw in gray behind it, such as the one before an edit.",
+                ),
             ],
             outputs=[io.Image.Output("image", tooltip="The plot, one strip per direction from 0 at the top.")],
         )
@@ -362,6 +517,13 @@ class LEOPlotMotion(io.ComfyNode):
 
 
 NODES: list[type[io.ComfyNode]] = [
-    LEOTransferMotion, LEOEditDirections, LEOBlendMotion, LEORetimeMotion, LEOTrimMotion, LEOSmoothMotion, LEOAmplifyMotion,
-    LEOSelectDirections, LEOPlotMotion,
+    LEOTransferMotion,
+    LEOEditDirections,
+    LEOBlendMotion,
+    LEORetimeMotion,
+    LEOTrimMotion,
+    LEOSmoothMotion,
+    LEOAmplifyMotion,
+    LEOSelectDirections,
+    LEOPlotMotion,
 ]

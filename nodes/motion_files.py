@@ -1,4 +1,5 @@
 """Motion in files: save and load."""
+
 import os
 
 from comfy_api.latest import io, ui
@@ -27,17 +28,29 @@ class LEOSaveMotion(io.ComfyNode):
             is_output_node=True,
             inputs=[
                 LeoMotion.Input("motion", tooltip="The motion to save."),
-                io.String.Input("filename_prefix", default="leo/motion", optional=True,
-                                tooltip="Folder and name in ComfyUI's output folder, with a number added; tokens like %date:yyyy-MM-dd% work."),
-                io.String.Input("description", default="", multiline=True, optional=True,
-                                tooltip="A line about what is to be seen, kept in the file and shown when it is loaded."),
+                io.String.Input(
+                    "filename_prefix",
+                    default="leo/motion",
+                    optional=True,
+                    tooltip="Folder and name in ComfyUI's output folder, with a number added; tokens like "
+                    "%date:yyyy-MM-dd% work.",
+                ),
+                io.String.Input(
+                    "description",
+                    default="",
+                    multiline=True,
+                    optional=True,
+                    tooltip="A line about what is to be seen, kept in the file and shown when it is loaded.",
+                ),
             ],
             hidden=[io.Hidden.prompt],
         )
 
     @classmethod
     def execute(cls, motion, filename_prefix="leo/motion", description="") -> io.NodeOutput:
-        folder, name, counter, subfolder = files.place_in_output(files.with_tokens(filename_prefix, cls.hidden and cls.hidden.prompt))
+        folder, name, counter, subfolder = files.place_in_output(
+            files.with_tokens(filename_prefix, cls.hidden and cls.hidden.prompt)
+        )
         file = f"{name}_{counter:05}_.safetensors"
         ops.save_motion(os.path.join(folder, file), motion, description)
         return io.NodeOutput(ui=ui.PreviewText(f"{os.path.join(subfolder, file)}: {summary(motion)}"))
@@ -54,8 +67,12 @@ class LEOLoadMotion(io.ComfyNode):
             search_aliases=["import motion", "motion library", "motion preset", "open motion"],
             has_intermediate_output=True,
             inputs=[
-                io.Combo.Input("file", options=files.list_files("motion"),
-                               tooltip="Motion file from ComfyUI's models/leo folder, from its output folder, or of those that come with the pack."),
+                io.Combo.Input(
+                    "file",
+                    options=files.list_files("motion"),
+                    tooltip="Motion file from ComfyUI's models/leo folder, from its output folder, or of those that "
+                    "come with the pack.",
+                )
             ],
             outputs=[LeoMotion.Output("motion", tooltip="The saved motion.")],
         )

@@ -1,4 +1,5 @@
 """The samples that come with the pack, so that every workflow opens and runs without a missing file."""
+
 from fractions import Fraction
 from pathlib import Path
 
@@ -24,11 +25,10 @@ class LEOLoadSample(io.ComfyNode):
             node_id="LEOLoadSample",
             display_name="LEO Load Sample",
             category="LEO/load",
-            description="Loads a picture or a clip that comes with the pack, to try a workflow without files of your own.",
+            description="Loads a picture or a clip that comes with the pack, to try a workflow without files of your "
+            "own.",
             search_aliases=["example", "demo", "bundled", "load image", "load video"],
-            inputs=[
-                io.Combo.Input("sample", options=names(), tooltip="Bundled picture or clip to load."),
-            ],
+            inputs=[io.Combo.Input("sample", options=names(), tooltip="Bundled picture or clip to load.")],
             outputs=[
                 io.Image.Output("image", tooltip="The picture, or the first frame of the clip."),
                 io.Video.Output("video", tooltip="The clip, or the picture as a video of one frame."),

@@ -1,4 +1,5 @@
 """Render a motion straight into a video file: the length of the clip costs disk, not memory."""
+
 import math
 from collections.abc import Iterator
 from dataclasses import replace
@@ -26,7 +27,8 @@ from .support.widgets import paste_inputs
 
 
 class Backdrop:
-    """The pictures behind the rendered subject, in the order of the frames: a photo, a batch, or a clip read as it goes.
+    """The pictures behind the rendered subject, in the order of the frames: a photo, a batch, or a clip read as it
+    goes.
 
     :param frames: a batch [N, H, W, C] in 0..1, or a stream of uint8 frames.
     :param fps: of the rendered frames; a clip of another rate is shown in its own time.
@@ -64,7 +66,9 @@ def thumbnail(frame: torch.Tensor) -> torch.Tensor:
     return frame[::step, ::step].float() / 255
 
 
-def find_sound(audio: Input.Audio | None, video: Input.Video | None, stream: VideoStream | TensorStream | None) -> Sound | None:
+def find_sound(
+    audio: Input.Audio | None, video: Input.Video | None, stream: VideoStream | TensorStream | None
+) -> Sound | None:
     """The AUDIO if there is one, else the video's own from its first frame on, else none."""
     if audio is None and isinstance(stream, TensorStream):
         audio = stream.audio
@@ -90,27 +94,73 @@ class LEORenderVideo(io.ComfyNode):
             node_id="LEORenderVideo",
             display_name="LEO Render Video",
             category="LEO/core",
-            description="Renders a motion of any length into a video file chunk by chunk, with sound, in the place and size of the photo.",
-            search_aliases=["long video", "stream video", "animate photo", "save memory", "video with audio", "reenact"],
+            description="Renders a motion of any length into a video file chunk by chunk, with sound, in the place "
+            "and size of the photo.",
+            search_aliases=[
+                "long video",
+                "stream video",
+                "animate photo",
+                "save memory",
+                "video with audio",
+                "reenact",
+            ],
             inputs=[
                 LeoAnimator.Input("animator", tooltip="Animator that made the appearance and the motion."),
                 LeoAppearance.Input("appearance", tooltip="The person to move, from LEO Encoder."),
-                LeoMotion.Input("motion", tooltip="The poses to render, one per frame; its frame rate becomes the video's."),
-                LeoCrop.Input("crop", optional=True, tooltip="Where the person was cropped from, to put the frames back there."),
-                io.Image.Input("picture", optional=True,
-                               tooltip="The photo the frames go back into (or LEO Encoder's picture when nothing was cropped); a batch goes along."),
-                io.Video.Input("video", optional=True,
-                               tooltip="Gives its sound when no audio is connected, and its frames to paste into when a crop but no picture is."),
-                io.Audio.Input("audio", optional=True, tooltip="Sound to put under the video, from its first frame on."),
-                io.Boolean.Input("full_resolution", default=False, optional=True,
-                                 tooltip="Move the photo's own pixels, sharp at any size; the animator paints only what is uncovered."),
-                io.Int.Input("crf", default=18, optional=True, min=0, max=51,
-                             tooltip="Quality of the H.264 file: 18 looks like the original, higher is smaller, 0 is lossless."),
+                LeoMotion.Input(
+                    "motion", tooltip="The poses to render, one per frame; its frame rate becomes the video's."
+                ),
+                LeoCrop.Input(
+                    "crop", optional=True, tooltip="Where the person was cropped from, to put the frames back there."
+                ),
+                io.Image.Input(
+                    "picture",
+                    optional=True,
+                    tooltip="The photo the frames go back into (or LEO Encoder's picture when nothing was cropped); a "
+                    "batch goes along.",
+                ),
+                io.Video.Input(
+                    "video",
+                    optional=True,
+                    tooltip="Gives its sound when no audio is connected, and its frames to paste into when a crop but "
+                    "no picture is.",
+                ),
+                io.Audio.Input(
+                    "audio", optional=True, tooltip="Sound to put under the video, from its first frame on."
+                ),
+                io.Boolean.Input(
+                    "full_resolution",
+                    default=False,
+                    optional=True,
+                    tooltip="Move the photo's own pixels, sharp at any size; the animator paints only what is "
+                    "uncovered.",
+                ),
+                io.Int.Input(
+                    "crf",
+                    default=18,
+                    optional=True,
+                    min=0,
+                    max=51,
+                    tooltip="Quality of the H.264 file: 18 looks like the original, higher is smaller, 0 is lossless.",
+                ),
                 *paste_inputs(),
-                io.Combo.Input("length", options=["motion", "hold", "loop", "ping-pong", "cut"], default="motion", optional=True,
-                               tooltip="Last as long as the motion; or hold, repeat or swing it while clip or sound go on; or cut at the shortest."),
-                io.Combo.Input("broken_frames", options=["hold", "interpolate", "pass through"], default="hold", optional=True, advanced=True,
-                               tooltip="Video frames that do not decode: hold the last, blend the neighbors, or show what is salvaged."),
+                io.Combo.Input(
+                    "length",
+                    options=["motion", "hold", "loop", "ping-pong", "cut"],
+                    default="motion",
+                    optional=True,
+                    tooltip="Last as long as the motion; or hold, repeat or swing it while clip or sound go on; or "
+                    "cut at the shortest.",
+                ),
+                io.Combo.Input(
+                    "broken_frames",
+                    options=["hold", "interpolate", "pass through"],
+                    default="hold",
+                    optional=True,
+                    advanced=True,
+                    tooltip="Video frames that do not decode: hold the last, blend the neighbors, or show what is "
+                    "salvaged.",
+                ),
             ],
             outputs=[io.Video.Output("video", tooltip="The finished clip on disk, for Save Video.")],
             hidden=[io.Hidden.unique_id],
@@ -121,14 +171,30 @@ class LEORenderVideo(io.ComfyNode):
         return losses(cls.hidden and cls.hidden.unique_id)
 
     @classmethod
-    def execute(cls, animator: AnimatorHandle, appearance: Appearance, motion: MotionSequence, full_resolution: bool = False, crf: int = 18,
-                feather: float = 0.1, region: str = "box", length: str = "motion", broken_frames: str = "hold", crop: Crop | None = None,
-                picture: torch.Tensor | None = None, video=None, audio=None) -> io.NodeOutput:
+    def execute(
+        cls,
+        animator: AnimatorHandle,
+        appearance: Appearance,
+        motion: MotionSequence,
+        full_resolution: bool = False,
+        crf: int = 18,
+        feather: float = 0.1,
+        region: str = "box",
+        length: str = "motion",
+        broken_frames: str = "hold",
+        crop: Crop | None = None,
+        picture: torch.Tensor | None = None,
+        video=None,
+        audio=None,
+    ) -> io.NodeOutput:
         stream = None if video is None else open_video(video, broken_frames)
         backdrop = cls.backdrop(crop, picture, stream, motion.fps)
         if full_resolution and backdrop is None:
-            raise ValueError("Full resolution moves the pixels of the original, and no picture is connected. Connect the photo that went into "
-                             "LEO Crop Subject or LEO Encoder to 'picture'.")
+            raise ValueError(
+                "Full resolution moves the pixels of the original, and no picture is connected. Connect the photo "
+                "that went into "
+                "LEO Crop Subject or LEO Encoder to 'picture'."
+            )
         motion = continued(motion, length, cls.other_length(backdrop, stream, audio, motion.fps))
         paste = full = None
         if backdrop is None:
@@ -147,7 +213,7 @@ class LEORenderVideo(io.ComfyNode):
                 for index, face in enumerate(to_image(chunk.pictures)):
                     mm.throw_exception_if_processing_interrupted()
                     if full is not None:
-                        face = full(face, chunk.displacement[index:index + 1], chunk.mask[index:index + 1])
+                        face = full(face, chunk.displacement[index : index + 1], chunk.mask[index : index + 1])
                     if paste is None:
                         frame = to_bytes(scaled(face, size))
                     else:
@@ -167,7 +233,8 @@ class LEORenderVideo(io.ComfyNode):
 
     @staticmethod
     def other_length(backdrop: Backdrop | None, stream, audio, fps: Fraction) -> int | None:
-        """Frames of what goes along with the motion: the moving pictures behind it, else the sound; None without either."""
+        """Frames of what goes along with the motion: the moving pictures behind it, else the sound; None without
+        either."""
         if backdrop is not None and backdrop.own_count > 1:
             return backdrop.count
         if audio is not None:

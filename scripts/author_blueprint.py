@@ -3,6 +3,7 @@
 `python3 scripts/dev.py blueprint` builds the graph between a photo and a saved video, turns what lies between into a
 subgraph as a user would, puts the widgets to turn on its node, and checks that the result loads without a complaint.
 """
+
 import json
 import re
 import sys
@@ -17,8 +18,11 @@ from frontend import Frontend
 
 TITLE = "LEO - Animate"
 PRIOR = "leo-face-128-prior.safetensors"
-DESCRIPTION = ("Animates the person of one photo without a driving video: drop in a photo of any size, press Run. The person is found, animated, and "
-               "put back into the photo. Open it to see and change the graph inside.")
+DESCRIPTION = (
+    "Animates the person of one photo without a driving video: drop in a photo of any size, press Run. The person is "
+    "found, animated, and "
+    "put back into the photo. Open it to see and change the graph inside."
+)
 ALIASES = ["animate photo", "image to video", "portrait animation", "talking head", "LEO"]
 # Outside nodes have made the subgraph's inputs and outputs by their links, and go.
 ENCLOSE = """async ({inside, widgets, labels, title}) => {
@@ -48,16 +52,34 @@ def describe() -> tuple[Workflow, dict]:
     prior = flow.node("LEOLoadMotionPrior", column=1, inputs={"prior": PRIOR})
     person = flow.node("LEOCropSubject", column=1, row=1, inputs={"image": photo["image"]})
     look = flow.node("LEOEncoder", column=2, inputs={"animator": animator["animator"], "image": person["image"]})
-    motion = flow.node("LEOLMDMSampler", column=2, row=1, inputs={"prior": prior["prior"], "start_pose": look["pose"], "frames": 125, "steps": 25})
-    video = flow.node("LEORenderVideo", column=3, inputs={
-        "animator": animator["animator"], "appearance": look["appearance"], "motion": motion["motion"], "picture": photo["image"],
-        "crop": person["crop"], "audio": sound["audio"], "full_resolution": True})
+    motion = flow.node(
+        "LEOLMDMSampler",
+        column=2,
+        row=1,
+        inputs={"prior": prior["prior"], "start_pose": look["pose"], "frames": 125, "steps": 25},
+    )
+    video = flow.node(
+        "LEORenderVideo",
+        column=3,
+        inputs={
+            "animator": animator["animator"],
+            "appearance": look["appearance"],
+            "motion": motion["motion"],
+            "picture": photo["image"],
+            "crop": person["crop"],
+            "audio": sound["audio"],
+            "full_resolution": True,
+        },
+    )
     saved = flow.node("SaveVideo", column=4, inputs={"video": video["video"]})
     turned = [(motion, "frames"), (motion, "seed"), (video, "full_resolution"), (animator, "model"), (prior, "prior")]
     outside = {node.index for node in (photo, sound, saved)}
     return flow, {
         "inside": [node.index for node in flow.nodes if node.index not in outside],
-        "widgets": [[node.index, name] for node, name in turned], "labels": {"image": "photo"}, "title": TITLE}
+        "widgets": [[node.index, name] for node, name in turned],
+        "labels": {"image": "photo"},
+        "title": TITLE,
+    }
 
 
 def author(frontend: Frontend) -> dict:

@@ -13,10 +13,11 @@ A description is a Python file that builds `Workflow` objects, as those in scrip
     flow.group("Input", photo, small, color="#3f789e")
 
 The frontend creates, connects, sizes and serializes the nodes, so a file is what a user would have saved, and it is
-loaded again and checked before it is kept. Nodes stand in columns, in the order of the description: in the one asked for, or
-further right where needed to be right of all they read from; notes stand left of all. `row` starts a new band below the
-others. Every path in a description is relative to the repository.
+loaded again and checked before it is kept. Nodes stand in columns, in the order of the description: in the one asked
+for, or further right where needed to be right of all they read from; notes stand left of all. `row` starts a new
+band below the others. Every path in a description is relative to the repository.
 """
+
 import json
 import runpy
 import sys
@@ -35,9 +36,14 @@ NOTE_WIDTH = 380
 # Narrower, widgets with longer names show an ellipsis.
 LEAST_NODE_WIDTH = 290
 # Width and height of nodes that show a picture while they run: without the room they grow over others.
-PREVIEWED = {"LEOCropSubject": (290, 620),
-             "LEOMotionEncoder": (290, 440), "LEOFlowGenerator": (290, 300), "LEOInpaintingDecoder": (290, 340), "LEORenderVideo": (290, 600),
-             "LEOTrainMotionPrior": (290, 480)}
+PREVIEWED = {
+    "LEOCropSubject": (290, 620),
+    "LEOMotionEncoder": (290, 440),
+    "LEOFlowGenerator": (290, 300),
+    "LEOInpaintingDecoder": (290, 340),
+    "LEORenderVideo": (290, 600),
+    "LEOTrainMotionPrior": (290, 480),
+}
 
 # What the pack's own workflows share: the animator it ships, and the colors of groups.
 MODEL = "leo-face-128.safetensors"
@@ -151,9 +157,19 @@ class Workflow:
         self.groups: list[dict] = []
         Workflow.described.append(self)
 
-    def node(self, node_id: str, *, column: int, row: int = 0, inputs: dict | None = None, title: str | None = None,
-             size: tuple[float, float] | None = None, color: str | None = None, models: list[dict] | None = None,
-             bypassed: bool = False) -> Node:
+    def node(
+        self,
+        node_id: str,
+        *,
+        column: int,
+        row: int = 0,
+        inputs: dict | None = None,
+        title: str | None = None,
+        size: tuple[float, float] | None = None,
+        color: str | None = None,
+        models: list[dict] | None = None,
+        bypassed: bool = False,
+    ) -> Node:
         """A node; `inputs` are widget values and outputs of other nodes by name, set in order.
 
         :param size: least width and height, for nodes that show a picture.
@@ -161,23 +177,46 @@ class Workflow:
         :param bypassed: as after Ctrl+B: the node hands its input on, until the user switches it on.
         """
         inputs = inputs or {}
-        node = Node(len(self.nodes), {
-            "type": node_id, "column": column, "row": row, "title": title, "size": size, "color": color, "models": models,
-            "bypassed": bypassed,
-            "values": [[name, value] for name, value in inputs.items() if not isinstance(value, Output)],
-            "links": [[name, value.node, value.slot] for name, value in inputs.items() if isinstance(value, Output)]})
+        node = Node(
+            len(self.nodes),
+            {
+                "type": node_id,
+                "column": column,
+                "row": row,
+                "title": title,
+                "size": size,
+                "color": color,
+                "models": models,
+                "bypassed": bypassed,
+                "values": [[name, value] for name, value in inputs.items() if not isinstance(value, Output)],
+                "links": [
+                    [name, value.node, value.slot] for name, value in inputs.items() if isinstance(value, Output)
+                ],
+            },
+        )
         self.nodes.append(node)
         return node
 
-    def note(self, markdown: str, *, column: int, row: int = 0, title: str = "Note", size: tuple[float, float] = (NOTE_WIDTH, 160)) -> Node:
-        return self.node("MarkdownNote", column=column, row=row, title=title, size=size, inputs={"text": markdown}, color="#432")
+    def note(
+        self,
+        markdown: str,
+        *,
+        column: int,
+        row: int = 0,
+        title: str = "Note",
+        size: tuple[float, float] = (NOTE_WIDTH, 160),
+    ) -> Node:
+        return self.node(
+            "MarkdownNote", column=column, row=row, title=title, size=size, inputs={"text": markdown}, color="#432"
+        )
 
     def group(self, title: str, *members: Node, color: str = "#3f789e") -> None:
         self.groups.append({"title": title, "color": color, "members": [node.index for node in members]})
 
 
 def lay_out(flow: Workflow) -> None:
-    """Give every node a column right of those it reads from, at least the one it asks for, and notes the one left of all.
+    """Give every node a column right of those it reads from, at least the one it asks for, and notes the one left of
+    all.
 
     Nodes that show a picture while they run get room for it, unless they ask for a size.
     """
@@ -190,8 +229,12 @@ def lay_out(flow: Workflow) -> None:
 
 def build(flow: Workflow, frontend: Frontend) -> dict:
     """The graph of one workflow, as the page saves it."""
-    graph = json.loads(frontend.page.evaluate(BUILD, {"nodes": [node.description for node in flow.nodes], "groups": flow.groups}))
-    graph["id"] = str(uuid.uuid5(uuid.NAMESPACE_URL, flow.title))  # written anew without a change, the file stays the same
+    graph = json.loads(
+        frontend.page.evaluate(BUILD, {"nodes": [node.description for node in flow.nodes], "groups": flow.groups})
+    )
+    graph["id"] = str(
+        uuid.uuid5(uuid.NAMESPACE_URL, flow.title)
+    )  # written anew without a change, the file stays the same
     return graph
 
 
@@ -228,7 +271,8 @@ def describe(paths: list[str]) -> list[Workflow]:
 
 
 def place_stand_ins(flow: Workflow, models: Path) -> None:
-    """Empty files in place of the models that a user downloads: with them missing, the page shows their nodes in red."""
+    """Empty files in place of the models that a user downloads: with them missing, the page shows their nodes in
+    red."""
     for wanted in (model for node in flow.nodes for model in node.description["models"] or []):
         path = models / wanted["directory"] / wanted["name"]
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,6 @@
-"""A real ComfyUI server for tests, the demo and workflow authoring. Standard library only, but for `ComfyServer.events`."""
+"""A real ComfyUI server for tests, the demo and workflow authoring. Standard library only, but for
+`ComfyServer.events`."""
+
 import contextlib
 import importlib.util
 import json
@@ -67,9 +69,22 @@ class ComfyServer:
             (self.base / folder).mkdir(parents=True, exist_ok=True)
         if self.linked:
             link_pack(self.base / "custom_nodes")
-        command = [str(PYTHON), "-u", str(COMFYUI / "main.py"), "--disable-api-nodes", "--disable-auto-launch", *self.arguments,
-                   "--base-directory", str(self.base), "--listen", "127.0.0.1", "--port", str(self.port),
-                   "--database-url", f"sqlite:///{self.base / 'user' / 'comfyui.db'}"]
+        command = [
+            str(PYTHON),
+            "-u",
+            str(COMFYUI / "main.py"),
+            "--disable-api-nodes",
+            "--disable-auto-launch",
+            *self.arguments,
+            "--base-directory",
+            str(self.base),
+            "--listen",
+            "127.0.0.1",
+            "--port",
+            str(self.port),
+            "--database-url",
+            f"sqlite:///{self.base / 'user' / 'comfyui.db'}",
+        ]
         with open(self.log, "w") as log:
             self.process = subprocess.Popen(command, cwd=self.base, stdout=log, stderr=subprocess.STDOUT)
         size, since = 0, time.monotonic()
@@ -106,7 +121,9 @@ class ComfyServer:
         return json.loads(self.get(path, **query))
 
     def post(self, path: str, body: dict) -> bytes:
-        request = urllib.request.Request(self.url + path, json.dumps(body).encode(), {"Content-Type": "application/json"})
+        request = urllib.request.Request(
+            self.url + path, json.dumps(body).encode(), {"Content-Type": "application/json"}
+        )
         with urllib.request.urlopen(request, timeout=120) as answer:
             return answer.read()
 
@@ -129,9 +146,10 @@ class ComfyServer:
     def wait(self, prompt_id: str, patience: float = 600, progress: Callable[[], object] = lambda: None) -> dict:
         """The history entry of a finished prompt: `outputs` by node, `status`. A failed or interrupted one raises.
 
-        :param patience: seconds in which nothing is reported (in the log, the queue, to clients, by ``progress``) before it gives up; a
-            machine may be slow for as long as it likes.
-        :param progress: anything that changes while a prompt of another client runs, whose progress the server reports to that client.
+        :param patience: seconds in which nothing is reported (in the log, the queue, to clients, by ``progress``)
+            before it gives up; a machine may be slow for as long as it likes.
+        :param progress: anything that changes while a prompt of another client runs, whose progress the server
+            reports to that client.
         :raises TimeoutError: nothing was reported for that long.
         """
         with self._listening() as heard:
@@ -143,15 +161,20 @@ class ComfyServer:
                         raise ExecutionError(failure_text(entry["status"]), entry["status"])
                     return entry
                 if self.process.poll() is not None:
-                    raise RuntimeError(f"ComfyUI ended while it ran a prompt; the end of {self.log}:\n{self.log_text()[-3000:]}")
+                    raise RuntimeError(
+                        f"ComfyUI ended while it ran a prompt; the end of {self.log}:\n{self.log_text()[-3000:]}"
+                    )
                 if time.monotonic() - looked > min(1.0, patience / 4):
                     looked = time.monotonic()
                     found = self.log.stat().st_size, self.queue_state(), len(heard), progress()
                     if found != seen:
                         seen, since = found, looked
                     elif looked - since > patience:
-                        raise TimeoutError(f"prompt {prompt_id} not finished, and nothing was reported for {patience:g} s; the end of {self.log}:\n"
-                                           f"{self.log_text()[-3000:]}")
+                        raise TimeoutError(
+                            f"prompt {prompt_id} not finished, and nothing was reported for {patience:g} s; the end "
+                            f"of {self.log}:\n"
+                            f"{self.log_text()[-3000:]}"
+                        )
                 time.sleep(0.1)
 
     def queue_state(self) -> list[list[str]]:
@@ -182,16 +205,21 @@ class ComfyServer:
 
     def files(self, history: dict) -> list[Path]:
         """The files on disk that the nodes of a finished prompt reported, in order of node and result."""
-        return [self.base / item["type"] / item.get("subfolder", "") / item["filename"]
-                for node in sorted(history["outputs"], key=lambda key: [int(part) for part in key.split(":")])
-                for items in history["outputs"][node].values() if isinstance(items, list)
-                for item in items if isinstance(item, dict) and "filename" in item]
+        return [
+            self.base / item["type"] / item.get("subfolder", "") / item["filename"]
+            for node in sorted(history["outputs"], key=lambda key: [int(part) for part in key.split(":")])
+            for items in history["outputs"][node].values()
+            if isinstance(items, list)
+            for item in items
+            if isinstance(item, dict) and "filename" in item
+        ]
 
     @contextlib.contextmanager
     def events(self):
         """What the server sends a client while prompts of this object run: a list that grows.
 
-        Each item is ("progress", {...}) and so on, or ("preview", bytes of a JPEG or PNG) for pictures of a running node.
+        Each item is ("progress", {...}) and so on, or ("preview", bytes of a JPEG or PNG) for pictures of a running
+        node.
         """
         import asyncio
 
@@ -205,7 +233,10 @@ class ComfyServer:
             return [event for event in received if event[0] in kinds]
 
         async def listen():
-            async with aiohttp.ClientSession() as session, session.ws_connect(f"{self.url}/ws?clientId={self.client_id}", max_msg_size=0) as socket_:
+            async with (
+                aiohttp.ClientSession() as session,
+                session.ws_connect(f"{self.url}/ws?clientId={self.client_id}", max_msg_size=0) as socket_,
+            ):
                 ready.set()
                 ended = asyncio.ensure_future(done.wait())
                 while not ended.done():
@@ -217,7 +248,9 @@ class ComfyServer:
                         event = json.loads(message.result().data)
                         received.append((event["type"], event["data"]))
                     elif message.result().type == aiohttp.WSMsgType.BINARY:
-                        received.append(("preview", message.result().data[8:]))  # after two big-endian words: kind, picture format
+                        received.append(
+                            ("preview", message.result().data[8:])
+                        )  # after two big-endian words: kind, picture format
                     else:
                         return
 

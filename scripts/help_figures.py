@@ -1,8 +1,9 @@
 """Write the pictures of the help pages, web/docs/<node id>.webp: each node in a small graph that has been run.
 
-`python3 scripts/dev.py figures [NODE_ID ...]` builds the graphs in the real frontend, runs them and takes their pictures;
-without ids all of them. Run it again when an animator, a sample or a schema has changed.
+`python3 scripts/dev.py figures [NODE_ID ...]` builds the graphs in the real frontend, runs them and takes their
+pictures; without ids all of them. Run it again when an animator, a sample or a schema has changed.
 """
+
 import io
 import sys
 import tempfile
@@ -92,7 +93,12 @@ class Figure(Workflow):
         appearance, pose = self.look(animator, photo)
         part = self.feed("LEOTrimMotion", motion=self.driving(animator), start=40, frames=frames)["motion"]
         motion = self.feed("LEOTransferMotion", source_pose=pose, driving=part)["motion"]
-        return animator, photo, appearance, self.feed("LEOFlowGenerator", animator=animator, appearance=appearance, motion=motion)["flow"]
+        return (
+            animator,
+            photo,
+            appearance,
+            self.feed("LEOFlowGenerator", animator=animator, appearance=appearance, motion=motion)["flow"],
+        )
 
     def result(self, images: Output, column: int = 1, row: int = 0, size: tuple[int, int] = (360, 400)) -> None:
         self.show("PreviewImage", column, row=row, inputs={"images": images}, size=size)
@@ -114,11 +120,27 @@ def describe() -> list[Figure]:
 
     f = Figure("LEOTrainMotionPrior")
     animator = f.animator()
-    f.show(inputs={"motions.motion0": f.driving(animator), "motions.motion1": f.driving(animator, "woman_talking.mp4"),
-                   "name": PRIOR.removesuffix(".safetensors"), "steps": 100, "batch": 8, **SEED}, size=(420, 300))
+    f.show(
+        inputs={
+            "motions.motion0": f.driving(animator),
+            "motions.motion1": f.driving(animator, "woman_talking.mp4"),
+            "name": PRIOR.removesuffix(".safetensors"),
+            "steps": 100,
+            "batch": 8,
+            **SEED,
+        },
+        size=(420, 300),
+    )
 
     f = Figure("LEOSaveMotion")
-    f.show(inputs={"motion": f.driving(f.animator()), "filename_prefix": "leo/motion", "description": "A man turns and talks."}, size=(400, 260))
+    f.show(
+        inputs={
+            "motion": f.driving(f.animator()),
+            "filename_prefix": "leo/motion",
+            "description": "A man turns and talks.",
+        },
+        size=(400, 260),
+    )
 
     f = Figure("LEOLoadAnimator", run=False)
     f.show(inputs={"model": MODEL})
@@ -126,8 +148,12 @@ def describe() -> list[Figure]:
     f = Figure("LEOLoadMotionPrior")
     prior = f.show(inputs={"prior": PRIOR})
     sampled = f.show("LEOLMDMSampler", 1, inputs={"prior": prior["prior"], "frames": 200, **SEED})
-    f.node("PreviewImage", column=SHOWN + 2, size=(400, 420),
-           inputs={"images": f.feed("LEOPlotMotion", motion=sampled["motion"], width=440, strip=18)["image"]})
+    f.node(
+        "PreviewImage",
+        column=SHOWN + 2,
+        size=(400, 420),
+        inputs={"images": f.feed("LEOPlotMotion", motion=sampled["motion"], width=440, strip=18)["image"]},
+    )
 
     f = Figure("LEOLoadSample")
     sample = f.show(inputs={"sample": "woman.png"})
@@ -138,8 +164,12 @@ def describe() -> list[Figure]:
     f.result(photo, column=0, size=(300, 320))
     encoded = f.show(column=1, inputs={"animator": animator, "image": photo})
     moved = f.feed("LEOFlowGenerator", animator=animator, appearance=encoded["appearance"], motion=encoded["pose"])
-    painted = f.feed("LEOInpaintingDecoder", animator=animator, appearance=encoded["appearance"], flow=moved["flow"], picture=photo)
-    f.show("PreviewImage", 2, title="What the animator sees in it", inputs={"images": painted["images"]}, size=(300, 320))
+    painted = f.feed(
+        "LEOInpaintingDecoder", animator=animator, appearance=encoded["appearance"], flow=moved["flow"], picture=photo
+    )
+    f.show(
+        "PreviewImage", 2, title="What the animator sees in it", inputs={"images": painted["images"]}, size=(300, 320)
+    )
 
     f = Figure("LEOMotionEncoder")
     clip = f.feed("LEOLoadSample", sample="man_talking.mp4")["video"]
@@ -165,16 +195,32 @@ def describe() -> list[Figure]:
 
     f = Figure("LEOInpaintingDecoder")
     animator, photo, appearance, flow = f.flow(frames=4)
-    painted = f.show(size=(300, 300), inputs={
-        "animator": animator, "appearance": appearance, "flow": flow, "picture": photo, "full_resolution": True})
+    painted = f.show(
+        size=(300, 300),
+        inputs={
+            "animator": animator,
+            "appearance": appearance,
+            "flow": flow,
+            "picture": photo,
+            "full_resolution": True,
+        },
+    )
     f.result(painted["images"], size=(420, 430))
 
     f = Figure("LEORenderVideo")
     animator, photo = f.animator(), f.photo()
     appearance, pose = f.look(animator, photo)
     motion = f.feed("LEOTransferMotion", source_pose=pose, driving=f.driving(animator))["motion"]
-    rendered = f.show(size=(330, 420), inputs={
-        "animator": animator, "appearance": appearance, "motion": motion, "picture": photo, "full_resolution": True})
+    rendered = f.show(
+        size=(330, 420),
+        inputs={
+            "animator": animator,
+            "appearance": appearance,
+            "motion": motion,
+            "picture": photo,
+            "full_resolution": True,
+        },
+    )
     f.show("SaveVideo", 1, inputs={"video": rendered["video"], "filename_prefix": "leo/rendered"}, size=(330, 420))
 
     f = Figure("LEOTransferMotion")
@@ -188,22 +234,35 @@ def describe() -> list[Figure]:
     animator = f.animator()
     appearance, pose = f.look(animator, f.photo())
     moved = f.feed("LEOTransferMotion", source_pose=pose, driving=f.driving(animator))["motion"]
-    edited = f.show(size=(380, 720), inputs={
-        "motion": moved, "edits": "turn: 1.5\nnod: -1", "timing": "curve", "animator": animator, "appearance": appearance,
-        "curve": {"points": [[0, 0], [0.4, 1], [0.7, 1], [1, 0.2]], "interpolation": "monotone_cubic"}})
+    edited = f.show(
+        size=(380, 720),
+        inputs={
+            "motion": moved,
+            "edits": "turn: 1.5\nnod: -1",
+            "timing": "curve",
+            "animator": animator,
+            "appearance": appearance,
+            "curve": {"points": [[0, 0], [0.4, 1], [0.7, 1], [1, 0.2]], "interpolation": "monotone_cubic"},
+        },
+    )
     f.ask_for(edited["motion"])
 
     f = Figure("LEOBlendMotion")
     animator = f.animator()
     first = f.driving(animator)
-    mixed = f.show(inputs={"first": first, "second": f.driving(animator, "woman_talking.mp4"), "timing": "curve", "weight": 1.0}, size=(330, 420))
+    mixed = f.show(
+        inputs={"first": first, "second": f.driving(animator, "woman_talking.mp4"), "timing": "curve", "weight": 1.0},
+        size=(330, 420),
+    )
     f.curves(mixed["motion"], behind=first)
 
     f = Figure("LEOJoinMotion")
     animator = f.animator()
     first = f.feed("LEOTrimMotion", motion=f.driving(animator), start=0, frames=60)["motion"]
     second = f.feed("LEOTrimMotion", motion=f.driving(animator, "woman_talking.mp4"), start=30, frames=60)["motion"]
-    joined = f.show(inputs={"motions.motion0": first, "motions.motion1": second, "prior": f.prior(), **SEED}, size=(330, 300))
+    joined = f.show(
+        inputs={"motions.motion0": first, "motions.motion1": second, "prior": f.prior(), **SEED}, size=(330, 300)
+    )
     f.curves(joined["motion"], behind=first)
 
     f = Figure("LEOLoopMotion")
@@ -216,8 +275,12 @@ def describe() -> list[Figure]:
     slow = f.show(inputs={"motion": driving, "timing": "speed", "timing.speed": 0.5}, size=(330, 160))
     f.curves(slow["motion"], behind=driving)
 
-    for node_id, inputs in (("LEOSmoothMotion", {"seconds": 0.6}), ("LEOAmplifyMotion", {"gain": 2.0}),
-                            ("LEOTrimMotion", {"start": 24, "frames": 48}), ("LEOSelectDirections", {"directions": "0-2"})):
+    for node_id, inputs in (
+        ("LEOSmoothMotion", {"seconds": 0.6}),
+        ("LEOAmplifyMotion", {"gain": 2.0}),
+        ("LEOTrimMotion", {"start": 24, "frames": 48}),
+        ("LEOSelectDirections", {"directions": "0-2"}),
+    ):
         f = Figure(node_id)
         driving = f.driving(f.animator())
         changed = f.show(inputs={"motion": driving, **inputs}, size=(330, 120))
@@ -249,14 +312,25 @@ def describe() -> list[Figure]:
     f = Figure("LEOVisualizeFlow")
     animator, photo, appearance, flow = f.flow(frames=1)
     for column, view in enumerate(("color", "arrows", "grid")):
-        seen = f.show(column=column, title=view, inputs={"flow": flow, "view": view, "size": 384, "image": photo}, size=(290, 200))
+        seen = f.show(
+            column=column, title=view, inputs={"flow": flow, "view": view, "size": 384, "image": photo}, size=(290, 200)
+        )
         f.result(seen["image"], column=column, size=(290, 320))
 
     f = Figure("LEOEditFlow")
     animator, photo, appearance, flow = f.flow(frames=1)
     for column, strength in enumerate((1.0, 0.0, 2.0)):
-        edited = f.show(column=column, title=f"strength {strength:g}", inputs={"flow": flow, "strength": strength}, size=(290, 300))
-        painted = f.feed("LEOInpaintingDecoder", animator=animator, appearance=appearance, flow=edited["flow"], picture=photo, full_resolution=True)
+        edited = f.show(
+            column=column, title=f"strength {strength:g}", inputs={"flow": flow, "strength": strength}, size=(290, 300)
+        )
+        painted = f.feed(
+            "LEOInpaintingDecoder",
+            animator=animator,
+            appearance=appearance,
+            flow=edited["flow"],
+            picture=photo,
+            full_resolution=True,
+        )
         f.result(painted["images"], column=column, size=(290, 320))
 
     f = Figure("LEOCropSubject")
@@ -301,13 +375,20 @@ def main(wanted: list[str]) -> int:
     figures = describe()
     unknown = set(wanted) - {figure.title for figure in figures}
     if unknown:
-        print(f"No figure for {', '.join(sorted(unknown))}. There are: {', '.join(figure.title for figure in figures)}.", file=sys.stderr)
+        print(
+            f"No figure for {', '.join(sorted(unknown))}. There are: {', '.join(figure.title for figure in figures)}.",
+            file=sys.stderr,
+        )
         return 2
     chosen = [figure for figure in figures if not wanted or figure.title in wanted]
     if any(figure.loads for figure in chosen):
         chosen = [figure for figure in figures if figure in chosen or figure.title in FIRST]
     FOLDER.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as base, ComfyServer(Path(base), CACHED) as server, Frontend(server, 1700, 1300) as frontend:
+    with (
+        tempfile.TemporaryDirectory() as base,
+        ComfyServer(Path(base), CACHED) as server,
+        Frontend(server, 1700, 1300) as frontend,
+    ):
         for figure in chosen:
             print(take(figure, frontend).relative_to(ROOT), flush=True)
     return 0

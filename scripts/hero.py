@@ -1,8 +1,9 @@
 """Write the animated picture on top of README.md, docs/figures/hero.webp, and icon.png, from what the nodes make.
 
-`python3 scripts/dev.py hero` samples one motion without any driving video and renders it with two people of the samples.
-Run it again when the animator or its motion prior has changed.
+`python3 scripts/dev.py hero` samples one motion without any driving video and renders it with two people of the
+samples. Run it again when the animator or its motion prior has changed.
 """
+
 import sys
 import tempfile
 from pathlib import Path
@@ -25,20 +26,60 @@ def prompt() -> dict:
     nodes = {
         "animator": ("LEOLoadAnimator", {"model": MODEL}),
         "prior": ("LEOLoadMotionPrior", {"prior": PRIOR}),
-        "motion": ("LEOLMDMSampler", {"prior": ["prior", 0], "start_pose": ["look 0", 1], "frames": FRAMES, "seed": SEED, "steps": 25,
-                                      "sampler": "dpmpp_2m", "eta": 0.0, "variation": 0.3})}
+        "motion": (
+            "LEOLMDMSampler",
+            {
+                "prior": ["prior", 0],
+                "start_pose": ["look 0", 1],
+                "frames": FRAMES,
+                "seed": SEED,
+                "steps": 25,
+                "sampler": "dpmpp_2m",
+                "eta": 0.0,
+                "variation": 0.3,
+            },
+        ),
+    }
     for number, sample in enumerate(PEOPLE):
         nodes |= {
             f"photo {number}": ("LEOLoadSample", {"sample": sample}),
             f"look {number}": ("LEOEncoder", {"animator": ["animator", 0], "image": [f"photo {number}", 0]}),
-            f"moved {number}": ("LEOTransferMotion", {"source_pose": [f"look {number}", 1], "driving": ["motion", 0], "mode": "relative",
-                                                      "reference": "first frame", "reference_frame": 0, "gain": 1.0}),
-            f"video {number}": ("LEORenderVideo", {
-                "animator": ["animator", 0], "appearance": [f"look {number}", 0], "motion": [f"moved {number}", 0],
-                "picture": [f"photo {number}", 0], "full_resolution": True, "crf": 12, "feather": 0.1, "region": "box",
-                "length": "motion", "broken_frames": "hold"}),
-            f"saved {number}": ("SaveVideo", {
-                "video": [f"video {number}", 0], "filename_prefix": f"leo/hero_{number}", "format": "auto", "codec": "auto"})}
+            f"moved {number}": (
+                "LEOTransferMotion",
+                {
+                    "source_pose": [f"look {number}", 1],
+                    "driving": ["motion", 0],
+                    "mode": "relative",
+                    "reference": "first frame",
+                    "reference_frame": 0,
+                    "gain": 1.0,
+                },
+            ),
+            f"video {number}": (
+                "LEORenderVideo",
+                {
+                    "animator": ["animator", 0],
+                    "appearance": [f"look {number}", 0],
+                    "motion": [f"moved {number}", 0],
+                    "picture": [f"photo {number}", 0],
+                    "full_resolution": True,
+                    "crf": 12,
+                    "feather": 0.1,
+                    "region": "box",
+                    "length": "motion",
+                    "broken_frames": "hold",
+                },
+            ),
+            f"saved {number}": (
+                "SaveVideo",
+                {
+                    "video": [f"video {number}", 0],
+                    "filename_prefix": f"leo/hero_{number}",
+                    "format": "auto",
+                    "codec": "auto",
+                },
+            ),
+        }
     return {name: {"class_type": kind, "inputs": inputs} for name, (kind, inputs) in nodes.items()}
 
 
@@ -55,7 +96,10 @@ def hero(clips: list[list[Image.Image]]) -> list[Image.Image]:
         page = Image.new("RGB", (2 * len(PEOPLE) * CELL, CELL + LABEL), "white")
         write = ImageDraw.Draw(page)
         for number, (sample, frame) in enumerate(zip(PEOPLE, moment, strict=True)):
-            for column, picture, word in ((2 * number, Image.open(ROOT / "samples" / sample), "photo"), (2 * number + 1, frame, "LEO")):
+            for column, picture, word in (
+                (2 * number, Image.open(ROOT / "samples" / sample), "photo"),
+                (2 * number + 1, frame, "LEO"),
+            ):
                 page.paste(picture.convert("RGB").resize((CELL, CELL), Image.Resampling.LANCZOS), (column * CELL, 0))
                 write.text(((column + 0.5) * CELL, CELL + LABEL / 2), word, "#444", font, "mm")
         pages.append(page)

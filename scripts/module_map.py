@@ -1,4 +1,5 @@
 """The module map of CONTRIBUTING.md, from the imports of the source: `python3 scripts/dev.py modules`."""
+
 import ast
 import re
 import sys
@@ -27,7 +28,12 @@ def imports(path: Path) -> set[str]:
         base = folder.joinpath(*node.module.split(".")) if node.module else folder
         for alias in node.names:
             inside = base / alias.name  # a module, or a name in one
-            for candidate in (inside.with_suffix(".py"), inside / "__init__.py", base.with_suffix(".py"), base / "__init__.py"):
+            for candidate in (
+                inside.with_suffix(".py"),
+                inside / "__init__.py",
+                base.with_suffix(".py"),
+                base / "__init__.py",
+            ):
                 if candidate.is_file():
                     found.add(part(candidate))
                     break
@@ -48,7 +54,10 @@ def module_map() -> str:
     lines = ["```mermaid", "graph TD"]
     for source, targets in sorted(edges.items()):
         indirect = set().union(*(reachable(target) for target in targets))
-        lines += [f"    {source.replace('/', '_')}[{source}] --> {target.replace('/', '_')}[{target}]" for target in sorted(targets - indirect)]
+        lines += [
+            f"    {source.replace('/', '_')}[{source}] --> {target.replace('/', '_')}[{target}]"
+            for target in sorted(targets - indirect)
+        ]
     return "\n".join([*lines, "```", ""])
 
 

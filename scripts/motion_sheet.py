@@ -1,9 +1,11 @@
 """A sheet of videos made out of nothing: one row per picture and seed, their frames from left to right.
 
-.dev/venv/bin/python scripts/motion_sheet.py ANIMATOR PRIOR SHEET.jpg PHOTO:SEED ... [--seconds 5] [--columns 12] [--lmdm-steps 25]
+.dev/venv/bin/python scripts/motion_sheet.py ANIMATOR PRIOR SHEET.jpg PHOTO:SEED ... [--seconds 5] [--columns 12]
+[--lmdm-steps 25]
 
 Frames are those of LEO Render Video with full_resolution on; only the shown ones are rendered.
 """
+
 import argparse
 import sys
 from fractions import Fraction
@@ -35,7 +37,9 @@ def row(animator, prior, picture: Path, seed: int, frames: int, columns: int, st
     motion = prior.sample(frames, Sampling(seed, steps), pose)
     shown = motion[torch.linspace(0, frames - 1, columns).long()]
     codes = torch.cat([pose, shown])
-    displacement, mask = animator.flow_generator(features, look + animator.dictionary(codes), animator.anchor(features, look))
+    displacement, mask = animator.flow_generator(
+        features, look + animator.dictionary(codes), animator.anchor(features, look)
+    )
     decoded = animator.decoder(features, displacement, mask).clamp(-1, 1) / 2 + 0.5
     finest = animator.config.size
     flow, keep = displacement[finest], mask[finest]
@@ -61,6 +65,16 @@ if __name__ == "__main__":
     rows = []
     for video in given.videos:
         picture, _, seed = video.rpartition(":")
-        rows.append(row(animator, prior, Path(picture), int(seed), round(given.seconds * prior.fps), given.columns, given.lmdm_steps))
+        rows.append(
+            row(
+                animator,
+                prior,
+                Path(picture),
+                int(seed),
+                round(given.seconds * prior.fps),
+                given.columns,
+                given.lmdm_steps,
+            )
+        )
     page = (torch.cat(rows).clamp(0, 1) * 255).round().to(torch.uint8)
     Image.fromarray(page.numpy()).save(given.sheet, quality=90)

@@ -1,11 +1,13 @@
-"""Mutation testing of the parts that decide what a file and a motion are: every mutant is a small change that a test must notice.
+"""Mutation testing of the parts that decide what a file and a motion are: every mutant is a small change that a test
+must notice.
 
 .dev/venv/bin/python scripts/mutants.py [--part files|crop|video|lmdm] [--sample N] [--seed S] [--workers N]
 
-mutmut makes and runs the mutants, in a copy of the tree under .dev/; only the fast tests that cover these files run. A sample is
-drawn evenly from all mutants of all files. Prints the share that was killed, by file, and the names of the survivors, which
-`cd .dev/mutants && ../venv/bin/python -m mutmut show NAME` shows.
+mutmut makes and runs the mutants, in a copy of the tree under .dev/; only the fast tests that cover these files run.
+A sample is drawn evenly from all mutants of all files. Prints the share that was killed, by file, and the names of
+the survivors, which `cd .dev/mutants && ../venv/bin/python -m mutmut show NAME` shows.
 """
+
 import argparse
 import json
 import os
@@ -20,17 +22,47 @@ ROOT = Path(__file__).resolve().parent.parent
 WORK = ROOT / ".dev" / "mutants"
 # What is mutated, and the tests that have to notice.
 PARTS = {
-    "files": (("animator/checkpoint", "motion/edit", "motion/files", "motion/plot", "motion/resample", "motion/sequence", "flow", "files"),
-              ("test_checkpoints.py", "test_motion.py", "test_flow.py", "test_files.py", "robustness/malformed.py", "data")),
+    "files": (
+        (
+            "animator/checkpoint",
+            "motion/edit",
+            "motion/files",
+            "motion/plot",
+            "motion/resample",
+            "motion/sequence",
+            "flow",
+            "files",
+        ),
+        ("test_checkpoints.py", "test_motion.py", "test_flow.py", "test_files.py", "robustness/malformed.py", "data"),
+    ),
     "crop": (("crop",), ("test_crop.py",)),
-    "video": (("video/order", "video/picture", "video/read", "video/sound", "video/source", "video/timeline", "video/write"),
-              ("test_video.py", "media")),
-    "lmdm": (("lmdm/checkpoint", "lmdm/condition", "lmdm/drift", "lmdm/gaussian_process", "lmdm/prior", "lmdm/samplers", "lmdm/schedule",
-              "lmdm/seams", "lmdm/start_poses", "lmdm/unet"), ("lmdm",)),
+    "video": (
+        ("video/order", "video/picture", "video/read", "video/sound", "video/source", "video/timeline", "video/write"),
+        ("test_video.py", "media"),
+    ),
+    "lmdm": (
+        (
+            "lmdm/checkpoint",
+            "lmdm/condition",
+            "lmdm/drift",
+            "lmdm/gaussian_process",
+            "lmdm/prior",
+            "lmdm/samplers",
+            "lmdm/schedule",
+            "lmdm/seams",
+            "lmdm/start_poses",
+            "lmdm/unet",
+        ),
+        ("lmdm",),
+    ),
 }
 # A mutant of each part that is soon run: with it all are made, and it is found out which test covers what.
-FIRST = {"files": "leo_core.files.x_nothing*", "crop": "leo_core.crop.*__mutmut_1", "video": "leo_core.video.order.*__mutmut_1",
-         "lmdm": "leo_core.lmdm.schedule.*__mutmut_1"}
+FIRST = {
+    "files": "leo_core.files.x_nothing*",
+    "crop": "leo_core.crop.*__mutmut_1",
+    "video": "leo_core.video.order.*__mutmut_1",
+    "lmdm": "leo_core.lmdm.schedule.*__mutmut_1",
+}
 CONFIG = """
 [tool.mutmut]
 source_paths = ["leo_core"]
@@ -64,7 +96,9 @@ def mutmut(workers: int, *names: str) -> None:
     """Run mutants by name; generates all of them, and finds out which test covers what, when that was not done."""
     command = [sys.executable, "-m", "mutmut", "run", "--max-children", str(workers), *names]
     with open(WORK / "log.txt", "a") as log:
-        if subprocess.run(command, cwd=WORK, stdout=log, stderr=log, env={**os.environ, "OMP_NUM_THREADS": "1"}).returncode:
+        if subprocess.run(
+            command, cwd=WORK, stdout=log, stderr=log, env={**os.environ, "OMP_NUM_THREADS": "1"}
+        ).returncode:
             raise SystemExit(f"mutmut failed; see {WORK / 'log.txt'}")
 
 
@@ -87,7 +121,11 @@ def main() -> None:
     prepare(mutated, tests)
     mutmut(options.workers, FIRST[options.part])
     names = sorted(results(mutated))
-    chosen = names if options.sample is None else sorted(random.Random(options.seed).sample(names, min(options.sample, len(names))))
+    chosen = (
+        names
+        if options.sample is None
+        else sorted(random.Random(options.seed).sample(names, min(options.sample, len(names))))
+    )
     mutmut(options.workers, *chosen)
     codes = results(mutated)
     by_file: dict[str, Counter] = {name: Counter() for name in mutated}
@@ -101,8 +139,11 @@ def main() -> None:
     print("\n".join(survivors))
     for name, count in by_file.items():
         print(f"{name}: {count[True]} of {count.total()} killed")
-    print(f"{len(chosen) - len(survivors)} of {len(chosen)} mutants killed ({100 * (1 - len(survivors) / len(chosen)):.1f} %), "
-          f"a sample of {len(names)}")
+    print(
+        f"{len(chosen) - len(survivors)} of {len(chosen)} mutants killed "
+        f"({100 * (1 - len(survivors) / len(chosen)):.1f} %), "
+        f"a sample of {len(names)}"
+    )
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ tests/data/schema.json, against which tests hold the nodes, locales/en/nodeDefs.
 node_list.json, by which ComfyUI-Manager knows whose a missing node is.
 A released input is never renamed, removed or moved: workflows store widget values by position.
 """
+
 import json
 import sys
 import tempfile
@@ -19,8 +20,8 @@ NODE_LIST = ROOT / "node_list.json"
 
 
 def inputs(info: dict, group: str) -> Iterator[tuple[str, str, dict]]:
-    """(name, type, options) of every input of a group ("required" or "optional"), in order; choices that open more inputs
-    are followed by those, as "choice.input".
+    """(name, type, options) of every input of a group ("required" or "optional"), in order; choices that open more
+    inputs are followed by those, as "choice.input".
 
     :param info: what /object_info says of one node.
     """
@@ -42,23 +43,34 @@ def snapshot(nodes: dict[str, dict]) -> dict:
 
     :param nodes: /object_info by node id.
     """
-    return {node_id: {
-        "category": info["category"],
-        "required": [f"{name}: {kind}" for name, kind, _ in inputs(info, "required")],
-        "optional": [f"{name}: {kind}" for name, kind, _ in inputs(info, "optional")],
-        "outputs": [f"{name}: {kind}" for name, kind in zip(info["output_name"], info["output"], strict=True)],
-    } for node_id, info in sorted(nodes.items())}
+    return {
+        node_id: {
+            "category": info["category"],
+            "required": [f"{name}: {kind}" for name, kind, _ in inputs(info, "required")],
+            "optional": [f"{name}: {kind}" for name, kind, _ in inputs(info, "optional")],
+            "outputs": [f"{name}: {kind}" for name, kind in zip(info["output_name"], info["output"], strict=True)],
+        }
+        for node_id, info in sorted(nodes.items())
+    }
 
 
 def english(nodes: dict[str, dict]) -> dict:
     """The texts of every node in the form of ComfyUI's nodeDefs.json, where dots in names are underscores."""
-    return {node_id: {
-        "display_name": info["display_name"],
-        "description": info["description"],
-        "inputs": {name.replace(".", "_"): {"name": name.split(".")[-1], "tooltip": options["tooltip"]} for name, _, options in all_inputs(info)},
-        "outputs": {str(i): {"name": name, "tooltip": tooltip}
-                    for i, (name, tooltip) in enumerate(zip(info["output_name"], info["output_tooltips"], strict=True))},
-    } for node_id, info in sorted(nodes.items())}
+    return {
+        node_id: {
+            "display_name": info["display_name"],
+            "description": info["description"],
+            "inputs": {
+                name.replace(".", "_"): {"name": name.split(".")[-1], "tooltip": options["tooltip"]}
+                for name, _, options in all_inputs(info)
+            },
+            "outputs": {
+                str(i): {"name": name, "tooltip": tooltip}
+                for i, (name, tooltip) in enumerate(zip(info["output_name"], info["output_tooltips"], strict=True))
+            },
+        }
+        for node_id, info in sorted(nodes.items())
+    }
 
 
 def node_list(nodes: dict[str, dict]) -> dict[str, str]:
@@ -75,7 +87,11 @@ def main() -> int:
     from comfy_server import ComfyServer
 
     with tempfile.TemporaryDirectory() as base, ComfyServer(Path(base)) as server:
-        ours = {name: info for name, info in server.object_info().items() if info["python_module"] == f"custom_nodes.{PACK_NAME}"}
+        ours = {
+            name: info
+            for name, info in server.object_info().items()
+            if info["python_module"] == f"custom_nodes.{PACK_NAME}"
+        }
     write(SNAPSHOT, snapshot(ours))
     write(LOCALES / "en" / "nodeDefs.json", english(ours))
     write(NODE_LIST, node_list(ours))

@@ -2,6 +2,7 @@
 
 `python3 scripts/dev.py pack [FILE.zip]`; without a name it lies under .dev/. `comfy node pack` takes the same files.
 """
+
 import subprocess
 import sys
 import zipfile
@@ -12,8 +13,13 @@ from environment import DEV, ROOT
 
 def packed_files() -> list[str]:
     """Paths of the archive, relative to the repository."""
+
     def listed(*options: str) -> set[str]:
-        return set(subprocess.run(["git", "ls-files", "-z", *options], cwd=ROOT, check=True, capture_output=True, text=True).stdout.split("\0")[:-1])
+        return set(
+            subprocess.run(
+                ["git", "ls-files", "-z", *options], cwd=ROOT, check=True, capture_output=True, text=True
+            ).stdout.split("\0")[:-1]
+        )
 
     return sorted(listed() - listed("--cached", "--ignored", "--exclude-from=.comfyignore"))
 

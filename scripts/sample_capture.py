@@ -1,7 +1,9 @@
-"""Write samples/talking.csv, a recording of face capture of nobody: five seconds of talk, blinks, glances and nods, made of sums of waves.
+"""Write samples/talking.csv, a recording of face capture of nobody: five seconds of talk, blinks, glances and nods,
+made of sums of waves.
 
 .dev/venv/bin/python scripts/sample_capture.py
 """
+
 import sys
 from fractions import Fraction
 
@@ -27,11 +29,19 @@ def controls() -> np.ndarray:
     look = sum(np.exp(-(((t - at) / 0.45) ** 4))[:, None] * [side, up] for at, side, up in GLANCES)
     smile = np.interp(t, [0, 2.2, 2.6, 4.3, 5], [0.05, 0.1, 0.35, 0.1, 0.5])
     values = {
-        "turn": 0.22 * np.sin(2 * np.pi * 0.21 * t) + 0.12 * look[:, 0], "nod": 0.12 * talks * np.sin(2 * np.pi * 0.9 * t) * stress + 0.05,
-        "tilt": 0.1 * np.sin(2 * np.pi * 0.17 * t + 0.8), "jaw open": 0.5 * talks * syllable * stress, "smile": smile,
-        "mouth wide": 0.7 * smile - 0.45 * talks * round_lips, "pucker": 0.5 * talks * round_lips, "lower lip down": 0.2 * talks * syllable,
-        "upper lip up": 0.15 * talks * syllable + 0.1 * smile, "close left eye": blink + 0.12 * smile, "close right eye": blink + 0.12 * smile,
-        "brows up": 0.35 * talks * np.clip(stress - 0.7, 0, 1) * 3 + 0.1 * np.clip(look[:, 1], 0, 1), "look sideways": look[:, 0],
+        "turn": 0.22 * np.sin(2 * np.pi * 0.21 * t) + 0.12 * look[:, 0],
+        "nod": 0.12 * talks * np.sin(2 * np.pi * 0.9 * t) * stress + 0.05,
+        "tilt": 0.1 * np.sin(2 * np.pi * 0.17 * t + 0.8),
+        "jaw open": 0.5 * talks * syllable * stress,
+        "smile": smile,
+        "mouth wide": 0.7 * smile - 0.45 * talks * round_lips,
+        "pucker": 0.5 * talks * round_lips,
+        "lower lip down": 0.2 * talks * syllable,
+        "upper lip up": 0.15 * talks * syllable + 0.1 * smile,
+        "close left eye": blink + 0.12 * smile,
+        "close right eye": blink + 0.12 * smile,
+        "brows up": 0.35 * talks * np.clip(stress - 0.7, 0, 1) * 3 + 0.1 * np.clip(look[:, 1], 0, 1),
+        "look sideways": look[:, 0],
         "look up": look[:, 1],
     }
     return np.stack([values.get(name, np.zeros_like(t)) for name in face.NAMES], 1).astype(np.float32)

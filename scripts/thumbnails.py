@@ -1,8 +1,9 @@
-"""Run workflows from the real page, and make their thumbnails of what they write: four frames of a video, two of a wide one, or
-the photo beside the picture that it became.
+"""Run workflows from the real page, and make their thumbnails of what they write: four frames of a video, two of a
+wide one, or the photo beside the picture that it became.
 
 .dev/venv/bin/python scripts/thumbnails.py scripts/workflows/motion.py     (after `dev.py author`)
 """
+
 import sys
 import tempfile
 from pathlib import Path
@@ -29,13 +30,16 @@ def mosaic(pictures: list[Image.Image], columns: int) -> Image.Image:
     height = round(width * pictures[0].height / pictures[0].width)
     page = Image.new("RGB", (SIDE, height * (len(pictures) // columns)))
     for i, picture in enumerate(pictures):
-        page.paste(picture.convert("RGB").resize((width, height), Image.Resampling.LANCZOS), (i % columns * width, i // columns * height))
+        page.paste(
+            picture.convert("RGB").resize((width, height), Image.Resampling.LANCZOS),
+            (i % columns * width, i // columns * height),
+        )
     return page
 
 
 def result(frontend: Frontend, prompt: dict, history: dict) -> Image.Image:
     keeper = next(key for key, node in prompt.items() if node["class_type"] in ("SaveImage", "SaveVideo"))
-    written, = frontend.server.files({"outputs": {keeper: history["outputs"][keeper]}})
+    (written,) = frontend.server.files({"outputs": {keeper: history["outputs"][keeper]}})
     if written.suffix == ".png":
         photo = next(node["inputs"]["sample"] for node in prompt.values() if node["class_type"] == "LEOLoadSample")
         return mosaic([Image.open(ROOT / "samples" / photo), Image.open(written)], 2)

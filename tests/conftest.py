@@ -3,6 +3,7 @@
 `leo_core` is imported from the repository. The nodes are imported as `leo_pack.nodes.<file>`, and run in-process on
 ComfyUI's own modules, in CPU mode, with input, output and temp folders of their own (fixture `comfy_folders`).
 """
+
 import asyncio
 import importlib
 import importlib.machinery
@@ -40,7 +41,8 @@ class OneLeoCore:
 
 
 def order_paths() -> None:
-    """ComfyUI first, the repository last: both have something called `nodes`, and ComfyUI imports its own by that name."""
+    """ComfyUI first, the repository last: both have something called `nodes`, and ComfyUI imports its own by that
+    name."""
     for path in (str(ROOT), ""):
         while path in sys.path:
             sys.path.remove(path)
@@ -59,8 +61,18 @@ def name_pack() -> None:
 # `--fast` runs what tests the model alone: it needs no ComfyUI, and a minute of one core.
 FAST = "--fast" in sys.argv
 if FAST:
-    collect_ignore = ["browser", "fuzz", "nodes", "robustness", "server", "training", "test_fullres.py", "test_library.py", "test_liax.py",
-                      "test_video.py"]
+    collect_ignore = [
+        "browser",
+        "fuzz",
+        "nodes",
+        "robustness",
+        "server",
+        "training",
+        "test_fullres.py",
+        "test_library.py",
+        "test_liax.py",
+        "test_video.py",
+    ]
 
 order_paths()
 name_pack()
@@ -69,13 +81,25 @@ if COMFYUI.exists() and not FAST:
     from comfy.cli_args import args
 
     args.cpu = True  # before anything imports comfy.model_management, which reads it once
-    importlib.import_module("utils.install_util")  # as main.py does: ComfyUI's nodes.py puts comfy/, which has a utils.py, first on the path
+    importlib.import_module(
+        "utils.install_util"
+    )  # as main.py does: ComfyUI's nodes.py puts comfy/, which has a utils.py, first on the path
 
 
 def pytest_addoption(parser):
-    parser.addoption("--media", type=Path, help="folder with clips/ and stills/ of real people; tests on them run only when it is given")
-    parser.addoption("--humans", type=Path, help="folder of MakeHuman's CC0 assets; tests that render people run only when it is given")
-    parser.addoption("--screenshots", type=Path, help="folder to put a picture of every workflow into, after its run in the page")
+    parser.addoption(
+        "--media",
+        type=Path,
+        help="folder with clips/ and stills/ of real people; tests on them run only when it is given",
+    )
+    parser.addoption(
+        "--humans",
+        type=Path,
+        help="folder of MakeHuman's CC0 assets; tests that render people run only when it is given",
+    )
+    parser.addoption(
+        "--screenshots", type=Path, help="folder to put a picture of every workflow into, after its run in the page"
+    )
     parser.addoption("--fast", action="store_true", help="only the fast tests of leo_core, without ComfyUI")
     parser.addoption("--full", action="store_true", help="full counts in tests that otherwise take a sample")
 
@@ -213,4 +237,7 @@ def lia_state() -> dict:
 
     generator = torch.Generator().manual_seed(0)
     shapes = json.loads((ROOT / "tests" / "data" / "lia64_layout.json").read_text())
-    return {name: torch.randn([n // 16 if n % 16 == 0 else n for n in shape], generator=generator) for name, shape in shapes.items()}
+    return {
+        name: torch.randn([n // 16 if n % 16 == 0 else n for n in shape], generator=generator)
+        for name, shape in shapes.items()
+    }

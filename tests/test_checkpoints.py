@@ -1,4 +1,5 @@
 """Animator files: one model in every form, and clear refusals of everything else."""
+
 import argparse
 import json
 import os
@@ -38,7 +39,14 @@ def state():
 
 @pytest.fixture
 def saved(state, tmp_path):
-    save_animator(tmp_path / "mine.safetensors", state, CONFIG, torch.float32, {2: Direction("nod", -1.0, 1.0)}, {"license": "CC0"})
+    save_animator(
+        tmp_path / "mine.safetensors",
+        state,
+        CONFIG,
+        torch.float32,
+        {2: Direction("nod", -1.0, 1.0)},
+        {"license": "CC0"},
+    )
     return tmp_path / "mine.safetensors"
 
 
@@ -79,13 +87,19 @@ def test_convert_keeps_the_model(saved, tmp_path):
     assert before[1].directions == after[1].directions
     assert before[1].notes == after[1].notes
     picture = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(1)) * 2 - 1
-    torch.testing.assert_close(before[0].motion_head(before[0].encoder(picture)[0]),
-                               after[0].motion_head(after[0].encoder(picture)[0]), rtol=2e-2, atol=2e-2)
+    torch.testing.assert_close(
+        before[0].motion_head(before[0].encoder(picture)[0]),
+        after[0].motion_head(after[0].encoder(picture)[0]),
+        rtol=2e-2,
+        atol=2e-2,
+    )
 
 
 def test_interrupted_save_keeps_the_old_file(saved, state, monkeypatch):
     before = saved.read_bytes()
-    monkeypatch.setattr("leo_core.animator.checkpoint.save_file", lambda *_: (_ for _ in ()).throw(OSError("No space left on device")))
+    monkeypatch.setattr(
+        "leo_core.animator.checkpoint.save_file", lambda *_: (_ for _ in ()).throw(OSError("No space left on device"))
+    )
     with pytest.raises(OSError, match="No space left"):
         save_animator(saved, state, CONFIG)
     assert saved.read_bytes() == before
@@ -107,19 +121,36 @@ def bad_files(state):
         "empty.pt": (lambda p: p.write_bytes(b""), "not a model file that can be read safely"),
         "text.pt": (lambda p: p.write_text("not a model"), "not a model file that can be read safely"),
         "text.safetensors": (lambda p: p.write_text("not a model"), "not a readable safetensors file"),
-        "pickle.pt": (lambda p: torch.save({"gen": {}, "x": Executes()}, p), "not a model file that can be read safely"),
+        "pickle.pt": (
+            lambda p: torch.save({"gen": {}, "x": Executes()}, p),
+            "not a model file that can be read safely",
+        ),
         "list.pt": (lambda p: torch.save([1, 2], p), "holds list data"),
-        "other.pt": (lambda p: torch.save({"conv.weight": torch.zeros(3)}, p), "is not an animator: it holds 1 tensors"),
-        "prior.safetensors": (lambda p: save_file({"a": torch.zeros(1)}, p, {"leo.kind": "motion_prior"}), "LEO motion prior"),
+        "other.pt": (
+            lambda p: torch.save({"conv.weight": torch.zeros(3)}, p),
+            "is not an animator: it holds 1 tensors",
+        ),
+        "prior.safetensors": (
+            lambda p: save_file({"a": torch.zeros(1)}, p, {"leo.kind": "motion_prior"}),
+            "LEO motion prior",
+        ),
         "nan.safetensors": (lambda p: save_file(nan, p, metadata), "not finite"),
         "narrow.safetensors": (lambda p: save_file(narrow, p, metadata), "has shape"),
         "lacking.safetensors": (lambda p: save_file(lacking, p, metadata), "misses 1 tensors"),
         "surplus.safetensors": (lambda p: save_file({**state, "more": torch.zeros(1)}, p, metadata), "do not belong"),
-        "deep.safetensors": (lambda p: save_file(state, p, {"leo.kind": "animator", "leo.config": "[" * 5000}), "incomplete or damaged"),
-        "scale.safetensors": (lambda p: save_file(state, p, {**metadata, "leo.config": metadata["leo.config"].replace('"4"', '"a"')}),
-                              "incomplete or damaged"),
+        "deep.safetensors": (
+            lambda p: save_file(state, p, {"leo.kind": "animator", "leo.config": "[" * 5000}),
+            "incomplete or damaged",
+        ),
+        "scale.safetensors": (
+            lambda p: save_file(state, p, {**metadata, "leo.config": metadata["leo.config"].replace('"4"', '"a"')}),
+            "incomplete or damaged",
+        ),
         "none.pt": (lambda p: torch.save({}, p), "it holds nothing"),
-        "config.safetensors": (lambda p: save_file(state, p, {"leo.kind": "animator", "leo.config": "{"}), "incomplete or damaged"),
+        "config.safetensors": (
+            lambda p: save_file(state, p, {"leo.kind": "animator", "leo.config": "{"}),
+            "incomplete or damaged",
+        ),
     }
 
 
@@ -154,11 +185,14 @@ def layout_of(name: str) -> SimpleNamespace:
     return SimpleNamespace(path=Path("vox.pt"), metadata={}, shapes=shapes)
 
 
-@pytest.mark.parametrize("name, expected", [
-    ("lia64_layout.json", ("LIA", 64, 512, 20, 5)),
-    ("lia256_layout.json", ("LIA", 256, 512, 20, 5)),
-    ("liax_half_layout.json", ("LIA-X", 512, 256, 40, 1)),
-])
+@pytest.mark.parametrize(
+    "name, expected",
+    [
+        ("lia64_layout.json", ("LIA", 64, 512, 20, 5)),
+        ("lia256_layout.json", ("LIA", 256, 512, 20, 5)),
+        ("liax_half_layout.json", ("LIA-X", 512, 256, 40, 1)),
+    ],
+)
 def test_released_layouts_are_recognized_to_the_last_tensor(name, expected):
     reader = layout_of(name)
     config, names = recognize(reader)
@@ -182,13 +216,22 @@ def test_any_lacking_or_surplus_tensor_of_a_released_file_is_named(name):
     with pytest.raises(ValueError, match=r"holds 1 that do not belong \(dec.more.weight\)"):
         check_layout(reader, names, file_layout(config))
     for unused in ("dec.convs.0.noise.weight", "enc.blur.kernel", "dec.to_rgb1.bias"):
-        check_layout(SimpleNamespace(path=reader.path, shapes={**layout_of(name).shapes, unused: (1,)}), names, file_layout(config))
+        check_layout(
+            SimpleNamespace(path=reader.path, shapes={**layout_of(name).shapes, unused: (1,)}),
+            names,
+            file_layout(config),
+        )
 
 
 def test_the_learning_rate_factor_belongs_to_weights_alone():
     assert learning_rate_scale("encoder.stem.weight", (8, 3, 2, 2)) == pytest.approx(12**-0.5)
     assert learning_rate_scale("motion_head.layers.0.weight", (8, 4)) == 0.5
-    for name, shape in (("encoder.stem.bias", (8,)), ("x.norm.weight", (8,)), ("dictionary.weight", (8, 4)), ("x.gamma", (8, 4))):
+    for name, shape in (
+        ("encoder.stem.bias", (8,)),
+        ("x.norm.weight", (8,)),
+        ("dictionary.weight", (8, 4)),
+        ("x.gamma", (8, 4)),
+    ):
         assert learning_rate_scale(name, shape) == 1
 
 
@@ -203,19 +246,36 @@ def test_the_weights_that_were_saved_are_the_weights_that_are_used(saved, state)
             torch.testing.assert_close(loaded[name], value, rtol=0, atol=0)
         else:
             scaled = value * learning_rate_scale(name, tuple(value.shape))
-            torch.testing.assert_close(loaded[name], scaled.transpose(0, 1) if ".up.conv." in name else scaled, rtol=1e-6, atol=0)
+            torch.testing.assert_close(
+                loaded[name], scaled.transpose(0, 1) if ".up.conv." in name else scaled, rtol=1e-6, atol=0
+            )
     assert not any(parameter.requires_grad for parameter in animator.parameters()) and not animator.training
 
 
 def test_a_checkpoint_of_before_zip_files_is_the_same_model(lia_state, tmp_path):
     torch.save(lia_state, tmp_path / "vox.pt")
-    torch.save({"gen": lia_state, "args": argparse.Namespace(size=64)}, tmp_path / "old.pt", _use_new_zipfile_serialization=False)
+    torch.save(
+        {"gen": lia_state, "args": argparse.Namespace(size=64)},
+        tmp_path / "old.pt",
+        _use_new_zipfile_serialization=False,
+    )
     (first, known), (second, again) = (load_animator(tmp_path / name) for name in ("vox.pt", "old.pt"))
     assert known.id == again.id and (known.id.name, again.id.name) == ("vox", "old") and known.directions == {}
-    assert all(torch.equal(a, b) for a, b in zip(first.state_dict().values(), second.state_dict().values(), strict=True))
+    assert all(
+        torch.equal(a, b) for a, b in zip(first.state_dict().values(), second.state_dict().values(), strict=True)
+    )
     report = convert(tmp_path / "vox.pt", tmp_path / "own.safetensors", torch.float32)
-    assert "vox.pt (" in report and "-> own.safetensors (" in report and "LIA, 64 px, 20 directions" in report and known.id.fingerprint in report
-    parameters = sum(value.numel() for key, value in lia_state.items() if not key.endswith((".kernel", ".noise.weight")) and ".to_rgb1." not in key)
+    assert (
+        "vox.pt (" in report
+        and "-> own.safetensors (" in report
+        and "LIA, 64 px, 20 directions" in report
+        and known.id.fingerprint in report
+    )
+    parameters = sum(
+        value.numel()
+        for key, value in lia_state.items()
+        if not key.endswith((".kernel", ".noise.weight")) and ".to_rgb1." not in key
+    )
     assert f"{parameters / 1e6:.1f} M parameters" in report
     third, converted = load_animator(tmp_path / "own.safetensors")
     assert converted.id == known.id
@@ -230,7 +290,10 @@ def test_weights_saved_as_parameters_are_the_same_model(lia_state, tmp_path):
     first, *others = (load_animator(tmp_path / name) for name in ("plain.pt", "parameters.pt", "tracked.pt"))
     for animator, known in others:
         assert known.id.fingerprint == first[1].id.fingerprint
-        assert all(torch.equal(a, b) for a, b in zip(first[0].state_dict().values(), animator.state_dict().values(), strict=True))
+        assert all(
+            torch.equal(a, b)
+            for a, b in zip(first[0].state_dict().values(), animator.state_dict().values(), strict=True)
+        )
 
 
 def test_a_file_is_readable_by_others_and_nothing_is_left_of_a_failure(tmp_path):
@@ -241,9 +304,16 @@ def test_a_file_is_readable_by_others_and_nothing_is_left_of_a_failure(tmp_path)
     assert os.listdir(tmp_path) == ["a.txt"] and (tmp_path / "a.txt").read_text() == "new"
 
 
-@pytest.mark.parametrize("directions", ["[", "[1]", '{"a": {}}', '{"1": {"name": "nod"}}', '{"1": {"name": "x", "low": "y", "high": 1}}', "[" * 5000])
+@pytest.mark.parametrize(
+    "directions",
+    ["[", "[1]", '{"a": {}}', '{"1": {"name": "nod"}}', '{"1": {"name": "x", "low": "y", "high": 1}}', "[" * 5000],
+)
 def test_directions_that_cannot_be_read(state, tmp_path, directions):
-    save_file(state, tmp_path / "m.safetensors", {"leo.kind": "animator", "leo.config": json.dumps(CONFIG.to_dict()), "leo.directions": directions})
+    save_file(
+        state,
+        tmp_path / "m.safetensors",
+        {"leo.kind": "animator", "leo.config": json.dumps(CONFIG.to_dict()), "leo.directions": directions},
+    )
     for read in (load_animator, read_directions):
         with pytest.raises(ValueError, match=r"m\.safetensors has motion directions that cannot be read \("):
             read(tmp_path / "m.safetensors")

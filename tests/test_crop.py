@@ -1,4 +1,5 @@
 """Whatever goes into a crop comes back at its own size and place, and the rest of the picture is not touched."""
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -53,7 +54,12 @@ def test_round_trip_of_a_mask_one_pixel_wide():
 
 @settings(deadline=None, max_examples=60)
 @given(
-    st.floats(-200, 130), st.floats(-200, 100), st.floats(1, 400), st.floats(1, 400), st.floats(0, 1), st.sampled_from([0.0, 0.5, 1.0, 2.0]),
+    st.floats(-200, 130),
+    st.floats(-200, 100),
+    st.floats(1, 400),
+    st.floats(1, 400),
+    st.floats(0, 1),
+    st.sampled_from([0.0, 0.5, 1.0, 2.0]),
     st.sampled_from(["edge", "reflect", "black"]),
 )
 def test_round_trip_of_any_box_that_shows_the_picture(x, y, width, height, margin, aspect, border):
@@ -125,14 +131,21 @@ def test_margin_and_aspect_add_around_the_middle():
 
 def test_the_border_is_shown_as_asked():
     photo = picture(20, 20)
-    cuts = {b: crop_subject(1, (20, 20), box(-10, 0, 20, 20), margin=0, border=b).cut(photo) for b in ("edge", "reflect", "black")}
+    cuts = {
+        b: crop_subject(1, (20, 20), box(-10, 0, 20, 20), margin=0, border=b).cut(photo)
+        for b in ("edge", "reflect", "black")
+    }
     assert torch.equal(cuts["edge"][:, 0], photo[:, 0])
     assert torch.equal(cuts["reflect"][:, 0], photo[:, 10])
     assert (cuts["black"][:, :10] == 0).all()
     assert all(torch.equal(cut[:, 10:], photo[:, :10]) for cut in cuts.values())
 
 
-@pytest.mark.parametrize("form", [box(10.4, 20.6, 30, 30), [box(10.4, 20.6, 30, 30)], [[box(10.4, 20.6, 30, 30)]]], ids=["dict", "list", "lists"])
+@pytest.mark.parametrize(
+    "form",
+    [box(10.4, 20.6, 30, 30), [box(10.4, 20.6, 30, 30)], [[box(10.4, 20.6, 30, 30)]]],
+    ids=["dict", "list", "lists"],
+)
 def test_every_form_of_bounding_box_is_understood(form):
     crop = crop_subject(3, (90, 120), form, margin=0)
     assert crop.size == (30, 30) and crop.corner(2) == (21, 10)
@@ -175,7 +188,7 @@ def test_frames_without_a_subject_keep_the_length(missing, how):
     if how == "mask":
         what = {"mask": torch.zeros(12, 90, 160)}
         for t in set(range(12)) - lost:
-            what["mask"][t, 20:36, 10 * t:10 * t + 16] = 1
+            what["mask"][t, 20:36, 10 * t : 10 * t + 16] = 1
     crop = crop_subject(12, (90, 160), **what, margin=0, track="follow", smooth=0, missing=missing)
     lefts = [crop.corner(t)[1] for t in range(12)]
     assert [crop.is_missing(t) for t in range(12)] == [t in lost for t in range(12)]
@@ -187,7 +200,10 @@ def test_frames_without_a_subject_keep_the_length(missing, how):
 
 
 @settings(deadline=None)
-@given(st.lists(st.booleans(), min_size=1, max_size=30).filter(lambda gone: not all(gone)), st.sampled_from(["hold", "interpolate", "pass through"]))
+@given(
+    st.lists(st.booleans(), min_size=1, max_size=30).filter(lambda gone: not all(gone)),
+    st.sampled_from(["hold", "interpolate", "pass through"]),
+)
 def test_missing_rows_are_filled_from_known_ones_alone(gone, policy):
     missing = torch.tensor(gone)
     values = torch.arange(len(gone), dtype=torch.float32)[:, None] * torch.tensor([1.0, -2.0])
@@ -216,8 +232,11 @@ def test_a_still_crop_has_room_for_the_shape_in_every_frame():
     """So that a photo shows no second copy of the subject beside a shape that has moved on."""
     masks = torch.zeros(5, 300, 400)
     for t in range(5):
-        masks[t, 100:150, 100 + 20 * t:140 + 20 * t] = 1
-    clip, photo = crop_subject(5, (300, 400), mask=masks, margin=0.5), crop_subject(1, (300, 400), mask=masks, margin=0.5)
+        masks[t, 100:150, 100 + 20 * t : 140 + 20 * t] = 1
+    clip, photo = (
+        crop_subject(5, (300, 400), mask=masks, margin=0.5),
+        crop_subject(1, (300, 400), mask=masks, margin=0.5),
+    )
     union = photo.subject
     assert photo.corner(0) == clip.corner(0) and photo.size == clip.size == (240, 240)
     assert union.shape == clip.subject.shape == (1, 240, 240) and torch.equal(union, clip.subject)

@@ -1,4 +1,5 @@
 """Reading directions from text, and finding out by rendering what each one moves."""
+
 import argparse
 import json
 
@@ -43,12 +44,15 @@ def test_a_direction_without_a_range_has_the_slider_of_an_unknown_one():
 
 
 class Stage(torch.nn.Module):
-    """A stand-in animator: a bright square whose place, size or tilt each direction changes; direction 4 does nothing."""
+    """A stand-in animator: a bright square whose place, size or tilt each direction changes; direction 4 does
+    nothing."""
 
     def __init__(self, size=64):
         super().__init__()
         self.config = argparse.Namespace(size=size, directions=5)
-        self.grid = torch.stack(torch.meshgrid(torch.linspace(-1, 1, size), torch.linspace(-1, 1, size), indexing="ij")[::-1])
+        self.grid = torch.stack(
+            torch.meshgrid(torch.linspace(-1, 1, size), torch.linspace(-1, 1, size), indexing="ij")[::-1]
+        )
 
     def encoder(self, pictures):
         return pictures.mean((2, 3)).repeat(1, 2)[:, :5], {self.config.size: pictures}
@@ -65,7 +69,9 @@ class Stage(torch.nn.Module):
     def flow_generator(self, features, latent, anchor):
         amount = 0.3 * torch.tanh(latent)
         x, y = self.grid
-        fields = torch.stack([torch.stack(f) for f in ((-1 + 0 * x, 0 * x), (0 * x, -1 + 0 * y), (-x, -y), (y, -x), (0 * x, 0 * y))])
+        fields = torch.stack(
+            [torch.stack(f) for f in ((-1 + 0 * x, 0 * x), (0 * x, -1 + 0 * y), (-x, -y), (y, -x), (0 * x, 0 * y))]
+        )
         displacement = torch.einsum("nd,dchw->nchw", amount, fields)
         size = self.config.size
         return {size: displacement}, {size: torch.ones(len(latent), 1, size, size)}
@@ -114,6 +120,7 @@ class TestResponses:
     def test_the_sheet_shows_a_row_per_direction(self, responses):
         sheet = probe.contact_sheet(responses, probe.propose(responses), cell=64)
         assert sheet.shape == (18 + 5 * 64, 220 + 8 * 64, 3)
+
         def difference(d: int) -> torch.Tensor:
             row = sheet[18 + 64 * d : 82 + 64 * d]
             return (row[:, 220:284] - row[:, 348:412]).abs().mean()
@@ -131,9 +138,14 @@ class TestCommand:
         config = AnimatorConfig("tiny", 16, 16, 4, {4: 8, 8: 8, 16: 8}, 2, True, False, 0, 0)
         animator, generator = Animator(config), torch.Generator().manual_seed(0)
         dictionary = torch.randn(16, 4, generator=generator)
-        animator.load_state_dict({
-            name: orthonormal_basis(dictionary) if name == "dictionary.basis" else 0.2 * torch.randn(value.shape, generator=generator)
-            for name, value in animator.state_dict().items()})
+        animator.load_state_dict(
+            {
+                name: orthonormal_basis(dictionary)
+                if name == "dictionary.basis"
+                else 0.2 * torch.randn(value.shape, generator=generator)
+                for name, value in animator.state_dict().items()
+            }
+        )
         path = tmp_path / "tiny.safetensors"
         save_animator(path, raw_state(animator, dictionary), config)
         return path

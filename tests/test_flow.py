@@ -1,4 +1,5 @@
 """What edits of a flow leave alone, what they hold still, and what pictures of it show."""
+
 from dataclasses import replace
 
 import pytest
@@ -16,31 +17,43 @@ ANIMATOR = AnimatorId("walker", "a" * 64)
 SCALES = (8, 16, 32, 64)
 
 
-def make(frames=3, seed=0, reach=0.3, align_corners=False, animator=ANIMATOR, dtype=torch.float16, scales=SCALES) -> FlowField:
+def make(
+    frames=3, seed=0, reach=0.3, align_corners=False, animator=ANIMATOR, dtype=torch.float16, scales=SCALES
+) -> FlowField:
     generator = torch.Generator().manual_seed(seed)
     return FlowField(
         {r: (reach * (2 * torch.rand(frames, 2, r, r, generator=generator) - 1)).to(dtype) for r in scales},
         {r: torch.rand(frames, 1, r, r, generator=generator).to(dtype) for r in scales},
-        align_corners, animator)
+        align_corners,
+        animator,
+    )
 
 
 def uniform(x, y, frames=1, **changes) -> FlowField:
     flow = make(frames, dtype=torch.float32, **changes)
-    return replace(flow, displacement={r: torch.tensor([x, y]).reshape(1, 2, 1, 1).expand(frames, 2, r, r) for r in flow.scales})
+    return replace(
+        flow, displacement={r: torch.tensor([x, y]).reshape(1, 2, 1, 1).expand(frames, 2, r, r) for r in flow.scales}
+    )
 
 
 def same(first: FlowField, second: FlowField) -> bool:
     return all(
-        torch.equal(getattr(first, part)[r], getattr(second, part)[r]) and getattr(first, part)[r].dtype == getattr(second, part)[r].dtype
-        for part in ("displacement", "mask") for r in first.scales)
+        torch.equal(getattr(first, part)[r], getattr(second, part)[r])
+        and getattr(first, part)[r].dtype == getattr(second, part)[r].dtype
+        for part in ("displacement", "mask")
+        for r in first.scales
+    )
 
 
 def tiny_animator(align_corners=False) -> Animator:
     config = AnimatorConfig("tiny", 64, 32, 6, {4: 8, 8: 8, 16: 8, 32: 8, 64: 8}, 2, align_corners, False, 0, 0)
     animator, generator = Animator(config).eval(), torch.Generator().manual_seed(0)
-    animator.load_state_dict({
-        name: 0.3 * torch.randn(value.shape, generator=generator) if value.is_floating_point() else value
-        for name, value in animator.state_dict().items()})
+    animator.load_state_dict(
+        {
+            name: 0.3 * torch.randn(value.shape, generator=generator) if value.is_floating_point() else value
+            for name, value in animator.state_dict().items()
+        }
+    )
     return animator
 
 
@@ -55,7 +68,9 @@ class TestNothingToDoIsExactlyTheInput:
         assert same(ops.blend_flows(flow, make(seed=seed + 1), 0.0), flow)
         assert same(ops.blend_flows(make(seed=seed + 1), flow, 1.0), flow)
         assert same(ops.add_displacement(flow, torch.zeros(1, 2, 40, 40)), flow)
-        assert same(ops.add_displacement(flow, ops.displacement_from_picture(torch.full((1, 9, 9, 3), 128 / 255), 0.5)), flow)
+        assert same(
+            ops.add_displacement(flow, ops.displacement_from_picture(torch.full((1, 9, 9, 3), 128 / 255), 0.5)), flow
+        )
 
     def test_the_input_is_left_alone(self):
         flow, before = make(), make()
@@ -91,7 +106,9 @@ class TestFreeze:
         picture = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(3))
         difference = (ops.warp_picture(picture, frozen) - picture).abs().amax(1)
         assert difference[:, 15:33, 25:48].max() < 1 / 255
-        torch.testing.assert_close(ops.warp_picture(picture, frozen)[..., 50:, :], ops.warp_picture(picture, flow)[..., 50:, :])
+        torch.testing.assert_close(
+            ops.warp_picture(picture, frozen)[..., 50:, :], ops.warp_picture(picture, flow)[..., 50:, :]
+        )
 
     @pytest.mark.parametrize("align_corners", [False, True])
     @pytest.mark.parametrize("own_still", [False, True])
@@ -100,8 +117,12 @@ class TestFreeze:
         region = torch.zeros(1, 64, 64)
         region[:, 20:31, 17:40] = 1
         still = make(1, seed=9, align_corners=align_corners) if own_still else None
-        rest = still or FlowField({r: torch.zeros(1, 2, r, r) for r in SCALES}, {r: torch.ones(1, 1, r, r) for r in SCALES},
-                                  align_corners, ANIMATOR)
+        rest = still or FlowField(
+            {r: torch.zeros(1, 2, r, r) for r in SCALES},
+            {r: torch.ones(1, 1, r, r) for r in SCALES},
+            align_corners,
+            ANIMATOR,
+        )
         with torch.inference_mode():
             _, features = animator.encoder(2 * torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(1)) - 1)
             frozen = ops.freeze(flow, region, still)
@@ -152,18 +173,28 @@ class TestBlendAndAdd:
         center = (columns * torch.arange(65)).sum() / columns.sum()
         assert abs(float(center) - (22 + 0.25 * 64)) < 0.6
         for r in SCALES:
-            torch.testing.assert_close(moved.displacement[r], torch.tensor([-0.5, 0.0]).reshape(1, 2, 1, 1).expand(1, 2, r, r))
+            torch.testing.assert_close(
+                moved.displacement[r], torch.tensor([-0.5, 0.0]).reshape(1, 2, 1, 1).expand(1, 2, r, r)
+            )
 
 
 class TestWarpPicture:
     @pytest.mark.parametrize("align_corners", [False, True])
     def test_a_large_picture_moves_as_a_small_one(self, align_corners):
         smooth = torch.nn.functional.interpolate(
-            torch.rand(1, 2, 5, 5, generator=torch.Generator().manual_seed(1)), (64, 64), mode="bicubic", align_corners=True)
+            torch.rand(1, 2, 5, 5, generator=torch.Generator().manual_seed(1)),
+            (64, 64),
+            mode="bicubic",
+            align_corners=True,
+        )
         flow = make(1, align_corners=align_corners, dtype=torch.float32)
         flow = replace(flow, displacement={64: 0.15 * (smooth - 0.5)}, mask={64: flow.mask[64]})
         large = torch.nn.functional.interpolate(
-            torch.rand(1, 3, 6, 6, generator=torch.Generator().manual_seed(2)), (256, 256), mode="bicubic", align_corners=False)
+            torch.rand(1, 3, 6, 6, generator=torch.Generator().manual_seed(2)),
+            (256, 256),
+            mode="bicubic",
+            align_corners=False,
+        )
         small = torch.nn.functional.interpolate(large, (64, 64), mode="area")
         shrunk = torch.nn.functional.interpolate(ops.warp_picture(large, flow), (64, 64), mode="area")
         difference = (shrunk - ops.warp_picture(small, flow)).abs()
@@ -212,10 +243,18 @@ class TestPictures:
 
     def test_drawing_arrows_can_be_stopped(self):
         with pytest.raises(KeyboardInterrupt):
-            ops.arrows(uniform(0.1, 0.0), torch.ones(1, 96, 96, 3), 24, progress=lambda done: (_ for _ in ()).throw(KeyboardInterrupt))
+            ops.arrows(
+                uniform(0.1, 0.0),
+                torch.ones(1, 96, 96, 3),
+                24,
+                progress=lambda done: (_ for _ in ()).throw(KeyboardInterrupt),
+            )
 
     def test_the_grid_is_regular_where_nothing_moves_and_shifted_where_it_does(self):
-        still, moved = ops.grid(uniform(0.0, 0.0, align_corners=True), 64, 16), ops.grid(uniform(-8 / 63, 0.0, align_corners=True), 64, 16)
+        still, moved = (
+            ops.grid(uniform(0.0, 0.0, align_corners=True), 64, 16),
+            ops.grid(uniform(-8 / 63, 0.0, align_corners=True), 64, 16),
+        )
         dark = still[0, 8, :, 0] < 0.6
         assert dark.nonzero().flatten().tolist() == [0, 1, 16, 17, 32, 33, 48, 49]
         assert (moved[0, 8, 4:, 0] < 0.6).nonzero().flatten().tolist() == [0, 1, 16, 17, 32, 33, 48, 49]

@@ -1,4 +1,6 @@
-"""The photo keeps its own pixels: sharp where it is moved, untouched where it rests, painted only where it was uncovered."""
+"""The photo keeps its own pixels: sharp where it is moved, untouched where it rests, painted only where it was
+uncovered."""
+
 import math
 
 import full_resolution_sheet
@@ -19,7 +21,8 @@ def photo(height=SIZE[0], width=SIZE[1]):
     """Texture at every scale, as real pictures have it."""
     generator = torch.Generator().manual_seed(0)
     layers = [
-        F.interpolate(torch.rand(1, 3, height // s, width // s, generator=generator), (height, width), mode="bicubic") / 1.3 ** (6 - i)
+        F.interpolate(torch.rand(1, 3, height // s, width // s, generator=generator), (height, width), mode="bicubic")
+        / 1.3 ** (6 - i)
         for i, s in enumerate((2, 4, 8, 16, 32, 64))
     ]
     picture = gaussian_blur2d(sum(layers), (3, 3), (0.6, 0.6))
@@ -75,11 +78,15 @@ def sharpness(picture, region):
 
 
 @pytest.mark.parametrize("align_corners", [False, True])
-@pytest.mark.parametrize("bias, mask", [((0.0, 0.0), 1.0), ((0.5, -0.4), 0.8)], ids=["perfect network", "biased network"])
+@pytest.mark.parametrize(
+    "bias, mask", [((0.0, 0.0), 1.0), ((0.5, -0.4), 0.8)], ids=["perfect network", "biased network"]
+)
 def test_the_source_pose_gives_the_photo_back(align_corners, bias, mask):
     original = photo()
     _, rest = rest_of(bias, mask, align_corners)
-    frame = FullResolution(original, align_corners, rest)(decoder_picture(original, torch.zeros(2, CELLS, CELLS)), *rest)
+    frame = FullResolution(original, align_corners, rest)(
+        decoder_picture(original, torch.zeros(2, CELLS, CELLS)), *rest
+    )
     assert torch.equal(frame, original)
 
 
@@ -92,7 +99,10 @@ def test_moved_pixels_stay_sharp_and_the_rest_stays_still(align_corners):
         shift, kept, _ = moving_disc(amount)
         decoded = decoder_picture(original, shift)
         frame = full(decoded, as_displacement(shift + bias, align_corners), 0.9 * kept[None, None])
-        _, sure, disc = (F.interpolate(m[None, None] if m.ndim == 2 else m[None], SIZE, mode="bilinear")[0, 0] for m in moving_disc(amount, 512))
+        _, sure, disc = (
+            F.interpolate(m[None, None] if m.ndim == 2 else m[None], SIZE, mode="bilinear")[0, 0]
+            for m in moving_disc(amount, 512)
+        )
         inside = (disc > 0.99) & (sure > 0.99)
         enlarged = F.interpolate(decoded.movedim(-1, 0)[None], SIZE, mode="bicubic")[0].movedim(0, -1)
         original_sharpness = sharpness(original, inside)
@@ -133,7 +143,9 @@ def test_what_lies_outside_the_photo_is_painted():
     rest = as_displacement(torch.zeros(2, CELLS, CELLS), True), torch.ones(1, 1, CELLS, CELLS)
     shift = torch.zeros(2, CELLS, CELLS)
     shift[0] = 0.25
-    frame = FullResolution(original, True, rest)(torch.ones(CELLS, CELLS, 3), as_displacement(shift, True), torch.ones(1, 1, CELLS, CELLS))
+    frame = FullResolution(original, True, rest)(
+        torch.ones(CELLS, CELLS, 3), as_displacement(shift, True), torch.ones(1, 1, CELLS, CELLS)
+    )
     assert torch.allclose(frame[:, :400], original[:, 160:560], atol=2 / 255)
     assert (frame[:, 630:] > 0.9).all()
 
@@ -164,17 +176,21 @@ def test_jumps_lie_on_the_edges_of_the_picture(side):
     picture = torch.zeros(side, side, 3)
     picture[:, edge:] = 1
     ideal = (torch.arange(side) >= edge).float()
-    (_, sharp), (_, linear) = (at_full_size(p, torch.zeros(2, 32, 32), kept) for p in (picture, torch.zeros(side, side, 3)))
+    (_, sharp), (_, linear) = (
+        at_full_size(p, torch.zeros(2, 32, 32), kept) for p in (picture, torch.zeros(side, side, 3))
+    )
     near = (0, 0, side // 3, slice(edge - side // 64, edge + side // 42))
     assert (sharp[near] - ideal[near[-1]]).abs().mean() < 0.7 * (linear[near] - ideal[near[-1]]).abs().mean()
 
 
 @pytest.mark.parametrize("size", [(40, 300), (63, 65), (97, 64)])
 def test_any_size_works_also_one_smaller_than_the_flow(size):
-    original = photo(320, 320)[:size[0], :size[1]]
+    original = photo(320, 320)[: size[0], : size[1]]
     shift, kept, _ = moving_disc(1.0)
     rest = as_displacement(torch.zeros(2, CELLS, CELLS), True), torch.ones(1, 1, CELLS, CELLS)
-    frame = FullResolution(original, True, rest)(decoder_picture(original, shift), as_displacement(shift, True), kept[None, None])
+    frame = FullResolution(original, True, rest)(
+        decoder_picture(original, shift), as_displacement(shift, True), kept[None, None]
+    )
     assert frame.shape == original.shape and frame.isfinite().all()
     assert torch.equal(frame[0], original[0]) and not torch.equal(frame, original)
 
@@ -182,7 +198,8 @@ def test_any_size_works_also_one_smaller_than_the_flow(size):
 @torch.inference_mode()
 def test_the_animator_of_the_pack_moves_a_photo_without_loss():
     figures, _ = full_resolution_sheet.Bench(full_resolution_sheet.MODEL, full_resolution_sheet.DRIVING, 3).compare(
-        full_resolution_sheet.read_picture(str(full_resolution_sheet.ROOT / "samples" / "astronaut.png")))
+        full_resolution_sheet.read_picture(str(full_resolution_sheet.ROOT / "samples" / "astronaut.png"))
+    )
     assert figures["its least"] > 0.9 > 1.5 * figures["decoder"]
 
 
@@ -202,7 +219,10 @@ def test_real_photos_stay_sharp(media, still):
     shift, kept, _ = moving_disc(1.0)
     decoded = decoder_picture(original, shift)
     frame = FullResolution(original, False, rest)(decoded, as_displacement(shift, False), kept[None, None])
-    _, sure, now = (F.interpolate(m[None, None] if m.ndim == 2 else m[None], size, mode="bilinear")[0, 0] for m in moving_disc(1.0, 512))
+    _, sure, now = (
+        F.interpolate(m[None, None] if m.ndim == 2 else m[None], size, mode="bilinear")[0, 0]
+        for m in moving_disc(1.0, 512)
+    )
     before = F.interpolate(moving_disc(0.0, 512)[2][None, None], size, mode="bilinear")[0, 0]
     inside = (now > 0.99) & (sure > 0.99)
     assert sharpness(frame, inside) > 0.9 * sharpness(original, before > 0.99)

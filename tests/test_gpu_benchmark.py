@@ -1,4 +1,5 @@
 """The command that measures on a GPU works before anybody has one at hand."""
+
 import sys
 from pathlib import Path
 

@@ -1,4 +1,5 @@
 """Imports point one way: nodes and training use the model, the model uses neither, and nobody uses the scripts."""
+
 import ast
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,8 +9,8 @@ SOURCES = [path for folder in ("leo_core", "nodes") for path in sorted((ROOT / f
 
 
 def imported(path: Path) -> Iterator[str]:
-    """Dotted names, relative to the repository, of what a file imports anywhere in it; of a ``from`` import, both the module and
-    the module with each name, which may be a module too."""
+    """Dotted names, relative to the repository, of what a file imports anywhere in it; of a ``from`` import, both
+    the module and the module with each name, which may be a module too."""
     package = path.relative_to(ROOT).parent.parts
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -23,8 +24,12 @@ def imported(path: Path) -> Iterator[str]:
 
 def offences(sources: list[Path], *forbidden: str) -> list[str]:
     """``file: import`` of everything that sources import from the forbidden packages."""
-    return [f"{path.relative_to(ROOT)}: {name}" for path in sources for name in imported(path)
-            if any(name == package or name.startswith(package + ".") for package in forbidden)]
+    return [
+        f"{path.relative_to(ROOT)}: {name}"
+        for path in sources
+        for name in imported(path)
+        if any(name == package or name.startswith(package + ".") for package in forbidden)
+    ]
 
 
 def within(*folder: str) -> list[Path]:
@@ -32,17 +37,23 @@ def within(*folder: str) -> list[Path]:
 
 
 def test_the_model_imports_neither_its_training_nor_the_nodes_nor_comfyui():
-    model = [path for path in within("leo_core") if path not in within("leo_core", "training") and path.name != "__main__.py"]
+    model = [
+        path for path in within("leo_core") if path not in within("leo_core", "training") and path.name != "__main__.py"
+    ]
     assert len(model) > 20
     assert not offences(model, "leo_core.training", "nodes", "comfy", "comfy_api", "folder_paths", "server", "scripts")
 
 
 def test_training_imports_neither_nodes_nor_comfyui_nor_scripts():
-    assert not offences(within("leo_core", "training"), "nodes", "comfy", "comfy_api", "folder_paths", "server", "scripts")
+    assert not offences(
+        within("leo_core", "training"), "nodes", "comfy", "comfy_api", "folder_paths", "server", "scripts"
+    )
 
 
 def test_nodes_do_not_import_what_only_training_has():
-    assert not offences(within("nodes"), "leo_core.training", "scripts", "accelerate", "cv2", "matplotlib", "tqdm", "tensorboard")
+    assert not offences(
+        within("nodes"), "leo_core.training", "scripts", "accelerate", "cv2", "matplotlib", "tqdm", "tensorboard"
+    )
 
 
 def test_no_node_file_imports_another():
@@ -54,6 +65,12 @@ def test_no_node_file_imports_another():
 
 def test_imports_within_the_pack_are_relative():
     """ComfyUI loads the pack under a name of its own."""
-    absolute = [(str(path.relative_to(ROOT)), node.module) for path in SOURCES for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-                if isinstance(node, ast.ImportFrom) and not node.level and node.module.partition(".")[0] in ("leo_core", "nodes")]
+    absolute = [
+        (str(path.relative_to(ROOT)), node.module)
+        for path in SOURCES
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom)
+        and not node.level
+        and node.module.partition(".")[0] in ("leo_core", "nodes")
+    ]
     assert not absolute

@@ -1,4 +1,5 @@
 """LIA-X files: recognized at any width, with names for directions, converted, and of the released size."""
+
 import importlib.util
 import json
 import math
@@ -33,7 +34,11 @@ NARROW = {256: 64, 128: 32, 64: 32, 32: 32}
 
 def rescaled(layout: dict, widths: dict[int, int], blocks: int = 4) -> dict[str, list[int]]:
     """A layout of other widths, with the first few of the four residual blocks per scale."""
-    kept = {key: shape for key, shape in layout.items() if not any(f"_2.{i}." in key or f"_rgb.{i}." in key for i in range(blocks, 4))}
+    kept = {
+        key: shape
+        for key, shape in layout.items()
+        if not any(f"_2.{i}." in key or f"_rgb.{i}." in key for i in range(blocks, 4))
+    }
     return {key: [widths.get(n, n) for n in shape] for key, shape in kept.items()}
 
 
@@ -81,13 +86,27 @@ def frame(animator) -> torch.Tensor:
 @pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
 def test_a_bare_state_dict_is_recognized(files, suffix):
     animator, info = load_animator(files / f"narrow{suffix}")
-    assert animator.config == AnimatorConfig("LIA-X", 512, 64, 40, {**dict.fromkeys((4, 8, 16, 32, 64), 64), 128: 32, 256: 32, 512: 32}, 1,
-                                             align_corners=True, widen_first=True, refine_blocks=1, rgb_blocks=1)
+    assert animator.config == AnimatorConfig(
+        "LIA-X",
+        512,
+        64,
+        40,
+        {**dict.fromkeys((4, 8, 16, 32, 64), 64), 128: 32, 256: 32, 512: 32},
+        1,
+        align_corners=True,
+        widen_first=True,
+        refine_blocks=1,
+        rgb_blocks=1,
+    )
     assert info.id == load_animator(files / "narrow.pt")[1].id
     assert info.directions == LIAX_DIRECTIONS
 
 
-@pytest.mark.parametrize("layout, scale", [(HALF, 0.5), (rescaled(HALF, SCALE_1), 1.0), (released_layout(), 2.0)], ids=["half", "1", "released"])
+@pytest.mark.parametrize(
+    "layout, scale",
+    [(HALF, 0.5), (rescaled(HALF, SCALE_1), 1.0), (released_layout(), 2.0)],
+    ids=["half", "1", "released"],
+)
 def test_any_scale_is_recognized(tmp_path, layout, scale):
     write_hollow(tmp_path / "liax.safetensors", layout)
     reader = StateReader(tmp_path / "liax.safetensors")
@@ -111,7 +130,9 @@ def test_a_layout_with_a_hole_in_it_is_refused(tmp_path):
     layout = released_layout()
     del layout["dec.conv5_2.2.norm.weight"]
     write_hollow(tmp_path / "lia-x.safetensors", layout)
-    with pytest.raises(ValueError, match="lia-x.safetensors looks like an animator but misses 1 tensors .dec.conv5_2.2.norm.weight."):
+    with pytest.raises(
+        ValueError, match="lia-x.safetensors looks like an animator but misses 1 tensors .dec.conv5_2.2.norm.weight."
+    ):
         load_animator(tmp_path / "lia-x.safetensors")
 
 
@@ -129,9 +150,20 @@ def test_the_converted_file_is_the_same_animator(files, tmp_path, capsys, dtype,
 
 
 def test_half_precision_on_the_cpu_shows_the_same_picture():
-    """LIA-X's layers in float16 arithmetic, small because a processor takes its time over it; ComfyUI's CPU mode never does."""
-    config = AnimatorConfig("LIA-X", 32, 64, 40, {r: 32 for r in (4, 8, 16, 32)}, 1, align_corners=True, widen_first=True,
-                            refine_blocks=2, rgb_blocks=2)
+    """LIA-X's layers in float16 arithmetic, small because a processor takes its time over it; ComfyUI's CPU mode
+    never does."""
+    config = AnimatorConfig(
+        "LIA-X",
+        32,
+        64,
+        40,
+        {r: 32 for r in (4, 8, 16, 32)},
+        1,
+        align_corners=True,
+        widen_first=True,
+        refine_blocks=2,
+        rgb_blocks=2,
+    )
     animator = Animator(config).eval().requires_grad_(False)
     state = recipe.weights({name: list(value.shape) for name, value in animator.state_dict().items()})
     state |= {name: value / math.prod(value.shape[1:]) ** 0.5 for name, value in state.items() if value.ndim > 1}
@@ -144,8 +176,10 @@ def test_half_precision_on_the_cpu_shows_the_same_picture():
             pose[:, 37] += 0.4
             shown.append(animator.render(features, code + animator.dictionary(pose)).float())
     difference = (shown[1] - shown[0]).norm() / shown[0].norm()
-    print(f"\nfloat16 beside float32: relative {float(difference):.4f}, at most "
-          f"{127.5 * float((shown[1].clamp(-1, 1) - shown[0].clamp(-1, 1)).abs().max()):.2f} / 255")
+    print(
+        f"\nfloat16 beside float32: relative {float(difference):.4f}, at most "
+        f"{127.5 * float((shown[1].clamp(-1, 1) - shown[0].clamp(-1, 1)).abs().max()):.2f} / 255"
+    )
     assert shown[1].isfinite().all() and difference < 1e-2
 
 
@@ -161,20 +195,42 @@ def test_names_and_useful_ranges_reach_edit_directions(files):
     shown = {row["index"]: row for row in edited.ui["leo_directions"]}
     assert len(shown) == 40
     named = {index: row["name"] for index, row in shown.items() if row["name"]}
-    assert named == {37: "yaw", 39: "yaw 2", 28: "pitch", 15: "roll", 33: "roll 2", 31: "neck", 6: "pout", 25: "mouth open(-) close(+)",
-                     16: "O mouth", 19: "smile", 13: "eyes closed(-) open(+)", 24: "eyebrows", 17: "eyeballs", 26: "eyeballs 2"}
+    assert named == {
+        37: "yaw",
+        39: "yaw 2",
+        28: "pitch",
+        15: "roll",
+        33: "roll 2",
+        31: "neck",
+        6: "pout",
+        25: "mouth open(-) close(+)",
+        16: "O mouth",
+        19: "smile",
+        13: "eyes closed(-) open(+)",
+        24: "eyebrows",
+        17: "eyeballs",
+        26: "eyeballs 2",
+    }
     # A slider's unit is a quarter of the published range.
     units = {37: 1.5 / 4, 31: 1.0 / 4, 25: 0.8 / 4}
-    assert {i: (shown[i]["low"] * unit, shown[i]["high"] * unit) for i, unit in units.items()} == \
-        {i: pytest.approx(ends) for i, ends in {37: (-1.0, 0.5), 31: (-0.5, 0.5), 25: (-0.4, 0.4)}.items()}
-    assert {i: round(value, 6) for i, value in enumerate(edited.result[0].codes[0].tolist()) if value} == {37: 0.375, 31: -0.5, 25: -0.1}
+    assert {i: (shown[i]["low"] * unit, shown[i]["high"] * unit) for i, unit in units.items()} == {
+        i: pytest.approx(ends) for i, ends in {37: (-1.0, 0.5), 31: (-0.5, 0.5), 25: (-0.4, 0.4)}.items()
+    }
+    assert {i: round(value, 6) for i, value in enumerate(edited.result[0].codes[0].tolist()) if value} == {
+        37: 0.375,
+        31: -0.5,
+        25: -0.1,
+    }
 
 
 def test_no_node_asks_which_family_it_has():
-    """Words of people may name a family (tooltips); code never compares, and reads no field that tells families apart."""
+    """Words of people may name a family (tooltips); code never compares, and reads no field that tells families
+    apart."""
     for path in (ROOT / "nodes").glob("*.py"):
         code = path.read_text()
-        assert not re.search(r"\.(family|refine_blocks|rgb_blocks|widen_first)\b|\bliax?\(|LIAX_|recognize_|[=!]=\s*[\"']LIA", code), path.name
+        assert not re.search(
+            r"\.(family|refine_blocks|rgb_blocks|widen_first)\b|\bliax?\(|LIAX_|recognize_|[=!]=\s*[\"']LIA", code
+        ), path.name
 
 
 LOAD = """
@@ -206,7 +262,8 @@ if picture:
 
 @pytest.fixture(scope="module")
 def large(full, tmp_path_factory):
-    """Both forms of a large file with weights from the recipe: the released layout (3.6 GB) with --full, else half scale."""
+    """Both forms of a large file with weights from the recipe: the released layout (3.6 GB) with --full, else half
+    scale."""
     folder = tmp_path_factory.mktemp("large")
     state = recipe.weights(released_layout() if full else HALF)
     torch.save(state, folder / "lia-x.pt")
@@ -220,17 +277,29 @@ def large(full, tmp_path_factory):
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 @pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
 def test_loading_holds_no_second_copy(files, large, full, tmp_path, suffix, dtype):
-    """Peak resident memory of a process of its own, as Linux counts it, with the pages of mapped files; and, with --full,
-    a frame of the released size."""
+    """Peak resident memory of a process of its own, as Linux counts it, with the pages of mapped files; and, with
+    --full, a frame of the released size."""
     path = large / f"lia-x{suffix}"
     rendered = full and dtype == "float32" and suffix == ".pt"
     torch.save(recipe.picture(512, 0.3), tmp_path / "picture.pt")
-    command = [sys.executable, "-c", LOAD, files / "narrow.pt", path, dtype, tmp_path / "picture.pt" if rendered else "", tmp_path / "frame.pt"]
+    command = [
+        sys.executable,
+        "-c",
+        LOAD,
+        files / "narrow.pt",
+        path,
+        dtype,
+        tmp_path / "picture.pt" if rendered else "",
+        tmp_path / "frame.pt",
+    ]
     told = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.split()
     size = path.stat().st_size
     peak, before, after = (int(number) for number in told[:3])
-    print(f"\n{path.name} {dtype}: file {size / 1e9:.3f} GB, peak {peak / 1e9:.3f} GB = {peak / size:.3f} files, of which {before / 1e9:.3f} GB "
-          f"before loading; {after / 1e9:.3f} GB after; {float(told[3]):.1f} s")
+    print(
+        f"\n{path.name} {dtype}: file {size / 1e9:.3f} GB, peak {peak / 1e9:.3f} GB = {peak / size:.3f} files, of "
+        f"which {before / 1e9:.3f} GB "
+        f"before loading; {after / 1e9:.3f} GB after; {float(told[3]):.1f} s"
+    )
     assert peak - before < 1.3 * size
     if full:
         assert peak < 1.3 * size
@@ -265,7 +334,10 @@ print(memory("VmHWM"), before)
 def test_converting_holds_no_second_copy(files, large, tmp_path, dtype):
     path = large / "lia-x.pt"
     command = [sys.executable, "-c", CONVERT, files / "narrow.pt", path, dtype, tmp_path / "converted.safetensors"]
-    peak, before = (int(number) for number in subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.split())
+    peak, before = (
+        int(number)
+        for number in subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.split()
+    )
     size = path.stat().st_size
     print(f"\n{path.name} to {dtype}: file {size / 1e9:.3f} GB, grows by {(peak - before) / size:.3f} files")
     assert peak - before < 1.3 * size

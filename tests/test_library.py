@@ -1,4 +1,5 @@
 """Ready-made motions: gestures that any animator with the names can make, and those that come with the pack."""
+
 from pathlib import Path
 
 import pytest
@@ -37,8 +38,22 @@ def test_the_command_writes_motions_of_names_and_of_clips(animator_file, tmp_pat
     model = tmp_path / "mine.safetensors"
     model.write_bytes(Path(animator_file).read_bytes())
     write_directions(model, {2: Direction("nod", -3.0, 3.0)})
-    assert main(["motion-library", str(model), str(tmp_path / "mine"), "--rest", str(ROOT / "samples" / "woman.png"),
-                 "--clips", str(ROOT / "samples" / "man_talking.mp4"), "--credit", "Ours."]) == 0
+    assert (
+        main(
+            [
+                "motion-library",
+                str(model),
+                str(tmp_path / "mine"),
+                "--rest",
+                str(ROOT / "samples" / "woman.png"),
+                "--clips",
+                str(ROOT / "samples" / "man_talking.mp4"),
+                "--credit",
+                "Ours.",
+            ]
+        )
+        == 0
+    )
     assert sorted(path.stem for path in (tmp_path / "mine").iterdir()) == ["look down and up", "man talking", "nod yes"]
     nod, about = load_motion(tmp_path / "mine" / "nod yes.safetensors")
     assert about == "Nods twice." and nod.animator == load_animator(model)[1].id

@@ -1,4 +1,5 @@
 """The command line: mistakes end in one line that says what to do."""
+
 import ast
 import re
 import sys
@@ -11,10 +12,13 @@ from leo_core.__main__ import main
 ROOT = Path(__file__).resolve().parent.parent
 
 
-@pytest.mark.parametrize("arguments", [
-    ["render-humans", "--assets", "absent", "--out", "out"],       # FileNotFoundError
-    ["export-animator", "absent", "out.safetensors"],              # ValueError
-])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["render-humans", "--assets", "absent", "--out", "out"],  # FileNotFoundError
+        ["export-animator", "absent", "out.safetensors"],  # ValueError
+    ],
+)
 def test_a_mistake_is_one_line_on_stderr(tmp_path, monkeypatch, capsys, arguments):
     monkeypatch.chdir(tmp_path)
     assert main(arguments) == 1
@@ -45,9 +49,17 @@ def test_the_train_extra_has_every_package_that_leo_core_imports():
                 imported |= {alias.name.partition(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and not node.level:
                 # torch's own module needs a package that torch does not bring
-                imported |= {node.module.partition(".")[0], *(["tensorboard"] if node.module == "torch.utils.tensorboard" else [])}
+                imported |= {
+                    node.module.partition(".")[0],
+                    *(["tensorboard"] if node.module == "torch.utils.tensorboard" else []),
+                }
     # an extra of its own: one command needs it, and it wants Python 3.11
     imported -= {"mediapipe"}
-    wanted = {{"cv2": "opencv-python-headless", "PIL": "pillow"}.get(name, name) for name in imported - sys.stdlib_module_names}
-    extra = re.search(r"^train = \[\n(.*?)^\]", (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)[1]
+    wanted = {
+        {"cv2": "opencv-python-headless", "PIL": "pillow"}.get(name, name)
+        for name in imported - sys.stdlib_module_names
+    }
+    extra = re.search(
+        r"^train = \[\n(.*?)^\]", (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
+    )[1]
     assert wanted == set(re.findall(r'"([\w-]+)', extra))

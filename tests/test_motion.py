@@ -1,4 +1,5 @@
 """The algebra of motions: what the operations promise to leave alone, and what they do."""
+
 import tracemalloc
 from dataclasses import replace
 from fractions import Fraction
@@ -17,7 +18,9 @@ from leo_core.rates import exact_rate
 
 ANIMATOR = AnimatorId("walker", "a" * 64)
 OTHER = AnimatorId("talker", "b" * 64)
-settings.register_profile("motion", deadline=None, max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+settings.register_profile(
+    "motion", deadline=None, max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 settings.load_profile("motion")
 
 
@@ -141,7 +144,9 @@ class TestTheDictionaryIsLinear:
         pose = make(1, 6, seed=99)
         mixed_first = ops.transfer(ops.blend(first, second, weight), pose, mode)
         mixed_last = ops.blend(ops.transfer(first, pose, mode), ops.transfer(second, pose, mode), weight)
-        torch.testing.assert_close(mixed_first.codes, mixed_last.codes, rtol=1e-4, atol=1e-4 * float(first.codes.abs().max() + 1))
+        torch.testing.assert_close(
+            mixed_first.codes, mixed_last.codes, rtol=1e-4, atol=1e-4 * float(first.codes.abs().max() + 1)
+        )
 
     @given(motions(min_frames=2, directions=6), st.integers(0, 999))
     def test_edit_commutes_with_transfer(self, driving, seed):
@@ -150,18 +155,27 @@ class TestTheDictionaryIsLinear:
         # absolute: editing the driver edits the result
         torch.testing.assert_close(
             ops.transfer(ops.edit_directions(driving, amounts), pose, "absolute").codes,
-            ops.edit_directions(ops.transfer(driving, pose, "absolute"), amounts).codes, **tolerance)
+            ops.edit_directions(ops.transfer(driving, pose, "absolute"), amounts).codes,
+            **tolerance,
+        )
         # relative: editing the source's pose does, and a constant edit of the driver changes nothing
         torch.testing.assert_close(
             ops.transfer(driving, ops.edit_directions(pose, amounts)).codes,
-            ops.edit_directions(ops.transfer(driving, pose), amounts).codes, **tolerance)
+            ops.edit_directions(ops.transfer(driving, pose), amounts).codes,
+            **tolerance,
+        )
         torch.testing.assert_close(
-            ops.transfer(ops.edit_directions(driving, amounts), pose).codes, ops.transfer(driving, pose).codes, **tolerance)
+            ops.transfer(ops.edit_directions(driving, amounts), pose).codes,
+            ops.transfer(driving, pose).codes,
+            **tolerance,
+        )
         # a curve that starts at nothing edits the result by the curve
         curve = torch.linspace(0, 1, len(driving))
         torch.testing.assert_close(
             ops.transfer(ops.edit_directions(driving, amounts, curve), pose).codes,
-            ops.edit_directions(ops.transfer(driving, pose), amounts, curve).codes, **tolerance)
+            ops.edit_directions(ops.transfer(driving, pose), amounts, curve).codes,
+            **tolerance,
+        )
 
     def test_a_blend_of_codes_is_the_blend_of_latents(self):
         dictionary = MotionDictionary(lia(64, {4: 8, 8: 8, 16: 8, 32: 8, 64: 8}, style_dim=32, directions=6))
@@ -170,7 +184,11 @@ class TestTheDictionaryIsLinear:
         first, second = make(9, 6, seed=1), make(9, 6, seed=2)
         mixed = ops.blend(first, second, 0.3)
         torch.testing.assert_close(
-            dictionary(mixed.codes), 0.7 * dictionary(first.codes) + 0.3 * dictionary(second.codes), rtol=1e-5, atol=1e-5)
+            dictionary(mixed.codes),
+            0.7 * dictionary(first.codes) + 0.3 * dictionary(second.codes),
+            rtol=1e-5,
+            atol=1e-5,
+        )
 
     def test_the_best_match_is_the_nearest_latent(self):
         basis = orthonormal_basis(torch.randn(32, 6, generator=torch.Generator().manual_seed(1)))
@@ -256,7 +274,9 @@ class TestRetime:
     def test_stretching_keeps_the_first_and_last_pose_and_the_rate(self, motion, frames):
         stretched = ops.stretch(motion, frames)
         assert len(stretched) == frames and stretched.fps == motion.fps
-        torch.testing.assert_close(stretched.codes[[0, -1]], motion.codes[[0, -1]], rtol=1e-5, atol=1e-5 * float(motion.codes.abs().max()))
+        torch.testing.assert_close(
+            stretched.codes[[0, -1]], motion.codes[[0, -1]], rtol=1e-5, atol=1e-5 * float(motion.codes.abs().max())
+        )
 
     @given(motions(min_frames=2, max_frames=20), st.integers(2, 5))
     def test_slow_motion_passes_through_every_original_frame(self, motion, factor):
@@ -313,7 +333,9 @@ class TestSmooth:
     def test_the_mean_and_the_ends_stay(self, motion, seconds):
         calm = ops.smooth(motion, seconds)
         assert torch.equal(calm.codes[[0, -1]], motion.codes[[0, -1]])
-        torch.testing.assert_close(calm.codes.mean(0), motion.codes.mean(0), rtol=1e-4, atol=1e-5 * float(motion.codes.abs().max()))
+        torch.testing.assert_close(
+            calm.codes.mean(0), motion.codes.mean(0), rtol=1e-4, atol=1e-5 * float(motion.codes.abs().max())
+        )
 
     def test_slow_passes_fast_goes_the_period_is_halved(self):
         time = torch.arange(1000) / 25
@@ -338,8 +360,16 @@ class TestSmooth:
 
 class TestFiles:
     def write(self, path, codes, **changes):
-        metadata = {"leo.kind": "motion", "leo.fps": "25", "leo.fingerprint": "a" * 64, "leo.animator": "walker", "leo.description": ""}
-        save_file({"codes": codes}, path, {key: value for key, value in {**metadata, **changes}.items() if value is not None})
+        metadata = {
+            "leo.kind": "motion",
+            "leo.fps": "25",
+            "leo.fingerprint": "a" * 64,
+            "leo.animator": "walker",
+            "leo.description": "",
+        }
+        save_file(
+            {"codes": codes}, path, {key: value for key, value in {**metadata, **changes}.items() if value is not None}
+        )
 
     def test_a_motion_is_a_few_kilobytes(self, tmp_path):
         ops.save_motion(tmp_path / "m.safetensors", make(64, 20), "waves")
@@ -361,26 +391,32 @@ class TestFiles:
         with pytest.raises(ValueError, match="not a motion file.*header of 100"):
             ops.load_motion(tmp_path / "m.safetensors")
 
-    @pytest.mark.parametrize("changes,message", [
-        ({"leo.kind": "animator"}, "animator, not a motion"),
-        ({"leo.kind": None}, "not a motion"),
-        ({"leo.fps": "25.0"}, "frame rate '25.0'"),
-        ({"leo.fps": "1/0"}, "frame rate"),
-        ({"leo.fps": "0"}, "frame rate"),
-        ({"leo.fingerprint": "x"}, "fingerprint 'x'"),
-        ({"leo.animator": ""}, "animator ''"),
-    ])
+    @pytest.mark.parametrize(
+        "changes,message",
+        [
+            ({"leo.kind": "animator"}, "animator, not a motion"),
+            ({"leo.kind": None}, "not a motion"),
+            ({"leo.fps": "25.0"}, "frame rate '25.0'"),
+            ({"leo.fps": "1/0"}, "frame rate"),
+            ({"leo.fps": "0"}, "frame rate"),
+            ({"leo.fingerprint": "x"}, "fingerprint 'x'"),
+            ({"leo.animator": ""}, "animator ''"),
+        ],
+    )
     def test_metadata_that_does_not_say_whose_it_is(self, tmp_path, changes, message):
         self.write(tmp_path / "m.safetensors", torch.zeros(3, 2), **changes)
         with pytest.raises(ValueError, match=message):
             ops.load_motion(tmp_path / "m.safetensors")
 
-    @pytest.mark.parametrize("codes,message", [
-        (torch.zeros(3, 2, dtype=torch.float64), "F64"),
-        (torch.zeros(6), r"shape \[6\]"),
-        (torch.full((2, 2), float("nan")), "finite"),
-        (torch.zeros(0, 4), "shape"),
-    ])
+    @pytest.mark.parametrize(
+        "codes,message",
+        [
+            (torch.zeros(3, 2, dtype=torch.float64), "F64"),
+            (torch.zeros(6), r"shape \[6\]"),
+            (torch.full((2, 2), float("nan")), "finite"),
+            (torch.zeros(0, 4), "shape"),
+        ],
+    )
     def test_codes_that_are_no_motion(self, tmp_path, codes, message):
         self.write(tmp_path / "m.safetensors", codes)
         with pytest.raises(ValueError, match=message):

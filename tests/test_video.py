@@ -1,4 +1,5 @@
 """Clips go in and out frame by frame, on time and with their sound, whatever the file is like."""
+
 import io
 from fractions import Fraction
 from pathlib import Path
@@ -24,7 +25,9 @@ def value_of(frame):
     return float(frame.mean())
 
 
-def write(path, values, fps=Fraction(25), stamps=None, tick=None, size=SIZE, options=None, codec="libx264", rotation=None):
+def write(
+    path, values, fps=Fraction(25), stamps=None, tick=None, size=SIZE, options=None, codec="libx264", rotation=None
+):
     """A clip of flat grey frames; stamps (in ticks) make its frame rate variable."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=fps, options=options or {"crf": "1"})
@@ -61,7 +64,7 @@ def break_packets(path, out, which):
     data = bytearray(open(path, "rb").read())
     for index in which:
         _, position, size = sorted(packets)[index]
-        data[position + 5:position + size] = bytes((b * 7 + 93) & 255 for b in data[position + 5:position + size])
+        data[position + 5 : position + size] = bytes((b * 7 + 93) & 255 for b in data[position + 5 : position + size])
     out.write_bytes(data)
     return str(out)
 
@@ -96,25 +99,29 @@ def test_sound_stays_in_step_and_ends_with_the_frames(tmp_path, fps, rate):
 
 def test_sound_of_a_trimmed_clip_starts_at_its_first_frame(tmp_path):
     original, path = noise(5, 44100, 2), str(tmp_path / "clip.mp4")
-    with VideoWriter(path, SIZE, Fraction(25), sound=sound_of_tensor(torch.from_numpy(original)[None], 44100)) as writer:
+    with VideoWriter(
+        path, SIZE, Fraction(25), sound=sound_of_tensor(torch.from_numpy(original)[None], 44100)
+    ) as writer:
         for index in range(100):
             writer.write(grey(2 * index))
     clip = read_video(path, start=1.01, duration=2)
     assert clip.frame_count == 50
     assert value_of(next(iter(clip))) == pytest.approx(2 * 26, abs=2)
     heard = sound_of_file(path, clip.start).take(44100)[0]
-    assert abs(offset_ms(heard, original[0, round(1.04 * 44100):], 44100)) < 1
+    assert abs(offset_ms(heard, original[0, round(1.04 * 44100) :], 44100)) < 1
 
 
 @pytest.mark.parametrize("start", (0.1, 0.32, 1.04, 3.0))
 def test_sound_of_a_trimmed_clip_is_that_of_the_whole_from_the_first_sample(tmp_path, start):
     """A decoder that begins in the middle of coded sound leaves its first frame out, or damages it."""
     original, path = noise(5, 44100, 1), str(tmp_path / "clip.mp4")
-    with VideoWriter(path, SIZE, Fraction(25), sound=sound_of_tensor(torch.from_numpy(original)[None], 44100)) as writer:
+    with VideoWriter(
+        path, SIZE, Fraction(25), sound=sound_of_tensor(torch.from_numpy(original)[None], 44100)
+    ) as writer:
         for index in range(100):
             writer.write(grey(2 * index))
     whole, begins = sound_of_file(path).take(10**9), round(start * 44100)
-    assert np.abs(sound_of_file(path, start).take(22050) - whole[:, begins:begins + 22050]).max() < 1e-3
+    assert np.abs(sound_of_file(path, start).take(22050) - whole[:, begins : begins + 22050]).max() < 1e-3
 
 
 def test_sound_that_begins_late_is_preceded_by_silence(tmp_path):
@@ -141,7 +148,7 @@ def test_a_frame_of_an_impossible_size_is_told_of_as_damage(tmp_path):
     path = Path(write(tmp_path / "clip.mp4", [1] * 5))
     content = bytearray(path.read_bytes())
     sizes = content.index(b"stsz") + 16  # of the first track's frames
-    content[sizes:sizes + 4] = b"\x20\x00\x00\x10"
+    content[sizes : sizes + 4] = b"\x20\x00\x00\x10"
     path.write_bytes(content)
     with pytest.raises(ValueError, match="clip.mp4 is damaged and cannot be read to its end"):
         read_video(str(path))
@@ -154,7 +161,9 @@ def test_silent_clip_has_no_sound(tmp_path):
 def test_surround_and_odd_channel_counts_are_accepted(tmp_path):
     for channels, expected in ((1, 1), (2, 2), (3, 1), (6, 6)):
         path = str(tmp_path / f"{channels}.mp4")
-        with VideoWriter(path, SIZE, Fraction(25), sound=sound_of_tensor(torch.from_numpy(noise(1, 48000, channels))[None], 48000)) as writer:
+        with VideoWriter(
+            path, SIZE, Fraction(25), sound=sound_of_tensor(torch.from_numpy(noise(1, 48000, channels))[None], 48000)
+        ) as writer:
             for _ in range(10):
                 writer.write(grey(1))
         assert sound_of_file(path).channels == expected
@@ -190,7 +199,9 @@ def test_an_interrupted_render_leaves_nothing_and_spares_the_old_file(tmp_path, 
     path = tmp_path / "clip.mp4"
     path.write_bytes(b"old")
     with pytest.raises(error):
-        with VideoWriter(str(path), SIZE, Fraction(25), sound=sound_of_tensor(torch.from_numpy(noise(3, 44100))[None], 44100)) as writer:
+        with VideoWriter(
+            str(path), SIZE, Fraction(25), sound=sound_of_tensor(torch.from_numpy(noise(3, 44100))[None], 44100)
+        ) as writer:
             for _ in range(30):
                 writer.write(grey(9))
             raise error
@@ -211,7 +222,9 @@ def small_disk():
     signal.signal(signal.SIGXFSZ, ignored)
 
 
-@pytest.mark.parametrize("count, size", [(5, (64, 96)), (60, (64, 96)), (200, SIZE)], ids=["at its end", "late", "early"])
+@pytest.mark.parametrize(
+    "count, size", [(5, (64, 96)), (60, (64, 96)), (200, SIZE)], ids=["at its end", "late", "early"]
+)
 def test_a_full_disk_leaves_nothing_behind(tmp_path, small_disk, count, size):
     """Whether it is found out only when the file is closed, or in writing a frame, after which closing it fails too."""
     random = np.random.default_rng(0)
@@ -231,9 +244,19 @@ def test_a_clip_deleted_while_it_is_written_is_given_up_at_once(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("given, exact", [
-    (29.97, (30000, 1001)), (Fraction(1054476685978981, 35184372088832), (30000, 1001)), (23.976, (24000, 1001)), (59.94, (60000, 1001)),
-    (25.0, (25, 1)), (24.99999, (25, 1)), (12.5, (25, 2)), (Fraction(1, 3000), (1, 3000))])
+@pytest.mark.parametrize(
+    "given, exact",
+    [
+        (29.97, (30000, 1001)),
+        (Fraction(1054476685978981, 35184372088832), (30000, 1001)),
+        (23.976, (24000, 1001)),
+        (59.94, (60000, 1001)),
+        (25.0, (25, 1)),
+        (24.99999, (25, 1)),
+        (12.5, (25, 2)),
+        (Fraction(1, 3000), (1, 3000)),
+    ],
+)
 def test_a_rate_written_with_fewer_digits_is_recovered(given, exact):
     assert exact_rate(given) == Fraction(*exact)
 
@@ -256,7 +279,13 @@ def test_rates_without_a_number_in_mp4_are_refused(tmp_path, fps):
 
 def test_variable_rate_on_a_grid_keeps_every_frame_and_holds_between(tmp_path):
     stamps = [0, 1, 2, 3, 5, 7, 9, 10, 11, 12]  # 30 fps, every second one missing in the middle
-    path = write(tmp_path / "v.mkv", [20 * i for i in range(10)], Fraction(30), [round(1000 * s / 30) for s in stamps], Fraction(1, 1000))
+    path = write(
+        tmp_path / "v.mkv",
+        [20 * i for i in range(10)],
+        Fraction(30),
+        [round(1000 * s / 30) for s in stamps],
+        Fraction(1, 1000),
+    )
     clip = read_video(path)
     assert clip.variable and clip.fps == 30
     assert abs(clip.frame_count - 13) <= 1
@@ -342,7 +371,9 @@ def test_frames_that_change_size_are_scaled_to_the_first(tmp_path):
 
 def test_a_stream_can_be_read_twice_and_from_memory(tmp_path):
     clip = read_video(io.BytesIO(open(write(tmp_path / "clip.mp4", [10, 60, 110]), "rb").read()))
-    assert [round(value_of(f)) for f in clip] == [round(value_of(f)) for f in clip] == pytest.approx([10, 60, 110], abs=2)
+    assert (
+        [round(value_of(f)) for f in clip] == [round(value_of(f)) for f in clip] == pytest.approx([10, 60, 110], abs=2)
+    )
 
 
 def test_a_trim_outside_the_clip_says_how_long_it_is(tmp_path):
@@ -385,7 +416,7 @@ def test_frames_are_turned_the_way_the_camera_was_held(tmp_path, turn, matrix):
     data = bytearray(open(path, "rb").read())
     place = data.find(b"tkhd") + 4 + 40
     a, b, c, d = (value % 2**16 * 2**16 for value in matrix)
-    data[place:place + 36] = np.array([a, b, 0, c, d, 0, 0, 0, 2**30], ">u4").tobytes()
+    data[place : place + 36] = np.array([a, b, 0, c, d, 0, 0, 0, 2**30], ">u4").tobytes()
     open(path, "wb").write(data)
     clip = read_video(path)
     frame = next(iter(clip))

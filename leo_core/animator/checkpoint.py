@@ -8,6 +8,7 @@ All of them become one canonical form: our module names, with weights as trainin
 equalized-learning-rate factor 1 / sqrt(fan_in) of the published architecture. Our files store that form, and the
 fingerprint is taken of it, so every file of one model has the same fingerprint. The factor is multiplied in at load.
 """
+
 import argparse
 import hashlib
 import json
@@ -68,7 +69,9 @@ class StateReader:
                 self.metadata = file.metadata() or {}
                 self.shapes = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}
         except (SafetensorError, OSError) as error:
-            raise ValueError(f"{path.name} is not a readable safetensors file ({quoted(error)}). Download it again.") from None
+            raise ValueError(
+                f"{path.name} is not a readable safetensors file ({quoted(error)}). Download it again."
+            ) from None
 
     def take(self, key: str) -> torch.Tensor:
         """A tensor that the caller owns. Each key can be taken once."""
@@ -82,8 +85,10 @@ class StateReader:
 
 
 def no_safe_file(path: Path, reason: object) -> ValueError:
-    return ValueError(f"{path.name} is not a model file that can be read safely ({quoted(reason)}). Expected LIA or LIA-X weights "
-                      f"(.pt, .pth, .safetensors) or a LEO animator (.safetensors).")
+    return ValueError(
+        f"{path.name} is not a model file that can be read safely ({quoted(reason)}). Expected LIA or LIA-X weights "
+        f"(.pt, .pth, .safetensors) or a LEO animator (.safetensors)."
+    )
 
 
 def state_within(path: Path, content: object, kind: type) -> dict:
@@ -93,16 +98,21 @@ def state_within(path: Path, content: object, kind: type) -> dict:
     """
     if isinstance(content, dict) and isinstance(content.get("gen"), dict):
         content = content["gen"]
-    if not isinstance(content, dict) or not all(isinstance(key, str) and isinstance(value, kind) for key, value in content.items()):
-        raise ValueError(f"{path.name} holds {type(content).__name__} data, not named weights. Expected LIA or LIA-X "
-                         f"weights, or a training checkpoint with the weights under 'gen'.")
+    if not isinstance(content, dict) or not all(
+        isinstance(key, str) and isinstance(value, kind) for key, value in content.items()
+    ):
+        raise ValueError(
+            f"{path.name} holds {type(content).__name__} data, not named weights. Expected LIA or LIA-X "
+            f"weights, or a training checkpoint with the weights under 'gen'."
+        )
     return dict(content)
 
 
 def pickled_shapes(path: Path) -> dict[str, tuple[int, ...]]:
     """Names and shapes of the state dict in a .pt or .pth file.
 
-    :raises ValueError: anything but tensors, their containers and argparse.Namespace, or more of them than the file holds.
+    :raises ValueError: anything but tensors, their containers and argparse.Namespace, or more of them than the file
+        holds.
     """
     try:
         content = describe_torch_file(path)
@@ -144,14 +154,18 @@ def recognize(reader: StateReader) -> tuple[AnimatorConfig, dict[str, str]]:
         if kind is None and "enc.enc_2r.block1.0.weight" in shapes:
             return recognize_liax(shapes)
     except (KeyError, IndexError, TypeError, AttributeError, ValueError, RecursionError) as error:
-        raise ValueError(f"{reader.path.name} looks like an animator but is incomplete or damaged "
-                         f"({type(error).__name__}: {quoted(error)}). Download it again.") from None
+        raise ValueError(
+            f"{reader.path.name} looks like an animator but is incomplete or damaged "
+            f"({type(error).__name__}: {quoted(error)}). Download it again."
+        ) from None
     if kind:
         held = f"a LEO {quoted(kind.replace('_', ' '))}"
     else:
         held = f"{len(shapes)} tensors, such as {quoted(', '.join(sorted(shapes)[:3]))}" if shapes else "nothing"
-    raise ValueError(f"{reader.path.name} is not an animator: it holds {held}. Expected a LEO animator "
-                     f"(.safetensors), or released LIA or LIA-X weights (.pt, .pth, .safetensors).")
+    raise ValueError(
+        f"{reader.path.name} is not an animator: it holds {held}. Expected a LEO animator "
+        f"(.safetensors), or released LIA or LIA-X weights (.pt, .pth, .safetensors)."
+    )
 
 
 def file_layout(config: AnimatorConfig) -> dict[str, tuple[int, ...]]:
@@ -184,27 +198,37 @@ def check_layout(reader: StateReader, names: dict[str, str], layout: dict[str, t
     if missing or surplus:
         found = [f"misses {len(missing)} tensors ({quoted(missing[0])})"] if missing else []
         found += [f"holds {len(surplus)} that do not belong ({quoted(surplus[0])})"] if surplus else []
-        raise ValueError(f"{reader.path.name} looks like an animator but {' and '.join(found)}. Download it again, or "
-                         f"use a file of a supported family.")
+        raise ValueError(
+            f"{reader.path.name} looks like an animator but {' and '.join(found)}. Download it again, or "
+            f"use a file of a supported family."
+        )
     for key, name in expected.items():
         # published vectors carry axes of length 1 that ours do not
         found = [n for n in reader.shapes[key] if n != 1]
         if found != [n for n in layout[name] if n != 1]:
-            raise ValueError(f"{reader.path.name}: {key} has shape {quoted(list(reader.shapes[key]))}, but this animator "
-                             f"needs {list(layout[name])}. The file is damaged or of another family.")
+            raise ValueError(
+                f"{reader.path.name}: {key} has shape {quoted(list(reader.shapes[key]))}, but this animator "
+                f"needs {list(layout[name])}. The file is damaged or of another family."
+            )
 
 
-def read_raw(reader: StateReader, names: dict[str, str], layout: dict[str, tuple[int, ...]]
-             ) -> Iterator[tuple[str, torch.Tensor]]:
+def read_raw(
+    reader: StateReader, names: dict[str, str], layout: dict[str, tuple[int, ...]]
+) -> Iterator[tuple[str, torch.Tensor]]:
     """Every stored tensor under its canonical name and shape, as training left it, one at a time."""
     for name, key in names.items():
         value = reader.take(key).reshape(layout[name])
         if value.dtype not in WEIGHT_TYPES:
-            raise ValueError(f"{reader.path.name}: {key} is stored as {value.dtype}, but weights are read in float16, bfloat16, float32 or "
-                             f"float64. Convert the file to one of these.")
+            raise ValueError(
+                f"{reader.path.name}: {key} is stored as {value.dtype}, but weights are read in float16, bfloat16, "
+                f"float32 or "
+                f"float64. Convert the file to one of these."
+            )
         if not torch.isfinite(value).all():
-            raise ValueError(f"{reader.path.name}: {key} holds values that are not finite numbers. The file is "
-                             f"damaged, or its training diverged.")
+            raise ValueError(
+                f"{reader.path.name}: {key} holds values that are not finite numbers. The file is "
+                f"damaged, or its training diverged."
+            )
         yield name, value
 
 
@@ -217,10 +241,14 @@ def read_metadata(reader: StateReader, config: AnimatorConfig) -> tuple[dict[int
         stored = json.loads(reader.metadata.get("leo.directions", "{}"))
         directions = {int(i): Direction(str(d["name"]), float(d["low"]), float(d["high"])) for i, d in stored.items()}
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
-        raise ValueError(f"{reader.path.name} has motion directions that cannot be read "
-                         f"({type(error).__name__}: {quoted(error)}). Download it again.") from None
+        raise ValueError(
+            f"{reader.path.name} has motion directions that cannot be read "
+            f"({type(error).__name__}: {quoted(error)}). Download it again."
+        ) from None
     prefix = "leo.note."
-    return directions, {key.removeprefix(prefix): text for key, text in reader.metadata.items() if key.startswith(prefix)}
+    return directions, {
+        key.removeprefix(prefix): text for key, text in reader.metadata.items() if key.startswith(prefix)
+    }
 
 
 def read_directions(path: str | os.PathLike) -> tuple[int, dict[int, Direction]]:
@@ -234,15 +262,20 @@ def read_directions(path: str | os.PathLike) -> tuple[int, dict[int, Direction]]
 
 
 def code_fingerprint(config: AnimatorConfig, digests: dict[str, str]) -> str:
-    """Fingerprint of an animator whose `CODE_PARTS` have these digests. Codes of animators with a motion reader are face controls, which
-    mean the same in all of them: motions and priors fit every size and every further training."""
+    """Fingerprint of an animator whose `CODE_PARTS` have these digests. Codes of animators with a motion reader are
+    face controls, which mean the same in all of them: motions and priors fit every size and every further training."""
     if config.reader:
         return hashlib.sha256(f"face controls 1: {face.CODE_UNIT} x {', '.join(face.NAMES)}".encode()).hexdigest()
     return fingerprint(digests)
 
 
-def load_animator(path: str | os.PathLike, operations=torch.nn, dtype: torch.dtype = torch.float32,
-                  device: torch.device | str = "cpu", flow_dtype: torch.dtype | None = None) -> tuple[Animator, AnimatorInfo]:
+def load_animator(
+    path: str | os.PathLike,
+    operations=torch.nn,
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | str = "cpu",
+    flow_dtype: torch.dtype | None = None,
+) -> tuple[Animator, AnimatorInfo]:
     """Load any supported animator file, in evaluation mode.
 
     :param operations: layer classes the networks are built from (torch.nn, or comfy.ops).
@@ -303,31 +336,48 @@ def raw_state(animator: Animator, dictionary_weight: torch.Tensor) -> dict[str, 
     return {**state, "dictionary.weight": dictionary_weight.detach().to("cpu", torch.float32).contiguous()}
 
 
-def save_animator(path: str | os.PathLike, state: dict[str, torch.Tensor], config: AnimatorConfig,
-                  dtype: torch.dtype = torch.float16, directions: dict[int, Direction] | None = None,
-                  notes: dict[str, str] | None = None) -> None:
+def save_animator(
+    path: str | os.PathLike,
+    state: dict[str, torch.Tensor],
+    config: AnimatorConfig,
+    dtype: torch.dtype = torch.float16,
+    directions: dict[int, Direction] | None = None,
+    notes: dict[str, str] | None = None,
+) -> None:
     """Write our own animator file, atomically.
 
     :param state: raw tensors under canonical names (`raw_state`). Q is stored in float32, the rest in dtype.
     :param notes: provenance for people, such as {"license": .., "data": ..}.
     """
-    identity = code_fingerprint(config, {name: tensor_digest(value) for name, value in state.items() if name.startswith(CODE_PARTS)})
+    identity = code_fingerprint(
+        config, {name: tensor_digest(value) for name, value in state.items() if name.startswith(CODE_PARTS)}
+    )
     stored = {name: value if name == "dictionary.basis" else value.to(dtype) for name, value in state.items()}
     write_animator(path, stored, config, identity, directions or {}, notes or {})
 
 
-def write_animator(path: str | os.PathLike, stored: dict[str, torch.Tensor], config: AnimatorConfig, identity: str,
-                   directions: dict[int, Direction], notes: dict[str, str]) -> None:
+def write_animator(
+    path: str | os.PathLike,
+    stored: dict[str, torch.Tensor],
+    config: AnimatorConfig,
+    identity: str,
+    directions: dict[int, Direction],
+    notes: dict[str, str],
+) -> None:
     """`save_animator` for tensors that are as they shall lie in the file, of an animator whose fingerprint is known."""
-    metadata = {"leo.kind": "animator", "leo.config": json.dumps(config.to_dict()),
-                "leo.directions": json.dumps({i: vars(d) for i, d in directions.items()}),
-                "leo.fingerprint": identity,
-                **{f"leo.note.{key}": text for key, text in notes.items()}}
+    metadata = {
+        "leo.kind": "animator",
+        "leo.config": json.dumps(config.to_dict()),
+        "leo.directions": json.dumps({i: vars(d) for i, d in directions.items()}),
+        "leo.fingerprint": identity,
+        **{f"leo.note.{key}": text for key, text in notes.items()},
+    }
     write_atomically(path, lambda temporary: save_file(stored, temporary, metadata))
 
 
 def write_directions(path: str | os.PathLike, directions: dict[int, Direction]) -> None:
-    """Keep names and ranges in one of our own animator files; its weights stay as they are, the file is replaced at once.
+    """Keep names and ranges in one of our own animator files; its weights stay as they are, the file is replaced at
+    once.
 
     :raises ValueError: the file is not a LEO animator.
     """

@@ -1,10 +1,12 @@
 """Layers shared by LIA and LIA-X: FIR resampling, residual blocks, modulated convolutions, warping.
 
-The arithmetic is that of the papers and of the released weights (docs/paper.md); how it is computed is our choice. Weights
-arrive with the equalized-learning-rate factor already multiplied in (`leo_core.animator.checkpoint`), so every layer here is a
-plain convolution or linear layer of the injected `operations` (torch.nn, or comfy.ops inside ComfyUI). Raw parameters
-are cast where they are used, because ComfyUI moves only leaf modules when a model does not fit.
+The arithmetic is that of the papers and of the released weights (docs/paper.md); how it is computed is our choice.
+Weights arrive with the equalized-learning-rate factor already multiplied in (`leo_core.animator.checkpoint`), so
+every layer here is a plain convolution or linear layer of the injected `operations` (torch.nn, or comfy.ops inside
+ComfyUI). Raw parameters are cast where they are used, because ComfyUI moves only leaf modules when a model does not
+fit.
 """
+
 import math
 from collections.abc import Callable
 
@@ -22,7 +24,8 @@ _WIDE = 16
 
 
 def fast_bfloat16() -> bool:
-    """Whether this machine's CPU multiplies bfloat16 natively, about twice as fast as float32. Others emulate it, slowly.
+    """Whether this machine's CPU multiplies bfloat16 natively, about twice as fast as float32. Others emulate it,
+    slowly.
 
     False with a torch that does not tell (before 2.10).
     """
@@ -31,21 +34,25 @@ def fast_bfloat16() -> bool:
 
 
 def activate(x: torch.Tensor) -> torch.Tensor:
-    """Leaky ReLU 0.2, times sqrt(2) to keep the variance. Overwrites x, of which no layer's gradient needs the value."""
+    """Leaky ReLU 0.2, times sqrt(2) to keep the variance. Overwrites x, of which no layer's gradient needs the
+    value."""
     h = F.leaky_relu(x, 0.2, inplace=True)
     return h * math.sqrt(2) if h.requires_grad else h.mul_(math.sqrt(2))
 
 
 def _fir_kernel(x: torch.Tensor, total: float) -> torch.Tensor:
-    """outer([1, 3, 3, 1]) that sums to ``total``, one for each channel of x: [C, 1, 4, 4]. Made on the device, because a
-    copy to it would wait for all its work."""
+    """outer([1, 3, 3, 1]) that sums to ``total``, one for each channel of x: [C, 1, 4, 4]. Made on the device,
+    because a copy to it would wait for all its work."""
     place = torch.arange(4, device=x.device, dtype=x.dtype)
     taps = (1 + place * (3 - place)) * (math.sqrt(total) / 8)
     return torch.outer(taps, taps).expand(x.shape[1], 1, 4, 4)
 
 
-def fir_blur(x: torch.Tensor, padding: int, gain: float = 1.0, stride: int = 1, bias: torch.Tensor | None = None) -> torch.Tensor:
-    """Blur [N, C, H, W] with outer([1, 3, 3, 1]) / 64 * gain after zero padding, keep every ``stride``-th pixel, add a bias.
+def fir_blur(
+    x: torch.Tensor, padding: int, gain: float = 1.0, stride: int = 1, bias: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Blur [N, C, H, W] with outer([1, 3, 3, 1]) / 64 * gain after zero padding, keep every ``stride``-th pixel, add
+    a bias.
 
     One pass of sixteen taps: two of four make half the operations but go through memory twice, which costs more.
     """
@@ -61,17 +68,30 @@ def fir_upsample(x: torch.Tensor) -> torch.Tensor:
     return F.conv_transpose2d(x, _fir_kernel(x, 4.0), stride=2, padding=1, groups=x.shape[1])
 
 
-def frame_by_frame(block: Callable[..., torch.Tensor | tuple[torch.Tensor, ...]], channels: int, side: int, *batches: torch.Tensor | None
-                   ) -> tuple[torch.Tensor, ...]:
-    """What block makes of batches, at once, or frame by frame where its maps [N, channels, side, side] outgrow a CPU's cache.
+def frame_by_frame(
+    block: Callable[..., torch.Tensor | tuple[torch.Tensor, ...]],
+    channels: int,
+    side: int,
+    *batches: torch.Tensor | None,
+) -> tuple[torch.Tensor, ...]:
+    """What block makes of batches, at once, or frame by frame where its maps [N, channels, side, side] outgrow a
+    CPU's cache.
 
     :param batches: the first has all N frames; others have N, are alike for all with one, or are None.
     """
     x = batches[0]
     # Training keeps every map for its gradients anyway, and many small operations cost it a quarter of its time.
-    if not (x.is_cpu and len(x) > 1 and len(x) * channels * side**2 * x.itemsize > _CACHE_BYTES and not torch.is_grad_enabled()):
+    if not (
+        x.is_cpu
+        and len(x) > 1
+        and len(x) * channels * side**2 * x.itemsize > _CACHE_BYTES
+        and not torch.is_grad_enabled()
+    ):
         return _as_tuple(block(*batches))
-    frames = [_as_tuple(block(*(rows if rows is None or len(rows) == 1 else rows[i:i + 1] for rows in batches))) for i in range(len(x))]
+    frames = [
+        _as_tuple(block(*(rows if rows is None or len(rows) == 1 else rows[i : i + 1] for rows in batches)))
+        for i in range(len(x))
+    ]
     return tuple(torch.cat(parts) for parts in zip(*frames, strict=True))
 
 
@@ -85,9 +105,11 @@ def channels_last(x: torch.Tensor) -> torch.Tensor:
 
 
 def pointwise(kernels: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-    """1x1 convolution to few channels by kernels of each sample: [1 or N, out, C] and [N, C, H, W] -> [N, out, H, W]."""
+    """1x1 convolution to few channels by kernels of each sample: [1 or N, out, C] and [N, C, H, W] -> [N, out, H,
+    W]."""
     if torch.is_grad_enabled():
-        # Pixel by pixel, so that the gradient comes back channels-last as x is: layouts that mix cost a third of a training step.
+        # Pixel by pixel, so that the gradient comes back channels-last as x is: layouts that mix cost a third of a
+        # training step.
         return (x.movedim(1, -1).flatten(1, 2) @ kernels.mT).mT.unflatten(2, x.shape[2:])
     return (kernels @ x.flatten(2)).unflatten(2, x.shape[2:])
 
@@ -111,7 +133,8 @@ def warp(source: torch.Tensor, displacement: torch.Tensor, align_corners: bool) 
 
 
 def _sample_wide(source: torch.Tensor, x: torch.Tensor, y: torch.Tensor, align_corners: bool) -> torch.Tensor:
-    """`remap` on a CPU for maps of many channels: each pixel is a weighted sum of four rows of a table [pixels, channels].
+    """`remap` on a CPU for maps of many channels: each pixel is a weighted sum of four rows of a table [pixels,
+    channels].
 
     Half the time of sampling channel by channel, and channels-last like the convolutions around it.
     """
@@ -135,7 +158,8 @@ def _sample_wide(source: torch.Tensor, x: torch.Tensor, y: torch.Tensor, align_c
 
 
 class DownBlock(torch.nn.Module):
-    """Residual block that halves [N, in, 2r, 2r] -> [N, out, r, r]: 3x3, then blur and 3x3 of stride 2, over sqrt(2)."""
+    """Residual block that halves [N, in, 2r, 2r] -> [N, out, r, r]: 3x3, then blur and 3x3 of stride 2, over
+    sqrt(2)."""
 
     def __init__(self, in_channels, out_channels, widen_first, operations, dtype=None, device=None):
         super().__init__()
@@ -166,11 +190,12 @@ class ResidualBlock(torch.nn.Module):
 
 
 class StyledConv(torch.nn.Module):
-    """3x3 convolution whose input channels are scaled per sample by a latent (StyleGAN2), demodulated; bias, activation.
+    """3x3 convolution whose input channels are scaled per sample by a latent (StyleGAN2), demodulated; bias,
+    activation.
 
-    ``up`` doubles the size: transposed convolution, then FIR blur. One function, computed in two ways: a batch scales its
-    input and its output and runs as one ordinary convolution; one sample whose map is larger than the kernel scales the
-    kernel.
+    ``up`` doubles the size: transposed convolution, then FIR blur. One function, computed in two ways: a batch
+    scales its input and its output and runs as one ordinary convolution; one sample whose map is larger than the
+    kernel scales the kernel.
     """
 
     def __init__(self, in_channels, out_channels, style_dim, operations, *, up=False, dtype=None, device=None):
@@ -233,7 +258,8 @@ class StyledResidualBlock(torch.nn.Module):
 
 
 class FlowHead(torch.nn.Module):
-    """Modulated 1x1 convolution to raw (x, y, mask) in float32, added to the upsampled raw output of the coarser scale."""
+    """Modulated 1x1 convolution to raw (x, y, mask) in float32, added to the upsampled raw output of the coarser
+    scale."""
 
     def __init__(self, in_channels, style_dim, operations, dtype=None, device=None):
         super().__init__()
@@ -258,7 +284,8 @@ class RGBHead(torch.nn.Module):
         self.bias = torch.nn.Parameter(torch.zeros(3, dtype=dtype, device=device))
 
     def colors(self, x: torch.Tensor) -> torch.Tensor:
-        """The convolution without its bias, [N, C, r, r] -> [N, 3, r, r] float32: it may change places with warp and mask."""
+        """The convolution without its bias, [N, C, r, r] -> [N, 3, r, r] float32: it may change places with warp and
+        mask."""
         return pointwise(self.conv.weight.to(x).flatten(1)[None], x).float()
 
     def forward(self, colors: torch.Tensor, coarser: torch.Tensor | None) -> torch.Tensor:

@@ -5,6 +5,7 @@ vector a; its latent is z + Q a (`MotionDictionary`). `FlowGenerator` turns the 
 scale, `InpaintingDecoder` warps the source's features by them and paints the picture. The modules share nothing but
 tensors. Pictures are [N, 3, S, S] in -1..1; z is [N, style_dim]; codes are [N, D].
 """
+
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -52,12 +53,20 @@ class Encoder(torch.nn.Module):
         kw = {"dtype": dtype, "device": device}
         fine_to_coarse = sorted(config.channels, reverse=True)
         widths = [config.channels[r] for r in fine_to_coarse]
-        self.scales, self.widths, self.size, self.composite = fine_to_coarse[:-1], widths[:-1], config.size, config.composite
+        self.scales, self.widths, self.size, self.composite = (
+            fine_to_coarse[:-1],
+            widths[:-1],
+            config.size,
+            config.composite,
+        )
         self.stem = operations.Conv2d(3, widths[0], 1, **kw)
         self.blocks = torch.nn.ModuleList(
-            DownBlock(a, b, config.widen_first, operations, **kw) for a, b in pairwise(widths))
+            DownBlock(a, b, config.widen_first, operations, **kw) for a, b in pairwise(widths)
+        )
         self.code = operations.Conv2d(widths[-1], config.appearance_dim, 4, bias=False, **kw)
-        self.reader = MotionReader(config.size, config.reader, config.directions, operations, **kw) if config.reader else None
+        self.reader = (
+            MotionReader(config.size, config.reader, config.directions, operations, **kw) if config.reader else None
+        )
 
     def forward(self, pictures: torch.Tensor) -> tuple[torch.Tensor, dict[int, torch.Tensor]]:
         """:return: z [N, style_dim] and features {r: [N, C, r, r]} for r = 8 .. size."""
@@ -67,10 +76,10 @@ class Encoder(torch.nn.Module):
     def appearance(self, pictures: torch.Tensor) -> tuple[torch.Tensor, dict[int, torch.Tensor]]:
         """What `forward` gives without the motion reader's codes: [N, appearance_dim], and the features."""
         features = {}
-        h = self._stem(pictures)                                  # [N, C, S, S]
+        h = self._stem(pictures)  # [N, C, S, S]
         for scale, width, block in zip(self.scales, self.widths, self.blocks, strict=True):
-            features[scale] = h                                   # [N, C, r, r]
-            h, = frame_by_frame(block, width, scale, h)           # [N, C', r / 2, r / 2]
+            features[scale] = h  # [N, C, r, r]
+            (h,) = frame_by_frame(block, width, scale, h)  # [N, C', r / 2, r / 2]
         if self.composite:  # nothing but the decoder's last step reads the finest scale
             features[self.size] = pictures
         return self.code(h).flatten(1), features
@@ -79,7 +88,7 @@ class Encoder(torch.nn.Module):
         """z alone, for many pictures: their features are dropped on the way."""
         h = self._stem(pictures)
         for scale, width, block in zip(self.scales, self.widths, self.blocks, strict=True):
-            h, = frame_by_frame(block, width, scale, h)
+            (h,) = frame_by_frame(block, width, scale, h)
         return self._with_motion(self.code(h).flatten(1), pictures)
 
     def _stem(self, pictures: torch.Tensor) -> torch.Tensor:
@@ -97,7 +106,8 @@ class MotionHead(torch.nn.Module):
         super().__init__()
         widths = [config.style_dim] * config.head_depth + [config.directions]
         self.layers = torch.nn.ModuleList(
-            operations.Linear(a, b, dtype=dtype, device=device) for a, b in pairwise(widths))
+            operations.Linear(a, b, dtype=dtype, device=device) for a, b in pairwise(widths)
+        )
 
     def forward(self, code: torch.Tensor) -> torch.Tensor:
         for layer in self.layers:
@@ -133,13 +143,17 @@ _ALL_SEEN = 4.0
 class FlowLevel(torch.nn.Module):
     """One scale of the flow generator: upsample, refine, read flow and mask, warp the source's features."""
 
-    def __init__(self, in_channels, out_channels, config: AnimatorConfig, finest: bool, operations, dtype=None, device=None):
+    def __init__(
+        self, in_channels, out_channels, config: AnimatorConfig, finest: bool, operations, dtype=None, device=None
+    ):
         super().__init__()
         kw = {"dtype": dtype, "device": device}
         self.up = StyledConv(in_channels, out_channels, config.style_dim, operations, up=True, **kw)
         if config.refine_blocks:
-            refine = [StyledResidualBlock(out_channels, config.style_dim, operations, **kw)
-                      for _ in range(config.refine_blocks)]
+            refine = [
+                StyledResidualBlock(out_channels, config.style_dim, operations, **kw)
+                for _ in range(config.refine_blocks)
+            ]
         else:
             refine = [StyledConv(out_channels, out_channels, config.style_dim, operations, **kw)]
         self.refine = torch.nn.ModuleList(refine)
@@ -149,33 +163,42 @@ class FlowLevel(torch.nn.Module):
         carries = config.carry and not finest
         self.carry = torch.nn.Parameter(torch.zeros(out_channels, **kw)) if carries else None
 
-    def forward(self, h: torch.Tensor, latent: torch.Tensor, coarser: torch.Tensor | None, anchor: torch.Tensor | None,
-                features: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    def forward(
+        self,
+        h: torch.Tensor,
+        latent: torch.Tensor,
+        coarser: torch.Tensor | None,
+        anchor: torch.Tensor | None,
+        features: torch.Tensor | None,
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
         """
         :param coarser: raw maps of the scale before, [N, 3, r / 2, r / 2].
-        :param anchor: of an anchored animator: raw maps of the source's own pose, [1 or N, 3, r, r], or None where these are them.
-        :param features: of the source, [1 or N, C, r, r]; None at the finest scale, where nothing builds on what is warped.
+        :param anchor: of an anchored animator: raw maps of the source's own pose, [1 or N, 3, r, r], or None where
+            these are them.
+        :param features: of the source, [1 or N, C, r, r]; None at the finest scale, where nothing builds on what is
+            warped.
         """
-        h = self.up(h, latent)                                                             # [N, C, r, r]
+        h = self.up(h, latent)  # [N, C, r, r]
         for layer in self.refine:
-            h = layer(h, latent)                                                           # [N, C, r, r]
-        raw = self.head(h, latent, coarser)                                                # [N, 3, r, r]
+            h = layer(h, latent)  # [N, C, r, r]
+        raw = self.head(h, latent, coarser)  # [N, 3, r, r]
         moved, seen = raw.split((2, 1), 1)
         if self.anchored:
             moved, seen = (raw - (raw if anchor is None else anchor)).split((2, 1), 1)
             seen = seen + _ALL_SEEN
-        displacement, mask = torch.tanh(moved), torch.sigmoid(seen)                        # [N, 2, r, r], [N, 1, r, r]
+        displacement, mask = torch.tanh(moved), torch.sigmoid(seen)  # [N, 2, r, r], [N, 1, r, r]
         if features is not None:
-            warped = warp(features, displacement, self.align_corners).to(h.dtype)          # [N, C, r, r]
+            warped = warp(features, displacement, self.align_corners).to(h.dtype)  # [N, C, r, r]
             known = h
-            h = torch.lerp(h, warped, mask.to(h.dtype))                                    # [N, C, r, r]
+            h = torch.lerp(h, warped, mask.to(h.dtype))  # [N, C, r, r]
             if self.carry is not None:
-                h = h + self.carry.to(h)[:, None, None] * known                            # [N, C, r, r]
+                h = h + self.carry.to(h)[:, None, None] * known  # [N, C, r, r]
         return h, raw, displacement, mask
 
 
 class FlowGenerator(torch.nn.Module):
-    """Latent -> flow and mask per scale. Source features enter because each scale builds on what the last one warped."""
+    """Latent -> flow and mask per scale. Source features enter because each scale builds on what the last one
+    warped."""
 
     def __init__(self, config: AnimatorConfig, operations=torch.nn, dtype=None, device=None):
         super().__init__()
@@ -185,10 +208,17 @@ class FlowGenerator(torch.nn.Module):
         self.constant = torch.nn.Parameter(torch.empty(1, widths[0], 4, 4, **kw))
         self.stem = StyledConv(widths[0], widths[0], config.style_dim, operations, **kw)
         self.levels = torch.nn.ModuleList(
-            FlowLevel(a, b, config, r == config.size, operations, **kw) for r, (a, b) in zip(config.scales, pairwise(widths), strict=True))
+            FlowLevel(a, b, config, r == config.size, operations, **kw)
+            for r, (a, b) in zip(config.scales, pairwise(widths), strict=True)
+        )
 
-    def forward(self, features: dict[int, torch.Tensor], latent: torch.Tensor, anchor: dict[int, torch.Tensor] | None = None,
-                finest: int | None = None) -> tuple[dict[int, torch.Tensor], dict[int, torch.Tensor]]:
+    def forward(
+        self,
+        features: dict[int, torch.Tensor],
+        latent: torch.Tensor,
+        anchor: dict[int, torch.Tensor] | None = None,
+        finest: int | None = None,
+    ) -> tuple[dict[int, torch.Tensor], dict[int, torch.Tensor]]:
         """
         :param features: of the source, {r: [1 or N, C, r, r]}.
         :param latent: z + Q a, [N, style_dim].
@@ -198,11 +228,16 @@ class FlowGenerator(torch.nn.Module):
             0..1 (1 keeps the warped source), both float32.
         """
         if self.anchored and anchor is None:
-            raise ValueError("This animator's flow counts from the source's own pose. Pass what FlowGenerator.anchor gives for the source.")
+            raise ValueError(
+                "This animator's flow counts from the source's own pose. Pass what FlowGenerator.anchor gives for the "
+                "source."
+            )
         _, displacement, mask = self._generate(features, latent, anchor, finest or self.scales[-1])
         return displacement, mask
 
-    def anchor(self, features: dict[int, torch.Tensor], latent: torch.Tensor, finest: int | None = None) -> dict[int, torch.Tensor] | None:
+    def anchor(
+        self, features: dict[int, torch.Tensor], latent: torch.Tensor, finest: int | None = None
+    ) -> dict[int, torch.Tensor] | None:
         """Raw flow and mask of the source's own pose, from which an anchored animator's count; None of any other.
 
         :param latent: z + Q a with the source's own a, [N, style_dim].
@@ -210,16 +245,20 @@ class FlowGenerator(torch.nn.Module):
         """
         return self._generate(features, latent, None, finest or self.scales[-1])[0] if self.anchored else None
 
-    def _generate(self, features, latent, anchor, finest) -> tuple[dict[int, torch.Tensor], dict[int, torch.Tensor], dict[int, torch.Tensor]]:
+    def _generate(
+        self, features, latent, anchor, finest
+    ) -> tuple[dict[int, torch.Tensor], dict[int, torch.Tensor], dict[int, torch.Tensor]]:
         """Raw maps, displacement and mask of every scale."""
         raw, displacement, mask, coarser = {}, {}, {}, None
-        h = channels_last(self.constant.to(latent).expand(latent.shape[0], -1, -1, -1))   # [N, C, 4, 4]
-        h = self.stem(h, latent)                                                          # [N, C, 4, 4]
+        h = channels_last(self.constant.to(latent).expand(latent.shape[0], -1, -1, -1))  # [N, C, 4, 4]
+        h = self.stem(h, latent)  # [N, C, 4, 4]
         for scale, width, level in zip(self.scales, self.widths, self.levels, strict=True):
-            below = features[scale] if scale < finest else None                           # [1 or N, C, r, r]
-            own = None if anchor is None else anchor[scale]                               # [1 or N, 3, r, r]
-            h, coarser, displacement[scale], mask[scale] = frame_by_frame(level, width, scale, h, latent, coarser, own, below)
-            raw[scale] = coarser                                                          # [N, 3, r, r]
+            below = features[scale] if scale < finest else None  # [1 or N, C, r, r]
+            own = None if anchor is None else anchor[scale]  # [1 or N, 3, r, r]
+            h, coarser, displacement[scale], mask[scale] = frame_by_frame(
+                level, width, scale, h, latent, coarser, own, below
+            )
+            raw[scale] = coarser  # [N, 3, r, r]
             if scale == finest:
                 break
         return raw, displacement, mask
@@ -236,8 +275,7 @@ class PictureLevel(torch.nn.Module):
         kw = {"dtype": dtype, "device": device}
         self.bare = not blocks
         self.up = operations.Conv2d(in_channels, out_channels, 3, padding=1, **kw) if in_channels else None
-        self.residuals = torch.nn.ModuleList(
-            ResidualBlock(out_channels, operations, **kw) for _ in range(blocks))
+        self.residuals = torch.nn.ModuleList(ResidualBlock(out_channels, operations, **kw) for _ in range(blocks))
         self.rgb = RGBHead(out_channels, operations, **kw)
 
     def forward(self, warped, coarser_features):
@@ -260,15 +298,19 @@ class InpaintingDecoder(torch.nn.Module):
         blocks = [config.rgb_blocks if r <= (config.paint_size or config.size) else 0 for r in config.scales]
         coarser = [c if b else 0 for c, b in zip([0, *widths[:-1]], blocks, strict=True)]
         self.levels = torch.nn.ModuleList(
-            PictureLevel(a, b, n, operations, dtype=dtype, device=device) for a, b, n in zip(coarser, widths, blocks, strict=True))
+            PictureLevel(a, b, n, operations, dtype=dtype, device=device)
+            for a, b, n in zip(coarser, widths, blocks, strict=True)
+        )
         if self.composite:
             del self.levels[-1]
 
-    def forward(self, features: dict[int, torch.Tensor], displacement: dict[int, torch.Tensor],
-                mask: dict[int, torch.Tensor]) -> torch.Tensor:
-        """:return: pictures [N, 3, S, S] float32, unbounded around -1..1: clamp before showing. S is the finest scale of the flow."""
+    def forward(
+        self, features: dict[int, torch.Tensor], displacement: dict[int, torch.Tensor], mask: dict[int, torch.Tensor]
+    ) -> torch.Tensor:
+        """:return: pictures [N, 3, S, S] float32, unbounded around -1..1: clamp before showing. S is the finest
+        scale of the flow."""
         warped = rgb = None
-        for scale, level in zip(self.scales[:len(displacement)], self.levels, strict=False):
+        for scale, level in zip(self.scales[: len(displacement)], self.levels, strict=False):
             # LIA's RGB is linear in the warped features up to here, so its three channels are warped in their place.
             maps = level.rgb.colors(features[scale]) if level.bare else features[scale]
             visible = warp(maps, displacement[scale], self.align_corners)
@@ -301,7 +343,9 @@ class Animator(torch.nn.Module):
         """`FlowGenerator.anchor` of a source with these features and this z [1, style_dim]."""
         return self.flow_generator.anchor(features, code + self.dictionary(self.motion_head(code)))
 
-    def render(self, features: dict[int, torch.Tensor], latent: torch.Tensor, anchor: dict[int, torch.Tensor] | None = None) -> torch.Tensor:
+    def render(
+        self, features: dict[int, torch.Tensor], latent: torch.Tensor, anchor: dict[int, torch.Tensor] | None = None
+    ) -> torch.Tensor:
         """Source features, latents [N, style_dim] and `anchor` -> pictures [N, 3, S, S], unbounded around -1..1."""
         return self.decoder(features, *self.flow_generator(features, latent, anchor))
 

@@ -1,8 +1,10 @@
-"""A network of its own that reads motion from a picture (our choice; LIA reads it from the appearance encoder's code).
+"""A network of its own that reads motion from a picture (our choice; LIA reads it from the appearance encoder's
+code).
 
-What warps well need not read well: lids are four pixels high at 128 px, and the encoder's widths there serve painting. The
-reader is trained by itself on faces whose controls are known, cheaply, without generator or flow.
+What warps well need not read well: lids are four pixels high at 128 px, and the encoder's widths there serve
+painting. The reader is trained by itself on faces whose controls are known, cheaply, without generator or flow.
 """
+
 from itertools import pairwise
 
 import torch
@@ -12,8 +14,8 @@ from .layers import channels_last
 
 
 class ReaderBlock(torch.nn.Module):
-    """x + conv(relu(conv(relu(x)))), [N, C, r, r] stays in shape. Plainer than the animator's blocks: on a CPU what they do between
-    their convolutions takes as long as these."""
+    """x + conv(relu(conv(relu(x)))), [N, C, r, r] stays in shape. Plainer than the animator's blocks: on a CPU what
+    they do between their convolutions takes as long as these."""
 
     def __init__(self, channels, operations, dtype=None, device=None):
         super().__init__()
@@ -28,26 +30,33 @@ class MotionReader(torch.nn.Module):
     """Picture [N, 3, S, S] in -1..1 -> motion code [N, D].
 
     :param size: S, the side of the pictures.
-    :param widths: resolution -> channels, for the resolutions r0, r0 / 2, .. 4; the picture is first averaged to 2 * r0 pixels.
+    :param widths: resolution -> channels, for the resolutions r0, r0 / 2, .. 4; the picture is first averaged to 2 *
+        r0 pixels.
     """
 
-    def __init__(self, size: int, widths: dict[int, int], directions: int, operations=torch.nn, dtype=None, device=None):
+    def __init__(
+        self, size: int, widths: dict[int, int], directions: int, operations=torch.nn, dtype=None, device=None
+    ):
         super().__init__()
         kw = {"dtype": dtype, "device": device}
         channels = [widths[r] for r in sorted(widths, reverse=True)]
         self.shrink = size // (2 * max(widths))
         self.stem = operations.Conv2d(3, channels[0], 5, stride=2, padding=2, **kw)
-        self.downs = torch.nn.ModuleList(operations.Conv2d(a, b, 3, stride=2, padding=1, **kw) for a, b in pairwise(channels))
+        self.downs = torch.nn.ModuleList(
+            operations.Conv2d(a, b, 3, stride=2, padding=1, **kw) for a, b in pairwise(channels)
+        )
         self.blocks = torch.nn.ModuleList(
-            torch.nn.Sequential(ReaderBlock(c, operations, **kw), ReaderBlock(c, operations, **kw)) for c in channels[1:])
+            torch.nn.Sequential(ReaderBlock(c, operations, **kw), ReaderBlock(c, operations, **kw))
+            for c in channels[1:]
+        )
         self.hidden = operations.Linear(16 * channels[-1], 256, **kw)
         self.code = operations.Linear(256, directions, **kw)
 
     def forward(self, pictures: torch.Tensor) -> torch.Tensor:
         if self.shrink > 1:
             pictures = F.avg_pool2d(pictures, self.shrink)
-        h = self.stem(channels_last(pictures))                 # [N, C, r0, r0]
+        h = self.stem(channels_last(pictures))  # [N, C, r0, r0]
         for down, block in zip(self.downs, self.blocks, strict=True):
-            h = block(down(F.relu(h, inplace=True)))           # [N, C', r / 2, r / 2]
+            h = block(down(F.relu(h, inplace=True)))  # [N, C', r / 2, r / 2]
         h = self.hidden(F.relu(h, inplace=True).flatten(1))
-        return self.code(F.relu(h, inplace=True))              # [N, D]
+        return self.code(F.relu(h, inplace=True))  # [N, D]

@@ -1,9 +1,12 @@
-"""Face capture in files: the CSV of Live Link Face, and the JSON lists of named weights that web trackers and speech-driven rigs write.
+"""Face capture in files: the CSV of Live Link Face, and the JSON lists of named weights that web trackers and
+speech-driven rigs write.
 
-Both hold ARKit's 52 blendshapes, 0 at rest and 1 at their full extent, named in any case. The CSV may add the head's and eyes'
-angles in radians: yaw to the picture's right, pitch down, roll with the top of the head to the picture's right (the app's
-documentation does not say so; public readers of it do, and where a recorder counts the other way a gain of -1 helps).
+Both hold ARKit's 52 blendshapes, 0 at rest and 1 at their full extent, named in any case. The CSV may add the head's
+and eyes' angles in radians: yaw to the picture's right, pitch down, roll with the top of the head to the picture's
+right (the app's documentation does not say so; public readers of it do, and where a recorder counts the other way a
+gain of -1 helps).
 """
+
 import csv
 import json
 import math
@@ -22,13 +25,39 @@ from .controls import ANGLE_UNITS, CONTROLS, NAMES
 
 # In the order of the app's columns.
 SHAPES = tuple(
-    [f"eye{what}{side}" for side in ("Left", "Right") for what in ("Blink", "LookDown", "LookIn", "LookOut", "LookUp", "Squint", "Wide")]
-    + ["jawForward", "jawRight", "jawLeft", "jawOpen", "mouthClose", "mouthFunnel", "mouthPucker", "mouthRight", "mouthLeft"]
+    [
+        f"eye{what}{side}"
+        for side in ("Left", "Right")
+        for what in ("Blink", "LookDown", "LookIn", "LookOut", "LookUp", "Squint", "Wide")
+    ]
+    + [
+        "jawForward",
+        "jawRight",
+        "jawLeft",
+        "jawOpen",
+        "mouthClose",
+        "mouthFunnel",
+        "mouthPucker",
+        "mouthRight",
+        "mouthLeft",
+    ]
     + [f"mouth{what}{side}" for what in ("Smile", "Frown", "Dimple", "Stretch") for side in ("Left", "Right")]
     + ["mouthRollLower", "mouthRollUpper", "mouthShrugLower", "mouthShrugUpper"]
     + [f"mouth{what}{side}" for what in ("Press", "LowerDown", "UpperUp") for side in ("Left", "Right")]
-    + ["browDownLeft", "browDownRight", "browInnerUp", "browOuterUpLeft", "browOuterUpRight", "cheekPuff", "cheekSquintLeft", "cheekSquintRight",
-       "noseSneerLeft", "noseSneerRight", "tongueOut"])
+    + [
+        "browDownLeft",
+        "browDownRight",
+        "browInnerUp",
+        "browOuterUpLeft",
+        "browOuterUpRight",
+        "cheekPuff",
+        "cheekSquintLeft",
+        "cheekSquintRight",
+        "noseSneerLeft",
+        "noseSneerRight",
+        "tongueOut",
+    ]
+)
 HEAD = ("HeadYaw", "HeadPitch", "HeadRoll")
 EYES = tuple(f"{side}Eye{what}" for side in ("Left", "Right") for what in ("Yaw", "Pitch", "Roll"))
 # What the head's angles count of turn, nod and tilt.
@@ -38,9 +67,9 @@ _INDEX = {name.casefold(): place for place, name in enumerate(SHAPES)}
 _WEIGHTS = np.array([[control.blendshapes.get(shape, 0.0) for shape in SHAPES] for control in CONTROLS])
 
 LARGEST_CSV, LARGEST_JSON = 2**28, 2**26  # bytes
-MOST_FRAMES = 500_000                     # more than two hours at 60 fps
-LONGEST_GAP = 10                          # seconds between two rows of one take
-LARGEST_WEIGHT = 8.0                      # weights are 0..1; some rigs exaggerate
+MOST_FRAMES = 500_000  # more than two hours at 60 fps
+LONGEST_GAP = 10  # seconds between two rows of one take
+LARGEST_WEIGHT = 8.0  # weights are 0..1; some rigs exaggerate
 RATES = (24, 25, 30, 48, 50, 60, 100, 120)
 _TIMECODE = re.compile(r"(\d{1,3}):(\d{2}):(\d{2}):(\d{1,3})(?:\.(\d+))?", re.ASCII)
 
@@ -64,7 +93,8 @@ class FaceCapture:
         return int(np.isnan(self.shapes).any(1).sum())
 
     def controls(self) -> np.ndarray:
-        """[T, K] float32: NaN in dropped frames, and in what the format does not say, the head's place and perhaps its rotation."""
+        """[T, K] float32: NaN in dropped frames, and in what the format does not say, the head's place and perhaps
+        its rotation."""
         values = self.shapes @ _WEIGHTS.T
         values[:, :6] = np.nan
         if self.head is not None:
@@ -75,10 +105,11 @@ class FaceCapture:
 def load_capture(path: str | os.PathLike, fps: float = 0.0) -> FaceCapture:
     """Read a recording.
 
-    A CSV has a Timecode of hours:minutes:seconds:frame, from which dropped frames are known; its rate is the lowest usual one that has
-    such frame numbers. A JSON is a list of frames, or an object with ``frames`` and the rate as ``fps``, ``frameRate`` or ``exportFps``;
-    a frame is an object of names and weights, a list of {"categoryName", "score"}, or an object with either as ``blendshapes``. A table
-    of ``facsNames`` (or ``names``) and ``weightMat`` is read too.
+    A CSV has a Timecode of hours:minutes:seconds:frame, from which dropped frames are known; its rate is the lowest
+    usual one that has such frame numbers. A JSON is a list of frames, or an object with ``frames`` and the rate as
+    ``fps``, ``frameRate`` or ``exportFps``; a frame is an object of names and weights, a list of {"categoryName",
+    "score"}, or an object with either as ``blendshapes``. A table of ``facsNames`` (or ``names``) and ``weightMat``
+    is read too.
 
     :param fps: the rate, where the file does not say it or is wrong; 0 for the file's own.
     :raises ValueError: not such a file, too large, or damaged.
@@ -86,8 +117,10 @@ def load_capture(path: str | os.PathLike, fps: float = 0.0) -> FaceCapture:
     path = Path(path)
     largest = LARGEST_JSON if path.suffix.lower() == ".json" else LARGEST_CSV
     if path.stat().st_size > largest:
-        raise ValueError(f"{path.name} has {path.stat().st_size / 2**20:.0f} MB; a recording of two hours at 60 fps has less than "
-                         f"{largest / 2**20:.0f}. Cut it into takes.")
+        raise ValueError(
+            f"{path.name} has {path.stat().st_size / 2**20:.0f} MB; a recording of two hours at 60 fps has less than "
+            f"{largest / 2**20:.0f}. Cut it into takes."
+        )
     return _read_json(path, fps) if path.suffix.lower() == ".json" else _read_csv(path, fps)
 
 
@@ -102,11 +135,15 @@ def _read_csv(path: Path, fps: float) -> FaceCapture:
                 if not any(cell.strip() for cell in row):
                     continue
                 if len(row) != len(header):
-                    raise ValueError(f"{path.name} has {len(row)} columns in line {number} and {len(header)} names. Export it again.")
+                    raise ValueError(
+                        f"{path.name} has {len(row)} columns in line {number} and {len(header)} names. Export it again."
+                    )
                 times.append((number, *_timecode(path, number, row[header.index("timecode")])))
                 values.append(_numbers(path, number, [row[column] for column in columns]))
                 if len(times) > MOST_FRAMES:
-                    raise ValueError(f"{path.name} has more than {MOST_FRAMES} frames. Cut it into takes of at most two hours.")
+                    raise ValueError(
+                        f"{path.name} has more than {MOST_FRAMES} frames. Cut it into takes of at most two hours."
+                    )
     except UnicodeDecodeError:
         raise ValueError(f"{path.name} is not a text file. Choose the .csv that Live Link Face recorded.") from None
     except csv.Error as error:
@@ -116,30 +153,42 @@ def _read_csv(path: Path, fps: float) -> FaceCapture:
     frame_numbers = max(frame for *_, frame in times)
     counted = next((rate for rate in RATES if frame_numbers < rate), None) if not fps else math.ceil(fps)
     if counted is None or frame_numbers >= counted:
-        raise ValueError(f"{path.name} counts frames up to {frame_numbers:.0f} in a second, more than {counted or max(RATES)} fps has. Set fps to "
-                         f"the rate of the recording.")
+        raise ValueError(
+            f"{path.name} counts frames up to {frame_numbers:.0f} in a second, more than {counted or max(RATES)} fps "
+            f"has. Set fps to "
+            f"the rate of the recording."
+        )
     places = _places(path, times, counted)
     table = np.full((places[-1] + 1, len(columns)), np.nan)
     table[places] = values
-    head = table[:, len(SHAPES):] * _HEAD_SIGN if len(columns) > len(SHAPES) else None
-    return FaceCapture(table[:, : len(SHAPES)], head, Fraction(fps).limit_denominator(1001) if fps else Fraction(counted))
+    head = table[:, len(SHAPES) :] * _HEAD_SIGN if len(columns) > len(SHAPES) else None
+    return FaceCapture(
+        table[:, : len(SHAPES)], head, Fraction(fps).limit_denominator(1001) if fps else Fraction(counted)
+    )
 
 
 def _columns(path: Path, header: list[str]) -> list[int]:
     """Where the shapes are in a row, and the head's angles if it has them."""
     absent = [name for name in ("Timecode", *SHAPES) if name.casefold() not in header]
     if absent:
-        raise ValueError(f"{path.name} lacks {len(absent)} of the 53 columns that Live Link Face writes, among them {absent[0]}; it begins with "
-                         f"'{quoted(','.join(header[:3]))}'. Choose the .csv of a take recorded with ARKit.")
+        raise ValueError(
+            f"{path.name} lacks {len(absent)} of the 53 columns that Live Link Face writes, among them {absent[0]}; "
+            f"it begins with "
+            f"'{quoted(','.join(header[:3]))}'. Choose the .csv of a take recorded with ARKit."
+        )
     head = [name.casefold() for name in HEAD]
-    return [header.index(name.casefold()) for name in SHAPES] + [header.index(name) for name in head if set(head) <= set(header)]
+    return [header.index(name.casefold()) for name in SHAPES] + [
+        header.index(name) for name in head if set(head) <= set(header)
+    ]
 
 
 def _timecode(path: Path, number: int, text: str) -> tuple[int, float]:
     """Seconds of the day, and the frame in the second."""
     match = _TIMECODE.fullmatch(text.strip())
     if not match:
-        raise ValueError(f"{path.name} has the timecode '{quoted(text)}' in line {number}; expected hours:minutes:seconds:frame.")
+        raise ValueError(
+            f"{path.name} has the timecode '{quoted(text)}' in line {number}; expected hours:minutes:seconds:frame."
+        )
     hours, minutes, seconds, frame = (int(match[k]) for k in range(1, 5))
     return hours * 3600 + minutes * 60 + seconds, frame + float(f"0.{match[5] or 0}")
 
@@ -156,7 +205,10 @@ def _numbers(path: Path, number: int, cells: list[str]) -> list[float]:
 def _require_weights(path: Path, where: str, values: Iterable[float]) -> None:
     for value in values:
         if not -LARGEST_WEIGHT <= value <= LARGEST_WEIGHT:  # nor NaN
-            raise ValueError(f"{path.name} has the value {value:g} in {where}; weights are 0 to 1, angles in radians. Export it again.")
+            raise ValueError(
+                f"{path.name} has the value {value:g} in {where}; weights are 0 to 1, angles in radians. Export it "
+                f"again."
+            )
 
 
 def _places(path: Path, times: list[tuple[int, int, float]], rate: int) -> list[int]:
@@ -170,10 +222,15 @@ def _places(path: Path, times: list[tuple[int, int, float]], rate: int) -> list[
             at += 24 * 3600 * rate
         place = round(at - base)
         if places and place < places[-1]:
-            raise ValueError(f"{path.name} goes back in time in line {number}. A file holds one take in order: cut it there.")
+            raise ValueError(
+                f"{path.name} goes back in time in line {number}. A file holds one take in order: cut it there."
+            )
         if places and place - places[-1] > LONGEST_GAP * rate:
-            raise ValueError(f"{path.name} jumps by {(place - places[-1]) / rate:.0f} seconds before line {number}. A file holds one take: cut "
-                             f"it there.")
+            raise ValueError(
+                f"{path.name} jumps by {(place - places[-1]) / rate:.0f} seconds before line {number}. A file holds "
+                f"one take: cut "
+                f"it there."
+            )
         places.append(place)
         if place >= MOST_FRAMES:
             raise ValueError(f"{path.name} has more than {MOST_FRAMES} frames. Cut it into takes of at most two hours.")
@@ -184,7 +241,9 @@ def _read_json(path: Path, fps: float) -> FaceCapture:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise ValueError(f"{path.name} is not a JSON file that can be read ({quoted(error)}). Export it again.") from None
+        raise ValueError(
+            f"{path.name} is not a JSON file that can be read ({quoted(error)}). Export it again."
+        ) from None
     described = value if isinstance(value, dict) else {"frames": value}
     names = described.get("facsNames", described.get("names"))
     frames = described.get("weightMat") or described.get("frames")
@@ -194,7 +253,9 @@ def _read_json(path: Path, fps: float) -> FaceCapture:
         raise ValueError(f"{path.name} has more than {MOST_FRAMES} frames. Cut it into takes of at most two hours.")
     rate = fps or next((described[key] for key in ("fps", "frameRate", "exportFps") if key in described), 0)
     if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 < rate <= 1000:
-        raise ValueError(f"{path.name} does not say how many frames a second has. Set fps to the rate of the recording.")
+        raise ValueError(
+            f"{path.name} does not say how many frames a second has. Set fps to the rate of the recording."
+        )
     shapes = np.zeros((len(frames), len(SHAPES)))
     for number, frame in enumerate(frames):
         weights = _weights(path, number, frame, names)
@@ -203,7 +264,9 @@ def _read_json(path: Path, fps: float) -> FaceCapture:
             continue
         known = {_INDEX[name.casefold()]: weight for name, weight in weights.items() if name.casefold() in _INDEX}
         if not known:
-            raise ValueError(f"{path.name} names none of ARKit's 52 shapes in frame {number}. Expected names like jawOpen.")
+            raise ValueError(
+                f"{path.name} names none of ARKit's 52 shapes in frame {number}. Expected names like jawOpen."
+            )
         _require_weights(path, f"frame {number}", known.values())
         shapes[number, list(known)] = list(known.values())
     return FaceCapture(shapes, None, Fraction(rate).limit_denominator(1001))
@@ -218,9 +281,13 @@ def _weights(path: Path, number: int, frame: object, names: object) -> dict[str,
     if isinstance(frame, list) and isinstance(names, list) and len(frame) == len(names):
         frame = dict(zip(map(str, names), frame, strict=True))
     elif isinstance(frame, list) and all(isinstance(entry, dict) for entry in frame):
-        frame = {str(entry.get("categoryName", entry.get("name"))): entry.get("score", entry.get("value")) for entry in frame}
+        frame = {
+            str(entry.get("categoryName", entry.get("name"))): entry.get("score", entry.get("value")) for entry in frame
+        }
     if not isinstance(frame, dict):
-        raise ValueError(f"{path.name} has a frame {number} that is not a set of named weights. Expected {{\"jawOpen\": 0.3, ..}}.")
+        raise ValueError(
+            f'{path.name} has a frame {number} that is not a set of named weights. Expected {{"jawOpen": 0.3, ..}}.'
+        )
     weights = {name: weight for name, weight in frame.items() if name.casefold() in _INDEX}
     if not all(isinstance(weight, (int, float)) and not isinstance(weight, bool) for weight in weights.values()):
         raise ValueError(f"{path.name} has a weight that is not a number in frame {number}. Export it again.")
@@ -236,10 +303,18 @@ def _solver() -> tuple[np.ndarray, np.ndarray]:
     for place, name in enumerate(SHAPES):
         unit = np.zeros(len(SHAPES))
         unit[place] = 1
-        twin = {"eyeLookInLeft": "eyeLookOutRight", "eyeLookOutLeft": "eyeLookInRight"}.get(name, name.replace("Left", "Right"))
+        twin = {"eyeLookInLeft": "eyeLookOutRight", "eyeLookOutLeft": "eyeLookInRight"}.get(
+            name, name.replace("Left", "Right")
+        )
         if "Left" in name and name not in ("jawLeft", "mouthLeft", "eyeBlinkLeft", "eyeWideLeft", "eyeSquintLeft"):
             unit[SHAPES.index(twin)] = 1
-        elif "Right" in name and name not in ("jawRight", "mouthRight", "eyeBlinkRight", "eyeWideRight", "eyeSquintRight"):
+        elif "Right" in name and name not in (
+            "jawRight",
+            "mouthRight",
+            "eyeBlinkRight",
+            "eyeWideRight",
+            "eyeSquintRight",
+        ):
             continue
         if (_WEIGHTS @ unit).any():
             columns.append((_WEIGHTS @ unit)[6:])
@@ -250,9 +325,9 @@ def _solver() -> tuple[np.ndarray, np.ndarray]:
 def save_capture(path: str | os.PathLike, controls: np.ndarray, fps: Fraction) -> None:
     """Write controls as a CSV of Live Link Face with head and eye angles, which other rigs read, atomically.
 
-    `load_capture` reads the same controls back. Weights are not negative where the controls can be made of such; an upper lip below its
-    rest has no shape in ARKit, and a few weights are then negative, which most rigs take as the opposite shape. Weights above 1
-    are written where a control asks for them.
+    `load_capture` reads the same controls back. Weights are not negative where the controls can be made of such; an
+    upper lip below its rest has no shape in ARKit, and a few weights are then negative, which most rigs take as the
+    opposite shape. Weights above 1 are written where a control asks for them.
 
     :param controls: [T, K], unknown ones NaN, which counts as rest; the head's place has no column.
     :param fps: frames per second; the timecode counts in whole ones, so 29.97 counts as 30.
@@ -271,7 +346,9 @@ def save_capture(path: str | os.PathLike, controls: np.ndarray, fps: Fraction) -
     def write(temporary: str) -> None:
         with open(temporary, "w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
-            writer.writerow(["Timecode", "BlendShapeCount", *(name[0].upper() + name[1:] for name in SHAPES), *HEAD, *EYES])
+            writer.writerow(
+                ["Timecode", "BlendShapeCount", *(name[0].upper() + name[1:] for name in SHAPES), *HEAD, *EYES]
+            )
             for place, row in enumerate(np.concatenate([shapes, head, eyes, eyes], 1)):
                 seconds, frame = divmod(place, rate)
                 stamp = f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}:{frame:02}.000"

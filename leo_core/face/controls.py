@@ -1,25 +1,43 @@
-"""One vocabulary of face controls: what a face does, as twenty numbers, measured the same way wherever a face comes from.
+"""One vocabulary of face controls: what a face does, as twenty numbers, measured the same way wherever a face comes
+from.
 
-Landmarks are those of MediaPipe's face mesh with irises, [T, 478, 3]: x right, y down, z away from the camera, all in
-pixels. A similarity transform of points that no expression moves (forehead, temples, nose, eye corners) gives the head's
-place, size and rotation; what is left over in the head's own frame is expression. Lengths there are in face heights
-(hairline to chin). Every control is 0 for the mean face at rest and about 1 at its full extent (our choice throughout).
+Landmarks are those of MediaPipe's face mesh with irises, [T, 478, 3]: x right, y down, z away from the camera, all
+in pixels. A similarity transform of points that no expression moves (forehead, temples, nose, eye corners) gives the
+head's place, size and rotation; what is left over in the head's own frame is expression. Lengths there are in face
+heights (hairline to chin). Every control is 0 for the mean face at rest and about 1 at its full extent (our choice
+throughout).
 
 Left and right are the person's own. The definitions from ARKit's 52 blendshapes stand beside those from landmarks.
 """
+
 from dataclasses import dataclass, field
 
 import numpy as np
 
 LANDMARKS = 478
 
-# Points that stay in place on the skull, and where the mean of 1,298 frontal portraits has them, in thousandths of a face
-# height around the middle of the face.
+# Points that stay in place on the skull, and where the mean of 1,298 frontal portraits has them, in thousandths of a
+# face height around the middle of the face.
 _RIGID = {
-    10: (0, -447, 72), 103: (-291, -378, 182), 332: (291, -378, 182), 21: (-384, -240, 317), 251: (384, -240, 317),
-    127: (-412, -62, 440), 356: (412, -62, 440), 234: (-409, 27, 461), 454: (409, 27, 461), 168: (0, -161, 23),
-    6: (0, -120, -7), 197: (0, -81, -39), 195: (0, -44, -75), 4: (0, 46, -130), 2: (0, 129, -30),
-    33: (-259, -124, 154), 133: (-102, -117, 123), 362: (102, -117, 123), 263: (259, -124, 154),
+    10: (0, -447, 72),
+    103: (-291, -378, 182),
+    332: (291, -378, 182),
+    21: (-384, -240, 317),
+    251: (384, -240, 317),
+    127: (-412, -62, 440),
+    356: (412, -62, 440),
+    234: (-409, 27, 461),
+    454: (409, 27, 461),
+    168: (0, -161, 23),
+    6: (0, -120, -7),
+    197: (0, -81, -39),
+    195: (0, -44, -75),
+    4: (0, 46, -130),
+    2: (0, 129, -30),
+    33: (-259, -124, 154),
+    133: (-102, -117, 123),
+    362: (102, -117, 123),
+    263: (259, -124, 154),
 }
 RIGID = tuple(_RIGID)
 # The head turns about this point, between the ears; the frame's origin.
@@ -32,7 +50,10 @@ _CORNERS = (61, 291)
 _CHIN = (148, 152, 377)
 _NOSE = 2
 # Per eye, the person's left first: outer and inner corner, pairs of upper and lower lid, iris center.
-_EYES = (((263, 362), ((386, 374), (385, 380), (387, 373)), 473), ((33, 133), ((159, 145), (158, 153), (160, 144)), 468))
+_EYES = (
+    ((263, 362), ((386, 374), (385, 380), (387, 373)), 473),
+    ((33, 133), ((159, 145), (158, 153), (160, 144)), 468),
+)
 _BROWS_OUTER, _BROWS_INNER = (70, 63, 105, 300, 293, 334), (107, 55, 336, 285)
 _BROWS = (70, 63, 105, 66, 107, 300, 293, 334, 296, 336)
 
@@ -65,30 +86,129 @@ CONTROLS = (
     Control("across", "place", -1, 1, -1),
     Control("down", "place", -1, 1),
     Control("nearer", "place", -1, 1),
-    Control("jaw open", "mouth", 0, 1, blendshapes={"jawOpen": 1.0, "mouthClose": -1.0, "mouthUpperUpLeft": 0.1,
-            "mouthUpperUpRight": 0.1, "mouthLowerDownLeft": 0.15, "mouthLowerDownRight": 0.15}),
-    Control("smile", "mouth", -0.6, 1, blendshapes={"mouthSmileLeft": 0.5, "mouthSmileRight": 0.5, "mouthFrownLeft": -0.4,
-            "mouthFrownRight": -0.4}),
-    Control("mouth wide", "mouth", -0.7, 1, blendshapes={"mouthSmileLeft": 0.35, "mouthSmileRight": 0.35, "mouthStretchLeft": 0.35,
-            "mouthStretchRight": 0.35, "mouthPucker": -0.8, "mouthFunnel": -0.5}),
+    Control(
+        "jaw open",
+        "mouth",
+        0,
+        1,
+        blendshapes={
+            "jawOpen": 1.0,
+            "mouthClose": -1.0,
+            "mouthUpperUpLeft": 0.1,
+            "mouthUpperUpRight": 0.1,
+            "mouthLowerDownLeft": 0.15,
+            "mouthLowerDownRight": 0.15,
+        },
+    ),
+    Control(
+        "smile",
+        "mouth",
+        -0.6,
+        1,
+        blendshapes={"mouthSmileLeft": 0.5, "mouthSmileRight": 0.5, "mouthFrownLeft": -0.4, "mouthFrownRight": -0.4},
+    ),
+    Control(
+        "mouth wide",
+        "mouth",
+        -0.7,
+        1,
+        blendshapes={
+            "mouthSmileLeft": 0.35,
+            "mouthSmileRight": 0.35,
+            "mouthStretchLeft": 0.35,
+            "mouthStretchRight": 0.35,
+            "mouthPucker": -0.8,
+            "mouthFunnel": -0.5,
+        },
+    ),
     Control("pucker", "mouth", -0.5, 1, blendshapes={"mouthPucker": 1.0, "mouthFunnel": 0.6}),
-    Control("upper lip up", "mouth", -0.4, 1, blendshapes={"mouthUpperUpLeft": 0.5, "mouthUpperUpRight": 0.5, "mouthShrugUpper": 0.5}),
-    Control("lower lip down", "mouth", -0.6, 1, blendshapes={"mouthLowerDownLeft": 0.5, "mouthLowerDownRight": 0.5,
-            "mouthShrugLower": -0.6, "mouthClose": -0.6}),
-    Control("press lips", "mouth", -0.6, 1, blendshapes={"mouthPressLeft": 0.4, "mouthPressRight": 0.4, "mouthRollUpper": 0.5,
-            "mouthRollLower": 0.5, "mouthFunnel": -0.4}),
-    Control("mouth sideways", "mouth", -1, 1, -1, blendshapes={"mouthLeft": 1.0, "mouthRight": -1.0, "jawLeft": 0.5, "jawRight": -0.5}),
-    Control("close left eye", "eyes", -0.3, 1, mirror="close right eye",
-            blendshapes={"eyeBlinkLeft": 1.0, "eyeWideLeft": -0.35, "eyeSquintLeft": 0.25}),
-    Control("close right eye", "eyes", -0.3, 1, mirror="close left eye",
-            blendshapes={"eyeBlinkRight": 1.0, "eyeWideRight": -0.35, "eyeSquintRight": 0.25}),
-    Control("brows up", "brows", -0.6, 1, blendshapes={"browInnerUp": 0.5, "browOuterUpLeft": 0.25, "browOuterUpRight": 0.25,
-            "browDownLeft": -0.3, "browDownRight": -0.3}),
-    Control("brows down", "brows", -0.6, 1, blendshapes={"browDownLeft": 0.5, "browDownRight": 0.5, "browInnerUp": -0.5}),
-    Control("look sideways", "gaze", -1, 1, -1, blendshapes={"eyeLookOutLeft": 0.5, "eyeLookInRight": 0.5, "eyeLookInLeft": -0.5,
-            "eyeLookOutRight": -0.5}),
-    Control("look up", "gaze", -1, 1, blendshapes={"eyeLookUpLeft": 0.5, "eyeLookUpRight": 0.5, "eyeLookDownLeft": -0.5,
-            "eyeLookDownRight": -0.5}),
+    Control(
+        "upper lip up",
+        "mouth",
+        -0.4,
+        1,
+        blendshapes={"mouthUpperUpLeft": 0.5, "mouthUpperUpRight": 0.5, "mouthShrugUpper": 0.5},
+    ),
+    Control(
+        "lower lip down",
+        "mouth",
+        -0.6,
+        1,
+        blendshapes={
+            "mouthLowerDownLeft": 0.5,
+            "mouthLowerDownRight": 0.5,
+            "mouthShrugLower": -0.6,
+            "mouthClose": -0.6,
+        },
+    ),
+    Control(
+        "press lips",
+        "mouth",
+        -0.6,
+        1,
+        blendshapes={
+            "mouthPressLeft": 0.4,
+            "mouthPressRight": 0.4,
+            "mouthRollUpper": 0.5,
+            "mouthRollLower": 0.5,
+            "mouthFunnel": -0.4,
+        },
+    ),
+    Control(
+        "mouth sideways",
+        "mouth",
+        -1,
+        1,
+        -1,
+        blendshapes={"mouthLeft": 1.0, "mouthRight": -1.0, "jawLeft": 0.5, "jawRight": -0.5},
+    ),
+    Control(
+        "close left eye",
+        "eyes",
+        -0.3,
+        1,
+        mirror="close right eye",
+        blendshapes={"eyeBlinkLeft": 1.0, "eyeWideLeft": -0.35, "eyeSquintLeft": 0.25},
+    ),
+    Control(
+        "close right eye",
+        "eyes",
+        -0.3,
+        1,
+        mirror="close left eye",
+        blendshapes={"eyeBlinkRight": 1.0, "eyeWideRight": -0.35, "eyeSquintRight": 0.25},
+    ),
+    Control(
+        "brows up",
+        "brows",
+        -0.6,
+        1,
+        blendshapes={
+            "browInnerUp": 0.5,
+            "browOuterUpLeft": 0.25,
+            "browOuterUpRight": 0.25,
+            "browDownLeft": -0.3,
+            "browDownRight": -0.3,
+        },
+    ),
+    Control(
+        "brows down", "brows", -0.6, 1, blendshapes={"browDownLeft": 0.5, "browDownRight": 0.5, "browInnerUp": -0.5}
+    ),
+    Control(
+        "look sideways",
+        "gaze",
+        -1,
+        1,
+        -1,
+        blendshapes={"eyeLookOutLeft": 0.5, "eyeLookInRight": 0.5, "eyeLookInLeft": -0.5, "eyeLookOutRight": -0.5},
+    ),
+    Control(
+        "look up",
+        "gaze",
+        -1,
+        1,
+        blendshapes={"eyeLookUpLeft": 0.5, "eyeLookUpRight": 0.5, "eyeLookDownLeft": -0.5, "eyeLookDownRight": -0.5},
+    ),
 )
 NAMES = tuple(control.name for control in CONTROLS)
 MIRROR = tuple(NAMES.index(control.mirror or control.name) for control in CONTROLS)
@@ -98,15 +218,27 @@ SIGN = tuple(control.sign for control in CONTROLS)
 CODE_UNIT = 3.0
 # One unit of turn, nod and tilt.
 ANGLE_UNITS = np.radians([35.0, 20.0, 20.0])
-# One unit of across and down, of half the picture; of nearer, a factor in size; and the size that counts as 0, of the picture.
+# One unit of across and down, of half the picture; of nearer, a factor in size; and the size that counts as 0, of the
+# picture.
 PLACE_UNIT, SIZE_UNIT, SIZE_AT_REST = 0.3, 1.25, 0.5
 
-# Measures of a mean face at rest, and of one unit, in face heights (lids and gaze: eye widths). The rest is that of talkers between words.
+# Measures of a mean face at rest, and of one unit, in face heights (lids and gaze: eye widths). The rest is that of
+# talkers between words.
 _REST_AND_UNIT = {
-    "jaw open": (0.0, 0.16), "smile": (-0.135, 0.05), "mouth wide": (0.32, 0.09), "pucker": (0.105, 0.045),
-    "upper lip up": (-0.135, 0.045), "lower lip down": (-0.245, 0.05), "press lips": (-0.09, 0.045), "mouth sideways": (0.0, 0.05),
-    "close left eye": (-0.28, 0.22), "close right eye": (-0.28, 0.22), "brows up": (0.118, 0.05), "brows down": (0.007, 0.03),
-    "look sideways": (0.0, 0.2), "look up": (0.07, 0.12),
+    "jaw open": (0.0, 0.16),
+    "smile": (-0.135, 0.05),
+    "mouth wide": (0.32, 0.09),
+    "pucker": (0.105, 0.045),
+    "upper lip up": (-0.135, 0.045),
+    "lower lip down": (-0.245, 0.05),
+    "press lips": (-0.09, 0.045),
+    "mouth sideways": (0.0, 0.05),
+    "close left eye": (-0.28, 0.22),
+    "close right eye": (-0.28, 0.22),
+    "brows up": (0.118, 0.05),
+    "brows down": (0.007, 0.03),
+    "look sideways": (0.0, 0.2),
+    "look up": (0.07, 0.12),
 }
 
 
@@ -133,7 +265,8 @@ class HeadPose:
 
 
 def head_pose(landmarks: np.ndarray) -> HeadPose:
-    """The similarity transform that brings the template's rigid points nearest to landmarks [T, 478, 3] (Umeyama 1991)."""
+    """The similarity transform that brings the template's rigid points nearest to landmarks [T, 478, 3] (Umeyama
+    1991)."""
     points = landmarks[:, RIGID].astype(np.float64)
     center = points.mean(1)
     template = _TEMPLATE - _TEMPLATE.mean(0)
@@ -147,7 +280,8 @@ def head_pose(landmarks: np.ndarray) -> HeadPose:
 
 
 def angles(rotation: np.ndarray) -> np.ndarray:
-    """Turn (nose to the picture's right), nod (down) and tilt (top of the head to the picture's left) of [T, 3, 3], [T, 3] radians."""
+    """Turn (nose to the picture's right), nod (down) and tilt (top of the head to the picture's left) of [T, 3, 3],
+    [T, 3] radians."""
     turn = np.arcsin(np.clip(-rotation[:, 2, 0], -1, 1))
     nod = np.arctan2(rotation[:, 2, 1], rotation[:, 2, 2])
     tilt = np.arctan2(-rotation[:, 1, 0], rotation[:, 0, 0])
@@ -166,6 +300,7 @@ def rotation_of(turn: np.ndarray, nod: np.ndarray, tilt: np.ndarray) -> np.ndarr
 
 def _expression(p: np.ndarray) -> dict[str, np.ndarray]:
     """Raw measures [T] of head-frame landmarks p [T, 478, 3], in face heights."""
+
     def y(points) -> np.ndarray:
         return p[:, points, 1].mean(1)
 
@@ -205,8 +340,10 @@ def measure(landmarks: np.ndarray, size: tuple[float, float] | float) -> np.ndar
     :raises ValueError: landmarks of another shape.
     """
     if landmarks.ndim != 3 or landmarks.shape[1:] != (LANDMARKS, 3):
-        raise ValueError(f"Face landmarks are [frames, {LANDMARKS}, 3] (MediaPipe's mesh with irises), got {list(landmarks.shape)}. "
-                         f"Use a detector that refines irises.")
+        raise ValueError(
+            f"Face landmarks are [frames, {LANDMARKS}, 3] (MediaPipe's mesh with irises), got {list(landmarks.shape)}. "
+            f"Use a detector that refines irises."
+        )
     result = np.full((len(landmarks), len(CONTROLS)), np.nan)
     known = np.isfinite(landmarks).all((1, 2))
     found = landmarks[known].astype(np.float64)

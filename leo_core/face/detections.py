@@ -1,4 +1,5 @@
 """Faces as ComfyUI's Detect Face Landmarks (MediaPipe) hands them on: one of them chosen, followed, and measured."""
+
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,17 +29,23 @@ class Detections:
         return measure(self.landmarks, (self.size[1], self.size[0]))
 
 
-def read_detections(value: object, pick: Pick = "largest", index: int = 0, point: tuple[float, float] = (0.5, 0.5)) -> Detections:
-    """The face of one person out of a FACE_LANDMARKS: {"frames": a list of faces per picture, "image_size": (height, width)}.
+def read_detections(
+    value: object, pick: Pick = "largest", index: int = 0, point: tuple[float, float] = (0.5, 0.5)
+) -> Detections:
+    """The face of one person out of a FACE_LANDMARKS: {"frames": a list of faces per picture, "image_size": (height,
+    width)}.
 
-    A face has ``landmarks_xy`` [478, 2] in pixels, and ``landmarks_3d`` [478, 3] in a unit of the detector's own, whose depth is
-    brought to pixels by the spread of the two in the picture's plane.
+    A face has ``landmarks_xy`` [478, 2] in pixels, and ``landmarks_3d`` [478, 3] in a unit of the detector's own,
+    whose depth is brought to pixels by the spread of the two in the picture's plane.
 
     :param pick, index, point: who, as in `crop.crop_subject`.
     :raises ValueError: another structure, no pictures, or nobody of that index.
     """
     if not isinstance(value, dict) or not {"frames", "image_size"} <= value.keys():
-        raise ValueError("Expected the face_landmarks of Detect Face Landmarks (MediaPipe): frames and an image_size. Connect that output.")
+        raise ValueError(
+            "Expected the face_landmarks of Detect Face Landmarks (MediaPipe): frames and an image_size. Connect that "
+            "output."
+        )
     frames, (height, width) = value["frames"], value["image_size"]
     if not frames:
         raise ValueError("The face landmarks hold no pictures. Detect on at least one.")
@@ -54,7 +61,12 @@ def _in_pixels(face: dict) -> np.ndarray:
     """[478, 3]; NaN when a number is not finite."""
     flat, deep = (np.asarray(face[key], np.float64) for key in ("landmarks_xy", "landmarks_3d"))
     if flat.shape != (LANDMARKS, 2) or deep.shape != (LANDMARKS, 3):
-        raise ValueError(f"A face has landmarks of shape {list(flat.shape)} and {list(deep.shape)}; expected {LANDMARKS} with irises. Use "
-                         f"Detect Face Landmarks (MediaPipe).")
-    points = np.concatenate([flat, deep[:, 2:] * (flat.std(0) ** 2).sum() ** 0.5 / max((deep[:, :2].std(0) ** 2).sum() ** 0.5, 1e-6)], 1)
+        raise ValueError(
+            f"A face has landmarks of shape {list(flat.shape)} and {list(deep.shape)}; expected {LANDMARKS} with "
+            f"irises. Use "
+            f"Detect Face Landmarks (MediaPipe)."
+        )
+    points = np.concatenate(
+        [flat, deep[:, 2:] * (flat.std(0) ** 2).sum() ** 0.5 / max((deep[:, :2].std(0) ** 2).sum() ** 0.5, 1e-6)], 1
+    )
     return points if np.isfinite(points).all() else np.full_like(points, np.nan)

@@ -1,4 +1,6 @@
-"""Controls over time as motion: calibrated to a face at rest, smoothed, and put on the named directions of an animator."""
+"""Controls over time as motion: calibrated to a face at rest, smoothed, and put on the named directions of an
+animator."""
+
 from fractions import Fraction
 from typing import Literal
 
@@ -17,15 +19,20 @@ Calibration = Literal["absolute", "neutral frame", "automatic"]
 
 # Periods of the smoother, in the period asked for: heads are heavy, lips are not.
 _PERIODS = {"head": 1.0, "place": 1.0, "mouth": 0.4, "eyes": 1.0, "brows": 0.6, "gaze": 0.6}
-# Lids and gaze that leave their smooth course by more than the first of these are kept more and more, from the second on exactly.
+# Lids and gaze that leave their smooth course by more than the first of these are kept more and more, from the second
+# on exactly.
 _JITTER, _BLINK = 0.1, 0.25
 
-# Directions of other animators that one or two controls move: name -> ((control, weight), ..). These are LIA-X's published names;
-# which way its yaw, pitch, roll and eyeballs count is not published, and here follows ours.
+# Directions of other animators that one or two controls move: name -> ((control, weight), ..). These are LIA-X's
+# published names; which way its yaw, pitch, roll and eyeballs count is not published, and here follows ours.
 _OTHER_NAMES = {
-    "yaw": (("turn", 1.0),), "pitch": (("nod", 1.0),), "roll": (("tilt", 1.0),), "pout": (("pucker", 1.0),),
+    "yaw": (("turn", 1.0),),
+    "pitch": (("nod", 1.0),),
+    "roll": (("tilt", 1.0),),
+    "pout": (("pucker", 1.0),),
     "mouth open(-) close(+)": (("jaw open", -1.0),),
-    "eyes closed(-) open(+)": (("close left eye", -0.5), ("close right eye", -0.5)), "eyebrows": (("brows up", 1.0),),
+    "eyes closed(-) open(+)": (("close left eye", -0.5), ("close right eye", -0.5)),
+    "eyebrows": (("brows up", 1.0),),
     "eyeballs": (("look sideways", 1.0),),
 }
 
@@ -38,9 +45,9 @@ def gains(groups: dict[str, float]) -> np.ndarray:
 def calibrated(controls: np.ndarray, calibration: Calibration, neutral: int = 0) -> np.ndarray:
     """Controls [T, K] counted from a face at rest.
 
-    ``absolute`` leaves them as they are: 0 is the mean person's face at rest. ``neutral frame`` subtracts those of one frame,
-    ``automatic`` those of the driver's own rest: the mean of the twentieth of the frames that are nearest to the median of all, with
-    half the weight on each control's distance that its spread asks for.
+    ``absolute`` leaves them as they are: 0 is the mean person's face at rest. ``neutral frame`` subtracts those of
+    one frame, ``automatic`` those of the driver's own rest: the mean of the twentieth of the frames that are nearest
+    to the median of all, with half the weight on each control's distance that its spread asks for.
 
     :param controls: NaN in controls that are not known; no row is NaN altogether.
     :raises ValueError: the neutral frame does not exist.
@@ -49,7 +56,9 @@ def calibrated(controls: np.ndarray, calibration: Calibration, neutral: int = 0)
         return controls
     if calibration == "neutral frame":
         if not 0 <= neutral < len(controls):
-            raise ValueError(f"The neutral frame {neutral} does not exist: the face has the frames 0 to {len(controls) - 1}.")
+            raise ValueError(
+                f"The neutral frame {neutral} does not exist: the face has the frames 0 to {len(controls) - 1}."
+            )
         return controls - controls[neutral]
     if calibration != "automatic":
         raise ValueError(f"Calibration is 'absolute', 'neutral frame' or 'automatic', got '{calibration}'.")
@@ -60,10 +69,11 @@ def calibrated(controls: np.ndarray, calibration: Calibration, neutral: int = 0)
 
 
 def steady_place(controls: np.ndarray) -> np.ndarray:
-    """Place and size [T, K] as in a crop around the head that stands still over the clip, with a face of the size at rest.
+    """Place and size [T, K] as in a crop around the head that stands still over the clip, with a face of the size at
+    rest.
 
-    Controls that say where a head is count in the picture they were measured in; a small face in a wide picture moves little of it,
-    and much of a crop around it.
+    Controls that say where a head is count in the picture they were measured in; a small face in a wide picture
+    moves little of it, and much of a crop around it.
     """
     result = controls.copy()
     across, down, nearer = (NAMES.index(name) for name in ("across", "down", "nearer"))
@@ -96,13 +106,14 @@ def smoothed(controls: np.ndarray, seconds: float, fps: Fraction) -> np.ndarray:
     return result.astype(controls.dtype)
 
 
-def driven(controls: np.ndarray, fps: Fraction, animator: AnimatorId, count: int,
-           directions: dict[int, Direction]) -> tuple[MotionSequence, list[str]]:
+def driven(
+    controls: np.ndarray, fps: Fraction, animator: AnimatorId, count: int, directions: dict[int, Direction]
+) -> tuple[MotionSequence, list[str]]:
     """Controls on an animator's named directions.
 
-    A direction with the name of a control, as our animators have them, follows it: 1 is the upper end of its range. For LIA-X's
-    published names see `_OTHER_NAMES`: 1 and -1 are the ends of their ranges. Directions of other names, and controls that are not known
-    (NaN), are left at rest, which is 0.
+    A direction with the name of a control, as our animators have them, follows it: 1 is the upper end of its range.
+    For LIA-X's published names see `_OTHER_NAMES`: 1 and -1 are the ends of their ranges. Directions of other names,
+    and controls that are not known (NaN), are left at rest, which is 0.
 
     :param controls: [T, K].
     :param count: number of the animator's directions.
@@ -126,8 +137,11 @@ def driven(controls: np.ndarray, fps: Fraction, animator: AnimatorId, count: int
         moved += 1
     if not moved:
         named = ", ".join(direction.name for direction in directions.values() if direction.name)
-        raise ValueError(f"The animator {animator} has no direction whose name says what a face does ({named or 'none has a name'}), so landmarks "
-                         f"cannot drive it. Use leo-face-128 or LIA-X, or read a driving video with LEO Motion Encoder.")
+        raise ValueError(
+            f"The animator {animator} has no direction whose name says what a face does "
+            f"({named or 'none has a name'}), so landmarks "
+            f"cannot drive it. Use leo-face-128 or LIA-X, or read a driving video with LEO Motion Encoder."
+        )
     return MotionSequence(torch.from_numpy(codes), fps, animator), idle
 
 
@@ -138,20 +152,26 @@ def filled(controls: np.ndarray, missing: Missing) -> np.ndarray:
     """
     absent = np.isnan(controls).all(1)
     if absent.all():
-        raise ValueError(f"None of the {len(controls)} frames shows a face. Lower the detector's confidence, or crop closer.")
+        raise ValueError(
+            f"None of the {len(controls)} frames shows a face. Lower the detector's confidence, or crop closer."
+        )
     return fill_missing(torch.from_numpy(controls), torch.from_numpy(absent), missing).numpy()
 
 
 def to_controls(motion: MotionSequence, directions: dict[int, Direction]) -> np.ndarray:
-    """Controls [T, K] of a motion of one of our animators: the way back of `driven`, NaN where it has no such direction.
+    """Controls [T, K] of a motion of one of our animators: the way back of `driven`, NaN where it has no such
+    direction.
 
     :raises ValueError: no direction has the name of a control.
     """
     places = {direction.name.casefold(): (index, direction.high) for index, direction in directions.items()}
     known = [name for name in NAMES if name in places]
     if not known:
-        raise ValueError(f"The directions of animator {motion.animator} have no names of face controls, so their motion means nothing to other "
-                         f"rigs. Use leo-face-128.")
+        raise ValueError(
+            f"The directions of animator {motion.animator} have no names of face controls, so their motion means "
+            f"nothing to other "
+            f"rigs. Use leo-face-128."
+        )
     controls = np.full((len(motion), len(NAMES)), np.nan, np.float32)
     for name in known:
         index, high = places[name]

@@ -1,4 +1,5 @@
 """Motion prior files: load, check, save."""
+
 import json
 import os
 import re
@@ -21,10 +22,16 @@ STORED_AS = {"amplitudes": "livelinesses"}  # names of statistics in files, wher
 
 
 def save_prior(path: str | os.PathLike, prior: MotionPrior, dtype: torch.dtype = torch.float32) -> None:
-    """Write a prior as safetensors, atomically: weights in ``dtype``, statistics in float32, configuration in the metadata."""
-    tensors = {f"unet.{name}": value.detach().to("cpu", dtype).contiguous() for name, value in prior.unet.state_dict().items()}
+    """Write a prior as safetensors, atomically: weights in ``dtype``, statistics in float32, configuration in the
+    metadata."""
+    tensors = {
+        f"unet.{name}": value.detach().to("cpu", dtype).contiguous() for name, value in prior.unet.state_dict().items()
+    }
     for prefix, statistics in (("code", prior.scale), ("linear", prior.process), ("start", prior.start_poses)):
-        tensors |= {f"{prefix}.{STORED_AS.get(field.name, field.name)}": getattr(statistics, field.name) for field in fields(statistics)}
+        tensors |= {
+            f"{prefix}.{STORED_AS.get(field.name, field.name)}": getattr(statistics, field.name)
+            for field in fields(statistics)
+        }
     metadata = {
         "leo.kind": "motion_prior",
         "leo.config": json.dumps(asdict(prior.config)),
@@ -47,15 +54,23 @@ def load_prior(path: str | os.PathLike, operations=nn, device: torch.device | st
             metadata = file.metadata() or {}
             kind = metadata.get("leo.kind", "something of unknown kind")
             if kind != "motion_prior":
-                raise ValueError(f"{path.name} holds {quoted(kind)}, not a motion prior. Choose a file that LEO Train Motion Prior or "
-                                 f"train-prior wrote.")
+                raise ValueError(
+                    f"{path.name} holds {quoted(kind)}, not a motion prior. Choose a file that LEO Train Motion Prior "
+                    f"or "
+                    f"train-prior wrote."
+                )
             if any(file.get_slice(key).get_dtype() not in ("F16", "BF16", "F32", "F64") for key in file.keys()):
-                raise ValueError(f"{path.name} holds values other than floating-point numbers. Train or download the prior again.")
-            # copied: views into the file lie at odd addresses, where some processors round differently than for the prior that was saved
+                raise ValueError(
+                    f"{path.name} holds values other than floating-point numbers. Train or download the prior again."
+                )
+            # copied: views into the file lie at odd addresses, where some processors round differently than for the
+            # prior that was saved
             tensors = {key: file.get_tensor(key).to(torch.float32, copy=True) for key in file.keys()}
     except SafetensorError as error:
-        raise ValueError(f"{path.name} is not a readable safetensors file ({quoted(error)}). Copy it again, or train the prior "
-                         f"again.") from None
+        raise ValueError(
+            f"{path.name} is not a readable safetensors file ({quoted(error)}). Copy it again, or train the prior "
+            f"again."
+        ) from None
     try:
         stored = json.loads(metadata["leo.config"])
         config = PriorConfig(**{**stored, "channels": tuple(stored["channels"])})
@@ -64,7 +79,13 @@ def load_prior(path: str | os.PathLike, operations=nn, device: torch.device | st
         unet.load_state_dict(weights, assign=True)
         names = {stored: name for name, stored in STORED_AS.items()}
         scale, process, start_poses = (
-            kind(**{names.get(name.removeprefix(prefix), name.removeprefix(prefix)): tensors[name] for name in tensors if name.startswith(prefix)})
+            kind(
+                **{
+                    names.get(name.removeprefix(prefix), name.removeprefix(prefix)): tensors[name]
+                    for name in tensors
+                    if name.startswith(prefix)
+                }
+            )
             for prefix, kind in (("code.", CodeScale), ("linear.", GaussianProcess), ("start.", StartPoses))
         )
         animator = AnimatorId(metadata["leo.animator"], metadata["leo.fingerprint"])
@@ -73,26 +94,44 @@ def load_prior(path: str | os.PathLike, operations=nn, device: torch.device | st
         require_sound(config, weights, scale, process, start_poses)
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:  # RecursionError is a RuntimeError
         raise ValueError(
-            f"{path.name} claims to be a motion prior but is incomplete or damaged ({type(error).__name__}: {quoted(error)}). "
+            f"{path.name} claims to be a motion prior but is incomplete or damaged ({type(error).__name__}: "
+            f"{quoted(error)}). "
             f"Train or download it again."
         ) from None
     notes = {key.removeprefix("leo.note."): text for key, text in metadata.items() if key.startswith("leo.note.")}
     return MotionPrior(config, unet.eval().requires_grad_(False), scale, process, start_poses, animator, notes)
 
 
-def require_sound(config: PriorConfig, weights: dict[str, torch.Tensor], scale: CodeScale, process: GaussianProcess, start_poses: StartPoses) -> None:
+def require_sound(
+    config: PriorConfig,
+    weights: dict[str, torch.Tensor],
+    scale: CodeScale,
+    process: GaussianProcess,
+    start_poses: StartPoses,
+) -> None:
     """Raise ValueError unless everything in a prior is finite and of the shape that its configuration needs."""
     d, m = config.directions, len(start_poses.weights)
-    shapes = {"code.mean": (scale.mean, (d,)), "code.scale": (scale.scale, (d,)), "process.basis": (process.basis, (d, d)),
-              "process.covariance": (process.covariance, (d, config.length, config.length)),
-              "process.amplitudes": (process.amplitudes, (len(process.amplitudes),)), "start.weights": (start_poses.weights, (m,)),
-              "start.means": (start_poses.means, (m, d)), "start.factors": (start_poses.factors, (m, d, d))}
+    shapes = {
+        "code.mean": (scale.mean, (d,)),
+        "code.scale": (scale.scale, (d,)),
+        "process.basis": (process.basis, (d, d)),
+        "process.covariance": (process.covariance, (d, config.length, config.length)),
+        "process.amplitudes": (process.amplitudes, (len(process.amplitudes),)),
+        "start.weights": (start_poses.weights, (m,)),
+        "start.means": (start_poses.means, (m, d)),
+        "start.factors": (start_poses.factors, (m, d, d)),
+    }
     for name, (value, shape) in shapes.items():
         if tuple(value.shape) != shape or 0 in shape:
             raise ValueError(f"{name} has shape {list(value.shape)}, needed is {list(shape)}")
         if not torch.isfinite(value).all():
             raise ValueError(f"{name} holds values that are not finite numbers")
-    if (scale.scale <= 0).any() or (start_poses.weights < 0).any() or start_poses.weights.sum() <= 0 or (process.amplitudes <= 0).any():
+    if (
+        (scale.scale <= 0).any()
+        or (start_poses.weights < 0).any()
+        or start_poses.weights.sum() <= 0
+        or (process.amplitudes <= 0).any()
+    ):
         raise ValueError("its scales, amplitudes or mixture weights are not positive")
     if not all(torch.isfinite(value).all() for value in weights.values()):
         raise ValueError("its weights hold values that are not finite numbers")

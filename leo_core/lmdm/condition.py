@@ -1,14 +1,15 @@
 """The Linear Motion Condition (LEO): what the denoiser sees, and what is noised.
 
-A motion [alpha_1 .. alpha_L] is split into its first code and the residual m_i = alpha_i - alpha_1, i = 2 .. L. Noise is put
-on the residual only, the loss is taken on the residual only, and the denoiser sees the noisy *absolute* codes behind a clean
-first one. One scale per direction, from the residuals, serves codes and residuals alike (our choice): it keeps the
-condition linear, LMC(m / s, (alpha_1 - mu) / s) = (LMC(m, alpha_1) - mu) / s.
+A motion [alpha_1 .. alpha_L] is split into its first code and the residual m_i = alpha_i - alpha_1, i = 2 .. L.
+Noise is put on the residual only, the loss is taken on the residual only, and the denoiser sees the noisy *absolute*
+codes behind a clean first one. One scale per direction, from the residuals, serves codes and residuals alike (our
+choice): it keeps the condition linear, LMC(m / s, (alpha_1 - mu) / s) = (LMC(m, alpha_1) - mu) / s.
 
-Beyond the first code more may be known (our choice): the last few codes of the segment before, so that a seam carries
-velocity, and the first few of the segment after, which makes the same network a transition model. Known codes enter clean,
-and one more input channel says which they are.
+Beyond the first code more may be known (our choice): the last few codes of the segment before, so that a seam
+carries velocity, and the first few of the segment after, which makes the same network a transition model. Known
+codes enter clean, and one more input channel says which they are.
 """
+
 from dataclasses import dataclass
 
 import torch
@@ -20,7 +21,8 @@ def to_residual(codes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def linear_motion_condition(residual: torch.Tensor, first: torch.Tensor) -> torch.Tensor:
-    """LMC(m, alpha_1) = [alpha_1, alpha_1 + m_2, .. , alpha_1 + m_L]: residual [..., L - 1, D], first [..., D] -> [..., L, D]."""
+    """LMC(m, alpha_1) = [alpha_1, alpha_1 + m_2, .. , alpha_1 + m_L]: residual [..., L - 1, D], first [..., D] ->
+    [..., L, D]."""
     first = first.unsqueeze(-2)
     return torch.cat([first, first + residual], dim=-2)
 
@@ -47,13 +49,18 @@ class CodeScale:
 
     @staticmethod
     def measure(windows: torch.Tensor) -> "CodeScale":
-        """From training windows [N, L, D]. A direction that hardly moves gets a hundredth of the mean scale, so that nothing divides by zero."""
+        """From training windows [N, L, D]. A direction that hardly moves gets a hundredth of the mean scale, so that
+        nothing divides by zero."""
         _, residual = to_residual(windows.double())
         scale = residual.square().mean((0, 1)).sqrt()
-        return CodeScale(windows.double().mean((0, 1)).float(), scale.clamp(min=max(0.01 * scale.mean().item(), 1e-6)).float())
+        return CodeScale(
+            windows.double().mean((0, 1)).float(), scale.clamp(min=max(0.01 * scale.mean().item(), 1e-6)).float()
+        )
 
 
-def denoiser_input(noisy: torch.Tensor, guess: torch.Tensor, known: torch.Tensor, is_known: torch.Tensor, lmc: bool = True) -> torch.Tensor:
+def denoiser_input(
+    noisy: torch.Tensor, guess: torch.Tensor, known: torch.Tensor, is_known: torch.Tensor, lmc: bool = True
+) -> torch.Tensor:
     """What the network sees, all in normalized units.
 
     :param noisy: [B, L - 1, D] noisy residual.

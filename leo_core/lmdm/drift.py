@@ -1,11 +1,12 @@
 """Drift control: an hour of motion stays around the pose and the amplitude of its first minute (our choice).
 
-Chained windows are a random walk: nothing ties the thousandth to the first. The first minute is left alone and becomes
-the reference. From then on two trailing averages per direction are kept, of the code and of its squared distance from the
-reference; when a new window would carry one of them out of its tolerance, the window is shifted or scaled just enough.
-The correction fades in from zero over the frames that follow the known codes, so a shared code never moves and a seam
-has no corner.
+Chained windows are a random walk: nothing ties the thousandth to the first. The first minute is left alone and
+becomes the reference. From then on two trailing averages per direction are kept, of the code and of its squared
+distance from the reference; when a new window would carry one of them out of its tolerance, the window is shifted or
+scaled just enough. The correction fades in from zero over the frames that follow the known codes, so a shared code
+never moves and a seam has no corner.
 """
+
 import torch
 
 
@@ -42,7 +43,8 @@ class DriftControl:
             self._power = torch.ones_like(self._rest)
 
     def correct(self, codes: torch.Tensor, known: int) -> torch.Tensor:
-        """A window [L, D] whose first ``known`` codes are shared -> the window to use; those codes come back bit for bit."""
+        """A window [L, D] whose first ``known`` codes are shared -> the window to use; those codes come back bit for
+        bit."""
         if self._count < self._wanted:
             self._learn(codes[known:])
             return codes
@@ -65,9 +67,14 @@ class DriftControl:
         return torch.cat([codes[:known], (self._rest + away * self._spread).float()])
 
     def _gain(self, away: torch.Tensor, ramp: torch.Tensor, weights: torch.Tensor, power: torch.Tensor) -> torch.Tensor:
-        """[D] factor on the window that brings the trailing power back to the edge of its tolerance: the root of a quadratic."""
+        """[D] factor on the window that brings the trailing power back to the edge of its tolerance: the root of a
+        quadratic."""
         energy = weights * away.square()
-        constant, linear, square = energy.sum(0), (energy * ramp).sum(0), (energy * ramp.square()).sum(0).clamp(min=1e-12)
+        constant, linear, square = (
+            energy.sum(0),
+            (energy * ramp).sum(0),
+            (energy * ramp.square()).sum(0).clamp(min=1e-12),
+        )
         lowest, highest = (1 - self.SPREAD_TOLERANCE) ** 2, (1 + self.SPREAD_TOLERANCE) ** 2
         target = (power + constant).clamp(lowest, highest) - power
         root = (linear.square() - square * (constant - target)).clamp(min=0).sqrt()

@@ -1,12 +1,15 @@
 """Motion as a Gaussian process, denoised in closed form (our choice, not LEO's).
 
-Motion codes are smooth and correlated over time, and a person who moves keeps returning to a rest pose: most of what a denoiser
-has to learn is just that. So the posterior mean under a Gaussian process is computed exactly from the covariance of the training
-motions, conditioned on the known codes, and the U-Net learns only its error. Little data and little training then suffice, seams
-and transitions are smooth from the start, and long motion has a pose to return to.
+Motion codes are smooth and correlated over time, and a person who moves keeps returning to a rest pose: most of what
+a denoiser has to learn is just that. So the posterior mean under a Gaussian process is computed exactly from the
+covariance of the training motions, conditioned on the known codes, and the U-Net learns only its error. Little data
+and little training then suffice, seams and transitions are smooth from the start, and long motion has a pose to
+return to.
 
-Computed in float64 on the CPU, so that the result is the same on every device; the cost is small beside the network's.
+Computed in float64 on the CPU, so that the result is the same on every device; the cost is small beside the
+network's.
 """
+
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,8 +19,8 @@ from einops import rearrange
 
 # Variance assumed for known codes, in normalized units: it keeps the linear system well conditioned.
 KNOWN_VARIANCE = 1e-6
-# The same as a fraction of the variance of an axis: the covariance, stored in float32, may miss being positive definite by about a
-# third of that.
+# The same as a fraction of the variance of an axis: the covariance, stored in float32, may miss being positive definite
+# by about a third of that.
 ROUNDING = 1e-6
 # Posteriors kept, one per pattern of known frames; one of 64 frames and 20 axes takes 0.7 MB.
 MOST_KEPT = 160
@@ -47,7 +50,8 @@ class GaussianProcess:
     """A Gaussian process over windows of normalized codes around a rest pose, independent along D principal axes.
 
     :param basis: [D, D] orthonormal, the principal axes in columns.
-    :param covariance: [D, L, L] of each axis over the frames of a window, at amplitude 1; shorter windows use its upper left part.
+    :param covariance: [D, L, L] of each axis over the frames of a window, at amplitude 1; shorter windows use its
+        upper left part.
     :param amplitudes: [M] of the training motions.
     """
 
@@ -61,7 +65,9 @@ class GaussianProcess:
         away = [(codes - codes.mean(0)).double() for codes in motions]
         variance = torch.cat(away).square().mean(0) + 1e-12
         amplitudes = torch.stack([amplitude_of(codes, variance) for codes in away])
-        windows = torch.cat([(codes / amplitude).unfold(0, length, 1) for codes, amplitude in zip(away, amplitudes, strict=True)])
+        windows = torch.cat(
+            [(codes / amplitude).unfold(0, length, 1) for codes, amplitude in zip(away, amplitudes, strict=True)]
+        )
         windows = windows[torch.linspace(0, len(windows) - 1, min(len(windows), 4096)).long()]
         everything = rearrange(windows, "n d l -> (n l) d")
         basis = torch.linalg.eigh(everything.T @ everything).eigenvectors.flip(1)
@@ -84,9 +90,11 @@ class GaussianProcess:
         return MotionStyle(rest_pose[None], amplitude_of((codes - rest_pose) @ self.basis, self.spread.square())[None])
 
     def infer(self, codes: torch.Tensor, generator: torch.Generator) -> MotionStyle:
-        """Styles that agree with B stretches of known motion [B, T, D]; what those leave open is drawn at random. A pose is T = 1.
+        """Styles that agree with B stretches of known motion [B, T, D]; what those leave open is drawn at random. A
+        pose is T = 1.
 
-        Rest poses are as far from the known poses as training assumes (`perturb`); closer ones make motion narrower than that of people.
+        Rest poses are as far from the known poses as training assumes (`perturb`); closer ones make motion narrower
+        than that of people.
         """
         count, frames, directions = codes.shape
         known = (frames - 1) / (frames - 1 + self.covariance.shape[1])
@@ -108,9 +116,15 @@ class GaussianProcess:
         return MotionStyle(style.rest_pose + away, style.amplitude)
 
     def posterior_mean(
-        self, noisy: torch.Tensor, known: torch.Tensor, is_known: torch.Tensor, alpha_bar: torch.Tensor, style: MotionStyle
+        self,
+        noisy: torch.Tensor,
+        known: torch.Tensor,
+        is_known: torch.Tensor,
+        alpha_bar: torch.Tensor,
+        style: MotionStyle,
     ) -> torch.Tensor:
-        """Posterior mean of the clean residual, given the noisy one and the known codes. All in normalized units, on the CPU.
+        """Posterior mean of the clean residual, given the noisy one and the known codes. All in normalized units, on
+        the CPU.
 
         :param noisy: [B, L - 1, D].
         :param known: [B, L, D]; only marked codes are read.
@@ -126,13 +140,16 @@ class GaussianProcess:
         first = known[:, :1].double()
         basis = self.basis.double()
         away = ((known - rest_pose) @ basis).movedim(1, 2)
-        # An unknown code is observed as  signal (code - first) + noise, which becomes  signal (code - rest_pose) + noise.
+        # An unknown code is observed as  signal (code - first) + noise, which becomes  signal (code - rest_pose) +
+        # noise.
         seen = ((noisy + signal * (first - rest_pose[:, 1:])) @ basis).movedim(1, 2)
         clean = torch.empty(count, directions, length, dtype=torch.float64)
         for mask, rows in grouped_by_mask(is_known.expand(count, length)):
             posterior = self.posterior(mask)
             mean = torch.einsum("kim,bkm->bki", posterior.gain, away[rows][..., mask])
-            unexplained = torch.einsum("kij,bki->bkj", posterior.vectors[:, 1:], seen[rows] - signal[rows] * mean[..., 1:])
+            unexplained = torch.einsum(
+                "kij,bki->bkj", posterior.vectors[:, 1:], seen[rows] - signal[rows] * mean[..., 1:]
+            )
             variance = style.amplitude.double().square()[rows, None, None] * posterior.variances
             gain = signal[rows] * variance / (power[rows] * variance + 1 - power[rows])
             clean[rows] = mean + torch.einsum("kij,bkj->bki", posterior.vectors, gain * unexplained)
@@ -140,7 +157,8 @@ class GaussianProcess:
         return (codes[:, 1:] - first).float()
 
     def posterior(self, mask: torch.Tensor) -> "Posterior":
-        """The posterior of a window whose marked frames [L] are known. Cached: the windows of a chain share a few masks."""
+        """The posterior of a window whose marked frames [L] are known. Cached: the windows of a chain share a few
+        masks."""
         key = tuple(mask.tolist())
         if key not in self._posteriors:
             if len(self._posteriors) >= MOST_KEPT:

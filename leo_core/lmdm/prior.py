@@ -1,10 +1,11 @@
 """The motion prior: denoiser, statistics and start poses of one animator, and motion of any length out of them.
 
 A window is what the network sees at once. Its first code is given; of the others some may be known too (see
-``condition``). Longer motion is a chain of windows: each starts from the last few codes of the one before (LEO shares one
-code; several are our choice, because one carries no velocity). Known codes are copied, never computed, so a start pose
-comes out bit for bit.
+``condition``). Longer motion is a chain of windows: each starts from the last few codes of the one before (LEO
+shares one code; several are our choice, because one carries no velocity). Known codes are copied, never computed, so
+a start pose comes out bit for bit.
 """
+
 import hashlib
 import math
 from collections.abc import Callable
@@ -57,18 +58,34 @@ class PriorConfig:
     noise_steps: int = 1000
 
     def __post_init__(self):
-        limits = {"directions": (1, 8192), "length": (2, 8192), "context": (1, 8192), "head_width": (1, 8192), "noise_steps": (1, 1_000_000)}
+        limits = {
+            "directions": (1, 8192),
+            "length": (2, 8192),
+            "context": (1, 8192),
+            "head_width": (1, 8192),
+            "noise_steps": (1, 1_000_000),
+        }
         for field, (low, high) in limits.items():
             value = getattr(self, field)
             if type(value) is not int or not low <= value <= high:
                 raise ValueError(f"A motion prior's {field} is a whole number in {low}..{high}, got {quoted(value)}.")
         if 2 * self.context >= self.length:  # a transition knows a context at both of its ends
-            raise ValueError(f"A motion prior's context is shorter than half its window of {self.length} frames, got {self.context}. "
-                             f"Give at most {(self.length - 1) // 2}, or a longer window.")
+            raise ValueError(
+                f"A motion prior's context is shorter than half its window of {self.length} frames, got "
+                f"{self.context}. "
+                f"Give at most {(self.length - 1) // 2}, or a longer window."
+            )
         if not isinstance(self.fps, str) or not FPS.fullmatch(self.fps):
-            raise ValueError(f"A motion prior's frame rate is a text like '25' or '30000/1001', got '{quoted(self.fps)}'.")
-        if not 1 <= len(self.channels) <= 8 or not all(type(c) is int and 8 <= c <= 8192 and c % 8 == 0 for c in self.channels):
-            raise ValueError(f"A motion prior has 1 to 8 levels, each a multiple of 8 wide, 8192 at most; got {quoted(self.channels)}.")
+            raise ValueError(
+                f"A motion prior's frame rate is a text like '25' or '30000/1001', got '{quoted(self.fps)}'."
+            )
+        if not 1 <= len(self.channels) <= 8 or not all(
+            type(c) is int and 8 <= c <= 8192 and c % 8 == 0 for c in self.channels
+        ):
+            raise ValueError(
+                f"A motion prior has 1 to 8 levels, each a multiple of 8 wide, 8192 at most; got "
+                f"{quoted(self.channels)}."
+            )
         if type(self.lmc) is not bool:
             raise ValueError(f"A motion prior's lmc is true or false, got {quoted(self.lmc)}.")
 
@@ -83,7 +100,8 @@ class PriorConfig:
 class Sampling:
     """How to draw.
 
-    :param seed: 0 .. 2**64 - 1. Noise comes from CPU generators of (seed, window), so a seed gives one motion on every device.
+    :param seed: 0 .. 2**64 - 1. Noise comes from CPU generators of (seed, window), so a seed gives one motion on
+        every device.
     :param steps: denoising steps per window, 1 .. MOST_STEPS.
     :param sampler: a key of `SAMPLERS`.
     :param eta: fresh noise of DDIM, 0 .. 1.
@@ -141,7 +159,8 @@ class MotionPrior:
         return self.start_poses.draw(1, private_generator(seed, "start"))
 
     def style(self, history: torch.Tensor, seed: int) -> MotionStyle:
-        """Rest pose and amplitude of whoever made codes [H, D], as far as these show them; the rest is drawn at random."""
+        """Rest pose and amplitude of whoever made codes [H, D], as far as these show them; the rest is drawn at
+        random."""
         return self.process.infer(self.scale.codes(history)[None], private_generator(seed, "temperament"))
 
     def sample_window(
@@ -157,11 +176,14 @@ class MotionPrior:
     ) -> torch.Tensor:
         """Fill in the unknown codes of a batch of windows.
 
-        :param known: [B, L, D] codes, float32 on the CPU. Below strength 1 the unknown ones are where sampling begins.
+        :param known: [B, L, D] codes, float32 on the CPU. Below strength 1 the unknown ones are where sampling
+            begins.
         :param is_known: [L] or [B, L] bool, the first frame marked.
         :param style: of B motions, see `GaussianProcess.infer`.
-        :param on_step: called with the number of steps done and a function that gives the present estimate, [B, L, D] codes on the CPU.
-        :param strength: noise level to begin at, 0 .. 1 of the schedule; 1 is pure noise and ignores what ``known`` holds there.
+        :param on_step: called with the number of steps done and a function that gives the present estimate, [B, L,
+            D] codes on the CPU.
+        :param strength: noise level to begin at, 0 .. 1 of the schedule; 1 is pure noise and ignores what ``known``
+            holds there.
         :return: [B, L, D]; known codes are returned bit for bit.
         """
         alpha_bar = cosine_alpha_bar(self.config.noise_steps)
@@ -191,20 +213,31 @@ class MotionPrior:
             power = float(alpha_bar[begin])
             x = math.sqrt(power) * self.scale.residual(given).to(device) + math.sqrt(1 - power) * x
         result = SAMPLERS[sampling.sampler](
-            predict_clean, x, sampling_times(sampling.steps, begin), alpha_bar, noise,
-            lambda done, estimate: on_step(done, lambda: to_codes(estimate)), eta=sampling.eta,
+            predict_clean,
+            x,
+            sampling_times(sampling.steps, begin),
+            alpha_bar,
+            noise,
+            lambda done, estimate: on_step(done, lambda: to_codes(estimate)),
+            eta=sampling.eta,
         )
         return to_codes(result)
 
     def sample(
-        self, frames: int, sampling: Sampling, start: torch.Tensor | None = None, device: torch.device | str = "cpu",
+        self,
+        frames: int,
+        sampling: Sampling,
+        start: torch.Tensor | None = None,
+        device: torch.device | str = "cpu",
         progress: Progress = no_progress,
     ) -> torch.Tensor:
-        """Motion of any length from a start pose (conditional), or from one drawn from the start poses (unconditional).
+        """Motion of any length from a start pose (conditional), or from one drawn from the start poses
+        (unconditional).
 
         :param frames: of the result, at least 1.
         :param start: [1, D] pose, or None. It is the first code of the result bit for bit.
-        :param progress: called with (windows' steps done, in all, function giving the present window's codes [L, D]); may raise to stop.
+        :param progress: called with (windows' steps done, in all, function giving the present window's codes [L,
+            D]); may raise to stop.
         :return: [frames, D]. More frames of the same seed begin with these.
         """
         require_frames(frames)
@@ -212,7 +245,12 @@ class MotionPrior:
         return torch.cat([start, self.extend(start, frames - 1, sampling, device, progress)])
 
     def extend(
-        self, history: torch.Tensor, frames: int, sampling: Sampling, device: torch.device | str = "cpu", progress: Progress = no_progress
+        self,
+        history: torch.Tensor,
+        frames: int,
+        sampling: Sampling,
+        device: torch.device | str = "cpu",
+        progress: Progress = no_progress,
     ) -> torch.Tensor:
         """Go on from the last codes of a motion: windows chained through the codes they share, with drift control.
 
@@ -230,7 +268,12 @@ class MotionPrior:
         for index in range(len(windows)):
             known, is_known = self._window(shared, config.length - len(shared), shared[:0])
             codes = self.sample_window(
-                known, is_known, style, sampling, private_generator(sampling.seed, index), device,
+                known,
+                is_known,
+                style,
+                sampling,
+                private_generator(sampling.seed, index),
+                device,
                 _on_step(progress, index, steps, len(windows)),
             )[0]
             codes = control.correct(ease_seams(codes, is_known), len(shared))
@@ -241,10 +284,16 @@ class MotionPrior:
         return result
 
     def transition(
-        self, before: torch.Tensor, frames: int, after: torch.Tensor, sampling: Sampling, device: torch.device | str = "cpu",
+        self,
+        before: torch.Tensor,
+        frames: int,
+        after: torch.Tensor,
+        sampling: Sampling,
+        device: torch.device | str = "cpu",
         progress: Progress = no_progress,
     ) -> torch.Tensor:
-        """Codes that lead from one motion into another; with the end and the beginning of one motion, what closes its loop.
+        """Codes that lead from one motion into another; with the end and the beginning of one motion, what closes
+        its loop.
 
         :param before: [H, D] the motion to leave, H >= 1; its last ``context`` codes are seen.
         :param frames: how many lie between, at least 1. What does not fit one window is led in by free motion.
@@ -259,23 +308,37 @@ class MotionPrior:
         steps = len(sampling_times(sampling.steps, config.noise_steps)) - 1
         led_in = window_lengths(free, min(len(before), config.context), config.length, config.context)
         total = len(led_in) + 1
-        led = self.extend(before, free, sampling, device, lambda done, _, estimate: progress(done, total * steps, estimate))
+        led = self.extend(
+            before, free, sampling, device, lambda done, _, estimate: progress(done, total * steps, estimate)
+        )
         shared = torch.cat([before, led])[-config.context :]
         # From one rest pose to the other over the window.
         begin, end = self.style(before, sampling.seed), self.style(after, sampling.seed)
         path = torch.linspace(0, 1, len(shared) + frames - free + len(ahead)).unsqueeze(1)
-        style = MotionStyle(torch.lerp(begin.rest_pose, end.rest_pose, path)[None], (begin.amplitude + end.amplitude) / 2)
+        style = MotionStyle(
+            torch.lerp(begin.rest_pose, end.rest_pose, path)[None], (begin.amplitude + end.amplitude) / 2
+        )
         known, is_known = self._window(shared, frames - free, ahead)
         codes = self.sample_window(
-            known, is_known, style, sampling, private_generator(sampling.seed, "transition"), device,
+            known,
+            is_known,
+            style,
+            sampling,
+            private_generator(sampling.seed, "transition"),
+            device,
             _on_step(progress, len(led_in), steps, total),
         )[0]
         codes = ease_seams(codes, is_known)
         return torch.cat([led, codes[len(shared) : len(shared) + frames - free]])
 
     def vary(
-        self, motion: torch.Tensor, strength: float, sampling: Sampling, start: torch.Tensor | None = None,
-        device: torch.device | str = "cpu", progress: Progress = no_progress,
+        self,
+        motion: torch.Tensor,
+        strength: float,
+        sampling: Sampling,
+        start: torch.Tensor | None = None,
+        device: torch.device | str = "cpu",
+        progress: Progress = no_progress,
     ) -> torch.Tensor:
         """A variation of a motion: noise it part of the way, denoise it again (SDEdit, Meng et al. 2022).
 
@@ -298,15 +361,22 @@ class MotionPrior:
         for index in range(len(windows)):
             first = done - known
             window = wanted[first : first + config.length].clone()
-            # The part already sampled has left the given path; lead back to it over the window, so that the seam does not jump.
+            # The part already sampled has left the given path; lead back to it over the window, so that the seam does
+            # not jump.
             away = result[done - 1] - wanted[done - 1]
             back = torch.cos(torch.linspace(0, math.pi, len(window) - known + 1)[1:]).add(1).div(2)
             window[known:] += back.unsqueeze(1) * away
             window[:known] = result[first:done]
             is_known = torch.arange(len(window)) < known
             codes = self.sample_window(
-                window[None], is_known, style, sampling, private_generator(sampling.seed, index), device,
-                _on_step(progress, index, steps, len(windows)), strength,
+                window[None],
+                is_known,
+                style,
+                sampling,
+                private_generator(sampling.seed, index),
+                device,
+                _on_step(progress, index, steps, len(windows)),
+                strength,
             )[0]
             result[done : first + len(window)] = codes[known:]
             done = first + len(window)
@@ -321,17 +391,23 @@ class MotionPrior:
         return known[None], is_known
 
 
-def _on_step(progress: Progress, index: int, steps: int, windows: int) -> Callable[[int, Callable[[], torch.Tensor]], None]:
+def _on_step(
+    progress: Progress, index: int, steps: int, windows: int
+) -> Callable[[int, Callable[[], torch.Tensor]], None]:
     return lambda done, estimate: progress(index * steps + done, windows * steps, lambda: estimate()[0])
 
 
 def require_frames(frames: int) -> None:
     if not 1 <= frames <= MOST_FRAMES:
-        raise ValueError(f"A motion has 1 to {MOST_FRAMES} frames, but {frames} were asked for. Ask for 1 or more, or make a long one in parts.")
+        raise ValueError(
+            f"A motion has 1 to {MOST_FRAMES} frames, but {frames} were asked for. Ask for 1 or more, or make a long "
+            f"one in parts."
+        )
 
 
 def window_lengths(frames: int, known: int, length: int, context: int) -> list[int]:
-    """New frames that each window of a chain adds; the first one has ``known`` codes to start from, the others ``context``."""
+    """New frames that each window of a chain adds; the first one has ``known`` codes to start from, the others
+    ``context``."""
     added = []
     while frames > 0:
         added.append(min(frames, length - known))

@@ -1,9 +1,10 @@
 """Samplers as pure functions: from noise to the clean residual, given a network that guesses the clean one.
 
 All share one signature. ``predict_clean(x, t)`` returns the network's estimate of the clean value at noise level t;
-``noise()`` returns fresh standard Gaussian noise of the shape of x; ``on_step(done, estimate)`` is called after each step
-and may raise to stop. Coefficients are float64 numbers; x keeps its dtype and device.
+``noise()`` returns fresh standard Gaussian noise of the shape of x; ``on_step(done, estimate)`` is called after each
+step and may raise to stop. Coefficients are float64 numbers; x keeps its dtype and device.
 """
+
 import math
 from collections.abc import Callable
 
@@ -15,9 +16,16 @@ OnStep = Callable[[int, torch.Tensor], None]
 
 
 def sample_ddpm(
-    predict_clean: PredictClean, x: torch.Tensor, times: list[int], alpha_bar: torch.Tensor, noise: Noise, on_step: OnStep, eta: float = 1.0
+    predict_clean: PredictClean,
+    x: torch.Tensor,
+    times: list[int],
+    alpha_bar: torch.Tensor,
+    noise: Noise,
+    on_step: OnStep,
+    eta: float = 1.0,
 ) -> torch.Tensor:
-    """Ancestral sampling: each step draws from the Gaussian posterior q(x_s | x_t, clean) (Ho et al. 2020). eta has no effect.
+    """Ancestral sampling: each step draws from the Gaussian posterior q(x_s | x_t, clean) (Ho et al. 2020). eta has
+    no effect.
 
     :param x: value at noise level ``times[0]``.
     :param times: falling noise levels that end at 0, see ``sampling_times``.
@@ -35,7 +43,13 @@ def sample_ddpm(
 
 
 def sample_ddim(
-    predict_clean: PredictClean, x: torch.Tensor, times: list[int], alpha_bar: torch.Tensor, noise: Noise, on_step: OnStep, eta: float = 0.0
+    predict_clean: PredictClean,
+    x: torch.Tensor,
+    times: list[int],
+    alpha_bar: torch.Tensor,
+    noise: Noise,
+    on_step: OnStep,
+    eta: float = 0.0,
 ) -> torch.Tensor:
     """Denoising diffusion implicit sampling (Song et al. 2021). See ``sample_ddpm`` for the other parameters.
 
@@ -54,9 +68,16 @@ def sample_ddim(
 
 
 def sample_dpmpp_2m(
-    predict_clean: PredictClean, x: torch.Tensor, times: list[int], alpha_bar: torch.Tensor, noise: Noise, on_step: OnStep, eta: float = 0.0
+    predict_clean: PredictClean,
+    x: torch.Tensor,
+    times: list[int],
+    alpha_bar: torch.Tensor,
+    noise: Noise,
+    on_step: OnStep,
+    eta: float = 0.0,
 ) -> torch.Tensor:
-    """DPM-Solver++(2M): second-order multistep in the log signal-to-noise ratio (Lu et al. 2022). Deterministic: eta and noise have no effect."""
+    """DPM-Solver++(2M): second-order multistep in the log signal-to-noise ratio (Lu et al. 2022). Deterministic: eta
+    and noise have no effect."""
     clean_before, width_before = None, 0.0
     for done, (t, s) in enumerate(zip(times[:-1], times[1:], strict=True), start=1):
         clean = predict_clean(x, t)

@@ -1,11 +1,13 @@
 """How much noise at which step: the cosine schedule, in float64 on the CPU, and the steps a sampler visits."""
+
 import math
 
 import torch
 
 
 def cosine_alpha_bar(steps: int = 1000, offset: float = 0.008) -> torch.Tensor:
-    """Share of the signal's power that is left after t steps of noising (Nichol and Dhariwal 2021; LEO's own is not known).
+    """Share of the signal's power that is left after t steps of noising (Nichol and Dhariwal 2021; LEO's own is not
+    known).
 
     A noised value is ``sqrt(alpha_bar[t]) * clean + sqrt(1 - alpha_bar[t]) * noise``.
 

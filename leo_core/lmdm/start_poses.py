@@ -1,4 +1,5 @@
 """Start poses: a small Gaussian mixture over single codes, from which unconditional motion begins (our choice)."""
+
 from dataclasses import dataclass
 
 import torch
@@ -25,7 +26,8 @@ class StartPoses:
 
     @staticmethod
     def fit(poses: torch.Tensor, components: int, generator: torch.Generator, rounds: int = 30) -> "StartPoses":
-        """Expectation maximization on poses [N, D], in float64. Covariances are drawn a little toward the overall variances.
+        """Expectation maximization on poses [N, D], in float64. Covariances are drawn a little toward the overall
+        variances.
 
         :param components: at most; one per 50 poses is kept, at least one.
         """
@@ -37,7 +39,9 @@ class StartPoses:
         covariances = (torch.diag(overall) + floor).repeat(components, 1, 1)
         weights = torch.full((components,), 1 / components, dtype=torch.float64)
         for _ in range(rounds):
-            likelihood = torch.distributions.MultivariateNormal(means, covariances).log_prob(poses.unsqueeze(1)) + weights.log()
+            likelihood = (
+                torch.distributions.MultivariateNormal(means, covariances).log_prob(poses.unsqueeze(1)) + weights.log()
+            )
             shares = likelihood.softmax(1)
             counts = shares.sum(0).clamp(min=1e-6)
             weights = counts / counts.sum()

@@ -1,4 +1,5 @@
 """Training a motion prior, with nothing beyond ComfyUI's own packages: the node and the command line share it."""
+
 import hashlib
 import json
 import math
@@ -53,18 +54,24 @@ OnStep = Callable[[int, int, float], None]
 
 
 class PriorTrainer:
-    """Owns network, moving average and optimizer. The same motions, options and seed give the same prior, whether or not
-    the run was interrupted: batch and noise of a step depend on (seed, step) alone.
+    """Owns network, moving average and optimizer. The same motions, options and seed give the same prior, whether or
+    not the run was interrupted: batch and noise of a step depend on (seed, step) alone.
 
-    :param motions: of one animator; other frame rates than ``config.fps`` are resampled. Motions shorter than a window are left out.
+    :param motions: of one animator; other frame rates than ``config.fps`` are resampled. Motions shorter than a
+        window are left out.
     :param held_out: motions for validation, never trained on.
     :param accelerator: an ``accelerate.Accelerator`` for several devices, or None.
     :raises ValueError: motions of different animators or numbers of directions, or none as long as a window.
     """
 
     def __init__(
-        self, motions: Sequence[MotionSequence], config: PriorConfig, options: PriorTraining,
-        held_out: Sequence[MotionSequence] = (), device: torch.device | str = "cpu", accelerator=None,
+        self,
+        motions: Sequence[MotionSequence],
+        config: PriorConfig,
+        options: PriorTraining,
+        held_out: Sequence[MotionSequence] = (),
+        device: torch.device | str = "cpu",
+        accelerator=None,
     ):
         self.config, self.options, self.device, self.accelerator = config, options, device, accelerator
         self.animator = one_animator([*motions, *held_out])
@@ -72,7 +79,9 @@ class PriorTrainer:
         self.validation = Windows(held_out, config) if any(usable(m, config) for m in held_out) else None
         self.scale = CodeScale.measure(self.data.spread(2048))
         first_codes = self.data.spread(4096, 1)[:, 0]
-        self.start_poses = StartPoses.fit(first_codes, options.start_components, private_generator(options.seed, "start poses"))
+        self.start_poses = StartPoses.fit(
+            first_codes, options.start_components, private_generator(options.seed, "start poses")
+        )
         self.jitter = options.pose_jitter * self.scale.residual(first_codes.std(0, unbiased=False))
         self.process = GaussianProcess.fit([self.scale.codes(codes) for codes in self.data.clips], config.length)
         self.styles = {data: self.measure(data) for data in (self.data, self.validation) if data}
@@ -131,9 +140,11 @@ class PriorTrainer:
         return self.accelerator.unwrap_model(self.unet) if self.accelerator else self.unet
 
     def loss(self, unet: torch.nn.Module, data: "Windows", generator: torch.Generator) -> torch.Tensor:
-        """Mean square error, over the unknown codes, of what the network learns: the error of the posterior mean in units of the noise.
+        """Mean square error, over the unknown codes, of what the network learns: the error of the posterior mean in
+        units of the noise.
 
-        That is the velocity loss of diffusion models (Salimans and Ho 2022): a network that knows nothing at all would have 1.
+        That is the velocity loss of diffusion models (Salimans and Ho 2022): a network that knows nothing at all
+        would have 1.
         """
         config, count = self.config, self.options.batch
         length = config.length
@@ -157,14 +168,17 @@ class PriorTrainer:
         seen = denoiser_input(noisy, guess, codes, is_known, config.lmc)
         wrong = (guess - residual) / spread
         seen, wrong, t, unknown = (value.to(self.device) for value in (seen, wrong, t, ~is_known[:, 1:]))
-        with torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=self.options.mixed_precision == "bf16"):
+        with torch.autocast(
+            torch.device(self.device).type, torch.bfloat16, enabled=self.options.mixed_precision == "bf16"
+        ):
             learned = unet(seen, t)[..., 1:].transpose(1, 2).float()
         error = (learned - wrong) * unknown.unsqueeze(-1)
         return error.square().sum() / (unknown.sum() * config.directions)
 
     @torch.no_grad()
     def validate(self, rounds: int = 4) -> float:
-        """Loss of the moving average on held-out motions, on the same noise every time; kept in ``validation_losses``."""
+        """Loss of the moving average on held-out motions, on the same noise every time; kept in
+        ``validation_losses``."""
         generators = (private_generator(self.options.seed, f"watch {i}") for i in range(rounds))
         losses = [self.loss(self.ema, self.validation, generator).item() for generator in generators]
         self.validation_losses.append((self.step, sum(losses) / rounds))
@@ -174,8 +188,25 @@ class PriorTrainer:
         """The prior as it is now: a copy of the moving average, on the CPU."""
         unet = self.config.build()
         unet.load_state_dict(self.ema.state_dict())
-        notes = {"training": json.dumps({**asdict(self.options), "steps": self.step, "motions": len(self.data.motions), "frames": self.data.frames})}
-        return MotionPrior(self.config, unet.eval().requires_grad_(False), self.scale, self.process, self.start_poses, self.animator, notes)
+        notes = {
+            "training": json.dumps(
+                {
+                    **asdict(self.options),
+                    "steps": self.step,
+                    "motions": len(self.data.motions),
+                    "frames": self.data.frames,
+                }
+            )
+        }
+        return MotionPrior(
+            self.config,
+            unet.eval().requires_grad_(False),
+            self.scale,
+            self.process,
+            self.start_poses,
+            self.animator,
+            notes,
+        )
 
     def save(self, path: str | os.PathLike) -> None:
         """Everything needed to go on, atomically."""
@@ -185,7 +216,11 @@ class PriorTrainer:
             tensors |= {f"moment.{index}.{name}": torch.as_tensor(value) for name, value in state.items()}
         tensors["losses"] = torch.tensor(self.losses, dtype=torch.float64)
         tensors = {name: value.detach().to("cpu").contiguous() for name, value in tensors.items()}
-        metadata = {"leo.kind": "motion_prior_training", "leo.run": self.run_key(), "leo.validation": json.dumps(self.validation_losses)}
+        metadata = {
+            "leo.kind": "motion_prior_training",
+            "leo.run": self.run_key(),
+            "leo.validation": json.dumps(self.validation_losses),
+        }
         write_atomically(path, lambda temporary: save_file(tensors, temporary, metadata))
 
     def load(self, path: str | os.PathLike) -> None:
@@ -198,10 +233,13 @@ class PriorTrainer:
             tensors = {key: file.get_tensor(key) for key in file.keys()}
         if metadata["leo.run"] != self.run_key():
             raise ValueError(
-                f"{Path(path).name} belongs to a run with other motions or settings. Use the same ones to go on, or another run folder to start over."
+                f"{Path(path).name} belongs to a run with other motions or settings. Use the same ones to go on, or "
+                f"another run folder to start over."
             )
         for prefix, module in (("unet.", self.plain_unet), ("average.", self.ema)):
-            module.load_state_dict({name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)})
+            module.load_state_dict(
+                {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+            )
         state: dict[int, dict[str, torch.Tensor]] = {}
         for name, value in tensors.items():
             if name.startswith("moment."):
@@ -232,7 +270,8 @@ class Windows:
         if not self.motions:
             longest = max((len(m) for m in motions), default=0)
             raise ValueError(
-                f"No motion has the {config.length} frames of a window at {fps} fps; the longest of {len(motions)} has {longest}. "
+                f"No motion has the {config.length} frames of a window at {fps} fps; the longest of {len(motions)} "
+                f"has {longest}. "
                 f"Use longer clips, or choose shorter windows."
             )
         self.length = config.length
@@ -258,11 +297,14 @@ class Windows:
 
 
 def draw_known(count: int, length: int, context: int, generator: torch.Generator) -> torch.Tensor:
-    """Which codes are known, [count, length] bool: the first one, the first few, or the first and last few (our choice of shares)."""
+    """Which codes are known, [count, length] bool: the first one, the first few, or the first and last few (our
+    choice of shares)."""
     kind = torch.rand(count, generator=generator)
     few = torch.randint(1, context + 1, (count,), generator=generator)
     ahead = torch.where(kind < 0.3, 1, torch.where(kind < 0.7, context, few))
-    behind = torch.where(torch.rand(count, generator=generator) < 0.3, torch.randint(1, context + 1, (count,), generator=generator), 0)
+    behind = torch.where(
+        torch.rand(count, generator=generator) < 0.3, torch.randint(1, context + 1, (count,), generator=generator), 0
+    )
     frame = torch.arange(length)
     return (frame < ahead.unsqueeze(1)) | (frame >= length - behind.unsqueeze(1))
 
@@ -279,7 +321,8 @@ def usable(motion: MotionSequence, config: PriorConfig) -> bool:
 def one_animator(motions: Sequence[MotionSequence]) -> AnimatorId:
     """The animator all motions belong to.
 
-    :raises ValueError: none given, different animators, or other numbers of directions, which a damaged or forged file may hold.
+    :raises ValueError: none given, different animators, or other numbers of directions, which a damaged or forged
+        file may hold.
     """
     if not motions:
         raise ValueError("There is no motion to train on. Connect or name at least one.")
@@ -288,12 +331,15 @@ def one_animator(motions: Sequence[MotionSequence]) -> AnimatorId:
     return motions[0].animator
 
 
-def fit_config(motions: Sequence[MotionSequence], length: int = 64, fps: Fraction | None = None, **choices) -> PriorConfig:
+def fit_config(
+    motions: Sequence[MotionSequence], length: int = 64, fps: Fraction | None = None, **choices
+) -> PriorConfig:
     """A configuration for these motions.
 
     :param length: frames of a window; shortened to the longest motion if none is that long.
     :param fps: frame rate of the prior; by default that of most motions.
-    :raises ValueError: motions of different animators or numbers of directions, or all shorter than the shortest window.
+    :raises ValueError: motions of different animators or numbers of directions, or all shorter than the shortest
+        window.
     """
     one_animator(motions)
     if fps is None:
@@ -302,7 +348,8 @@ def fit_config(motions: Sequence[MotionSequence], length: int = 64, fps: Fractio
     longest = max(len(change_rate(motion, fps)) for motion in motions)
     if longest < SHORTEST_WINDOW:
         raise ValueError(
-            f"The longest of {len(motions)} motions has {longest} frames at {fps} fps; a prior needs at least one of {SHORTEST_WINDOW}. "
+            f"The longest of {len(motions)} motions has {longest} frames at {fps} fps; a prior needs at least one of "
+            f"{SHORTEST_WINDOW}. "
             f"Use longer clips."
         )
     return PriorConfig(directions=motions[0].directions, length=min(length, longest), fps=str(fps), **choices)

@@ -3,6 +3,7 @@
 The structure is LEO's; widths, depth, heads and the rotary position of the attention are our choice. Layers come from
 ``operations`` (torch.nn, or ComfyUI's comfy.ops, which lets ComfyUI manage the memory). No buffers, no raw parameters.
 """
+
 import math
 
 import torch
@@ -12,7 +13,8 @@ from torch import nn
 
 
 def time_embedding(t: torch.Tensor, width: int) -> torch.Tensor:
-    """[B] noise levels 0 .. 1000 -> [B, width] sines and cosines of geometrically spaced frequencies (Ho et al. 2020)."""
+    """[B] noise levels 0 .. 1000 -> [B, width] sines and cosines of geometrically spaced frequencies (Ho et al.
+    2020)."""
     half = width // 2
     frequencies = torch.exp(-math.log(10000.0) * torch.arange(half, device=t.device, dtype=torch.float32) / half)
     angles = t.float().unsqueeze(1) * frequencies
@@ -20,7 +22,8 @@ def time_embedding(t: torch.Tensor, width: int) -> torch.Tensor:
 
 
 def rotary(x: torch.Tensor) -> torch.Tensor:
-    """Turn pairs of channels of [B, heads, L, C] by angles that grow along L, so that attention sees distances in frames (Su et al. 2021)."""
+    """Turn pairs of channels of [B, heads, L, C] by angles that grow along L, so that attention sees distances in
+    frames (Su et al. 2021)."""
     half = x.shape[-1] // 2
     frequencies = torch.exp(-math.log(1000.0) * torch.arange(half, device=x.device, dtype=torch.float32) / half)
     angles = torch.arange(x.shape[-2], device=x.device, dtype=torch.float32).unsqueeze(1) * frequencies
@@ -68,7 +71,9 @@ class TemporalAttention(nn.Module):
 class Stage(nn.Module):
     """Residual block, then temporal attention: one per level and half."""
 
-    def __init__(self, in_channels: int, out_channels: int, time_width: int, head_width: int, operations, dtype=None, device=None):
+    def __init__(
+        self, in_channels: int, out_channels: int, time_width: int, head_width: int, operations, dtype=None, device=None
+    ):
         super().__init__()
         self.block = ResidualBlock(in_channels, out_channels, time_width, operations, dtype, device)
         self.attention = TemporalAttention(out_channels, head_width, operations, dtype, device)
@@ -85,8 +90,14 @@ class UNet(nn.Module):
     """
 
     def __init__(
-        self, in_channels: int, out_channels: int, channels: tuple[int, ...] = (64, 128, 256), head_width: int = 32,
-        operations=nn, dtype=None, device=None,
+        self,
+        in_channels: int,
+        out_channels: int,
+        channels: tuple[int, ...] = (64, 128, 256),
+        head_width: int = 32,
+        operations=nn,
+        dtype=None,
+        device=None,
     ):
         super().__init__()
         made = {"dtype": dtype, "device": device}
@@ -98,10 +109,14 @@ class UNet(nn.Module):
 
         self.stem = operations.Conv1d(in_channels, channels[0], 3, padding=1, **made)
         self.down_stages = nn.ModuleList(Stage(width, width, *stage) for width in channels[:-1])
-        self.downs = nn.ModuleList(operations.Conv1d(width, wider, 3, stride=2, padding=1, **made) for width, wider in finer)
+        self.downs = nn.ModuleList(
+            operations.Conv1d(width, wider, 3, stride=2, padding=1, **made) for width, wider in finer
+        )
         self.middle1 = Stage(channels[-1], channels[-1], *stage)
         self.middle2 = Stage(channels[-1], channels[-1], *stage)
-        self.ups = nn.ModuleList(operations.Conv1d(wider, width, 3, padding=1, **made) for width, wider in reversed(finer))
+        self.ups = nn.ModuleList(
+            operations.Conv1d(wider, width, 3, padding=1, **made) for width, wider in reversed(finer)
+        )
         self.up_stages = nn.ModuleList(Stage(2 * width, width, *stage) for width, _ in reversed(finer))
         self.norm = operations.GroupNorm(8, channels[0], **made)
         self.head = operations.Conv1d(channels[0], out_channels, 3, padding=1, **made)
@@ -125,8 +140,8 @@ class UNet(nn.Module):
         return self.head(F.silu(self.norm(x)))[..., :length]
 
     def initialize(self, generator: torch.Generator) -> "UNet":
-        """Fresh weights from a private generator: Kaiming fans, the last layer of each block and the head at zero, so that every
-        block starts as identity."""
+        """Fresh weights from a private generator: Kaiming fans, the last layer of each block and the head at zero,
+        so that every block starts as identity."""
         for name, module in self.named_modules():
             if not hasattr(module, "weight"):
                 continue

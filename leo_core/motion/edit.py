@@ -1,4 +1,5 @@
 """Editing motion: transfer, displacement along directions, blending, trimming, loops, smoothing, exaggeration."""
+
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -20,7 +21,8 @@ def transfer(
     reference: int = 0,
     gain: float | torch.Tensor = 1.0,
 ) -> MotionSequence:
-    """Put the motion of one subject on another: the effective codes to render the source picture with (LIA's two modes).
+    """Put the motion of one subject on another: the effective codes to render the source picture with (LIA's two
+    modes).
 
     Relative: source + gain (driving_t - driving_reference). A driving frame equal to the reference gives exactly the
     source's codes. Absolute: source + gain (driving_t - source), which at gain 1 is exactly driving_t.
@@ -30,13 +32,16 @@ def transfer(
     :param source_pose: a motion of one frame, the source picture's own code.
     :param reference: index of the driving frame that corresponds to the source's pose; negative counts from the end.
     :param gain: how far to follow, a number or one per direction [D].
-    :raises ValueError: another animator, a source pose of more than one frame, or a reference outside the driving motion.
+    :raises ValueError: another animator, a source pose of more than one frame, or a reference outside the driving
+        motion.
     """
     require_compatible("driving motion", driving, "source pose", source_pose)
     pose = pose_code(source_pose)
     gain = torch.as_tensor(gain, dtype=torch.float32)
     if mode == "absolute":
-        return replace(driving, codes=torch.lerp(pose.expand_as(driving.codes), driving.codes, gain.expand_as(driving.codes)))
+        return replace(
+            driving, codes=torch.lerp(pose.expand_as(driving.codes), driving.codes, gain.expand_as(driving.codes))
+        )
     if mode != "relative":
         raise ValueError(f"Motion is transferred 'relative' or 'absolute', got '{mode}'.")
     if not -len(driving) <= reference < len(driving):
@@ -50,8 +55,9 @@ def transfer(
 def closest_frame(motion: MotionSequence, pose: MotionSequence) -> int:
     """Index of the frame whose pose is nearest to a given one, the first of equals.
 
-    The Euclidean distance of codes is that of latents, since the dictionary is orthonormal. As a reference for relative
-    transfer it starts the two subjects from the same pose (our choice, after the best-frame search of first-order motion models).
+    The Euclidean distance of codes is that of latents, since the dictionary is orthonormal. As a reference for
+    relative transfer it starts the two subjects from the same pose (our choice, after the best-frame search of
+    first-order motion models).
 
     :raises ValueError: another animator, or a pose of more than one frame.
     """
@@ -59,7 +65,9 @@ def closest_frame(motion: MotionSequence, pose: MotionSequence) -> int:
     return int((motion.codes - pose_code(pose)).square().sum(1).argmin())
 
 
-def edit_directions(motion: MotionSequence, amounts: torch.Tensor, weight: float | torch.Tensor = 1.0) -> MotionSequence:
+def edit_directions(
+    motion: MotionSequence, amounts: torch.Tensor, weight: float | torch.Tensor = 1.0
+) -> MotionSequence:
     """Add a fixed displacement along the motion directions, all the time or along a curve.
 
     :param amounts: [D] in code units; zero leaves a direction exactly as it is.
@@ -72,7 +80,8 @@ def edit_directions(motion: MotionSequence, amounts: torch.Tensor, weight: float
 
 
 def blend(first: MotionSequence, second: MotionSequence, weight: float | torch.Tensor) -> MotionSequence:
-    """Mix two motions: weight 0 is exactly the first, 1 exactly the second. A pose blends with every frame of the other.
+    """Mix two motions: weight 0 is exactly the first, 1 exactly the second. A pose blends with every frame of the
+    other.
 
     :param weight: a number or one per frame [T].
     :raises ValueError: another animator, or clips of different lengths or frame rates.
@@ -95,7 +104,9 @@ def trim(motion: MotionSequence, start: int = 0, frames: int | None = None) -> M
     """
     stop = len(motion) if frames is None else start + frames
     if not 0 <= start < stop <= len(motion):
-        raise ValueError(f"Frames {start} to {stop - 1} were asked for, but the motion has the frames 0 to {len(motion) - 1}.")
+        raise ValueError(
+            f"Frames {start} to {stop - 1} were asked for, but the motion has the frames 0 to {len(motion) - 1}."
+        )
     return replace(motion, codes=motion.codes[start:stop])
 
 
@@ -113,7 +124,8 @@ def smooth(motion: MotionSequence, seconds: float) -> MotionSequence:
     """Remove fast movement without delay, keeping each direction's mean and its first and last pose.
 
     A Whittaker-Henderson smoother (the trend of a Hodrick-Prescott filter): the codes y that minimize
-    |y - x|^2 + lambda |second difference of y|^2, here under the conditions that the ends and the mean stay (our choice).
+    |y - x|^2 + lambda |second difference of y|^2, here under the conditions that the ends and the mean stay (our
+    choice).
     It is linear, zero-phase and solved for the whole clip at once, in time and memory proportional to it.
 
     :param seconds: period whose amplitude is halved; slower movement passes, faster is removed. 0 changes nothing.
@@ -134,7 +146,9 @@ def whittaker(values: np.ndarray, period: float) -> np.ndarray:
     frames, values = len(values), values.astype(np.float64)
     if period <= 0 or frames < 4:
         return values
-    penalty = (min(period, MAX_PERIOD) / (2 * math.pi)) ** 4  # gain 1 / (1 + penalty w^4) is one half at w = 2 pi / period
+    penalty = (
+        min(period, MAX_PERIOD) / (2 * math.pi)
+    ) ** 4  # gain 1 / (1 + penalty w^4) is one half at w = 2 pi / period
     bands = np.zeros((3, frames))
     for offset, products in enumerate(([1.0, 4.0, 1.0], [-2.0, -2.0], [1.0])):  # of the second difference [1, -2, 1]
         for i, product in enumerate(products):
@@ -143,7 +157,9 @@ def whittaker(values: np.ndarray, period: float) -> np.ndarray:
     conditions = np.zeros((frames, 3))
     conditions[0, 0] = conditions[-1, 1] = 1
     conditions[:, 2] = 1 / frames
-    solved = linalg.solveh_banded(bands, np.concatenate([values, conditions], 1), lower=True, overwrite_ab=True, overwrite_b=True)
+    solved = linalg.solveh_banded(
+        bands, np.concatenate([values, conditions], 1), lower=True, overwrite_ab=True, overwrite_b=True
+    )
     free, responses = solved[:, :-3], solved[:, -3:]
     multipliers = np.linalg.solve(conditions.T @ responses, conditions.T @ (free - values))
     return free - responses @ multipliers
@@ -155,7 +171,9 @@ def amplify(motion: MotionSequence, gain: float | torch.Tensor) -> MotionSequenc
     :param gain: a number or one per direction [D].
     """
     mean = mean_pose(motion).codes.expand_as(motion.codes)
-    return replace(motion, codes=torch.lerp(mean, motion.codes, torch.as_tensor(gain, dtype=torch.float32).expand_as(mean)))
+    return replace(
+        motion, codes=torch.lerp(mean, motion.codes, torch.as_tensor(gain, dtype=torch.float32).expand_as(mean))
+    )
 
 
 def mean_pose(motion: MotionSequence) -> MotionSequence:
@@ -163,7 +181,9 @@ def mean_pose(motion: MotionSequence) -> MotionSequence:
     return replace(motion, codes=motion.codes.mean(0, keepdim=True, dtype=torch.float64).float())
 
 
-def select_directions(motion: MotionSequence, chosen: torch.Tensor, rest: MotionSequence | None = None) -> MotionSequence:
+def select_directions(
+    motion: MotionSequence, chosen: torch.Tensor, rest: MotionSequence | None = None
+) -> MotionSequence:
     """Keep the movement in some directions and hold the others still.
 
     :param chosen: bool [D], True keeps the direction.
@@ -189,7 +209,8 @@ def concatenate(motions: Sequence[MotionSequence]) -> MotionSequence:
         require_compatible("first motion", first, f"motion {number}", motion)
         if motion.fps != first.fps:
             raise ValueError(
-                f"The first motion has {first.fps} fps, motion {number} has {motion.fps}. Bring them to one rate with LEO Retime Motion."
+                f"The first motion has {first.fps} fps, motion {number} has {motion.fps}. Bring them to one rate with "
+                f"LEO Retime Motion."
             )
     return replace(first, codes=torch.cat([motion.codes for motion in motions]))
 

@@ -1,4 +1,5 @@
 """Motion files: a few kilobytes of safetensors."""
+
 import os
 import re
 from fractions import Fraction
@@ -23,7 +24,9 @@ def save_motion(path: str | os.PathLike, motion: MotionSequence, description: st
     :raises ValueError: a longer description.
     """
     if len(description) > MAX_DESCRIPTION:
-        raise ValueError(f"The description has {len(description)} characters; {MAX_DESCRIPTION} fit in a motion file. Shorten it.")
+        raise ValueError(
+            f"The description has {len(description)} characters; {MAX_DESCRIPTION} fit in a motion file. Shorten it."
+        )
     metadata = {
         "leo.kind": "motion",
         "leo.fps": str(motion.fps),
@@ -54,21 +57,29 @@ def load_motion(path: str | os.PathLike) -> tuple[MotionSequence, str]:
             metadata, keys = file.metadata() or {}, list(file.keys())
             if metadata.get("leo.kind") != "motion" or keys != ["codes"]:
                 kind = metadata.get("leo.kind", "unknown contents")
-                raise ValueError(f"{path.name} holds {quoted(kind)}, not a motion. Choose a file that LEO Save Motion wrote.")
+                raise ValueError(
+                    f"{path.name} holds {quoted(kind)}, not a motion. Choose a file that LEO Save Motion wrote."
+                )
             entry = file.get_slice("codes")
             if entry.get_dtype() != "F32" or len(entry.get_shape()) != 2:
                 raise ValueError(
-                    f"{path.name} holds codes of type {entry.get_dtype()} and shape {quoted(entry.get_shape())}; a motion has float32 "
+                    f"{path.name} holds codes of type {entry.get_dtype()} and shape {quoted(entry.get_shape())}; a "
+                    f"motion has float32 "
                     f"[frames, directions]. Save it again with LEO Save Motion."
                 )
             # cloned: the mapped file may be replaced while the motion is in use
             codes = file.get_tensor("codes").clone()
     except SafetensorError as error:
-        raise ValueError(f"{path.name} is not a readable safetensors file ({quoted(error)}). Copy or save it again.") from None
+        raise ValueError(
+            f"{path.name} is not a readable safetensors file ({quoted(error)}). Copy or save it again."
+        ) from None
     fps, identity, name = (metadata.get(f"leo.{key}", "") for key in ("fps", "fingerprint", "animator"))
     if not FPS.fullmatch(fps) or not re.fullmatch(r"[0-9a-f]{64}", identity) or not 0 < len(name) <= 200:
         raise ValueError(
-            f"{path.name} does not say whose motion it is: frame rate '{quoted(fps)}', animator '{quoted(name)}', fingerprint '{quoted(identity)}'. "
+            f"{path.name} does not say whose motion it is: frame rate '{quoted(fps)}', animator '{quoted(name)}', "
+            f"fingerprint '{quoted(identity)}'. "
             f"Save it again with LEO Save Motion."
         )
-    return MotionSequence(codes, Fraction(fps), AnimatorId(name, identity)), metadata.get("leo.description", "")[:MAX_DESCRIPTION]
+    return MotionSequence(codes, Fraction(fps), AnimatorId(name, identity)), metadata.get("leo.description", "")[
+        :MAX_DESCRIPTION
+    ]

@@ -1,4 +1,5 @@
 """Motion to look at: every direction over time."""
+
 import colorsys
 from fractions import Fraction
 
@@ -13,20 +14,27 @@ LARGEST_PLOT = 2**28  # pixels
 PAPER, INK, GRID, GHOST = (252, 252, 252), (60, 60, 60), (225, 225, 225), (185, 185, 185)
 
 
-def plot(motion: MotionSequence, behind: MotionSequence | None = None, width: int = 960, strip: int = 48) -> torch.Tensor:
+def plot(
+    motion: MotionSequence, behind: MotionSequence | None = None, width: int = 960, strip: int = 48
+) -> torch.Tensor:
     """Draw every direction over time as a strip of its own, all at one scale so that sizes compare.
 
-    :param behind: another motion to draw in gray behind it, on the same axes of time and value; a before to the after.
+    :param behind: another motion to draw in gray behind it, on the same axes of time and value; a before to the
+        after.
     :param width: of the picture in pixels.
     :param strip: height of one direction's strip in pixels.
     :return: [1, H, W, 3] float32 in 0..1, H = D strip + a line for the time axis.
-    :raises ValueError: a motion behind that belongs to another animator, or a plot too small to read or beyond 2**28 pixels.
+    :raises ValueError: a motion behind that belongs to another animator, or a plot too small to read or beyond 2**28
+        pixels.
     """
     if behind is not None:
         require_compatible("motion", motion, "motion behind it", behind)
     if width < 64 or strip < 8 or width * strip * motion.directions > LARGEST_PLOT:
-        raise ValueError(f"A plot {width} pixels wide, of {motion.directions} strips {strip} pixels high. Make it at least 64 wide, strips at least "
-                         f"8 high, and all of it at most {LARGEST_PLOT} pixels.")
+        raise ValueError(
+            f"A plot {width} pixels wide, of {motion.directions} strips {strip} pixels high. Make it at least 64 "
+            f"wide, strips at least "
+            f"8 high, and all of it at most {LARGEST_PLOT} pixels."
+        )
     shown = [m for m in (behind, motion) if m is not None]
     duration = max(len(m) / m.fps for m in shown)
     middle = motion.codes.double().mean(0).numpy()
@@ -57,8 +65,8 @@ def plot(motion: MotionSequence, behind: MotionSequence | None = None, width: in
 def outline(motion: MotionSequence, columns: int = 120) -> list[list[float]]:
     """Each direction as a line for a screen: its deviation from its mean, all directions at one scale of -1 to 1.
 
-    Of at most 2 * columns frames one value each; of more the lowest and the highest of every column, in turn, so that nothing
-    short is lost. The values are evenly spaced in time, rounded to three decimals.
+    Of at most 2 * columns frames one value each; of more the lowest and the highest of every column, in turn, so
+    that nothing short is lost. The values are evenly spaced in time, rounded to three decimals.
     """
     values = motion.codes.numpy()
     if len(motion) > 2 * columns:

@@ -1,4 +1,5 @@
 """The same movement in another number of frames, at another speed or frame rate; and frames that are missing."""
+
 import math
 from dataclasses import replace
 from fractions import Fraction
@@ -23,7 +24,8 @@ def stretch(motion: MotionSequence, frames: int) -> MotionSequence:
 
     The same number of frames gives exactly the input. See `_resample` for the method.
 
-    :raises ValueError: no frames, or a pose stretched: it has no movement to stretch, so only its one frame is repeated.
+    :raises ValueError: no frames, or a pose stretched: it has no movement to stretch, so only its one frame is
+        repeated.
     """
     _require_possible(frames)
     if frames == len(motion):
@@ -43,15 +45,18 @@ def change_speed(motion: MotionSequence, speed: float) -> MotionSequence:
     :raises ValueError: a speed that is not a positive number, or so low that the motion gets too long.
     """
     if not 0 < speed < math.inf:
-        raise ValueError(f"The speed of a motion is above 0, got {speed}. Use 1 for the original speed, or reverse the motion to play it backward.")
+        raise ValueError(
+            f"The speed of a motion is above 0, got {speed}. Use 1 for the original speed, or reverse the motion to "
+            f"play it backward."
+        )
     return stretch(motion, max(1, round(min(len(motion) / speed, MOST_FRAMES + 1))))
 
 
 def change_rate(motion: MotionSequence, fps: Fraction) -> MotionSequence:
     """The same movement in the same time at another frame rate; frame i shows time i / fps, so sound stays in step.
 
-    The same rate gives exactly the input. See `_resample` for the method. The result has round(T new / old) frames; when
-    that reaches past the last frame, by less than one of its intervals, the movement runs on as it ended.
+    The same rate gives exactly the input. See `_resample` for the method. The result has round(T new / old) frames;
+    when that reaches past the last frame, by less than one of its intervals, the movement runs on as it ended.
 
     :raises ValueError: a frame rate that is not positive.
     """
@@ -68,7 +73,10 @@ def change_rate(motion: MotionSequence, fps: Fraction) -> MotionSequence:
 
 def _require_possible(frames: int) -> None:
     if not 1 <= frames <= MOST_FRAMES:
-        raise ValueError(f"The motion would have {frames} frames; 1 to {MOST_FRAMES} are possible. Choose another length, speed or frame rate.")
+        raise ValueError(
+            f"The motion would have {frames} frames; 1 to {MOST_FRAMES} are possible. Choose another length, speed or "
+            f"frame rate."
+        )
 
 
 def fill_missing(values: torch.Tensor, missing: torch.Tensor, policy: Missing) -> torch.Tensor:
@@ -92,11 +100,11 @@ def fill_missing(values: torch.Tensor, missing: torch.Tensor, policy: Missing) -
 def _resample(codes: torch.Tensor, step: Fraction, frames: int) -> torch.Tensor:
     """Codes [T, D] at the positions 0, step, 2 step, .. as [frames, D], with T >= 2.
 
-    When the rate rises: a cubic spline through the frames (natural ends), which returns a frame unchanged where a position
-    meets it. When it falls (step > 1): a Hann-windowed sinc of ten zero crossings to a side, which passes only what the
-    new rate can carry (the usual filter of sound resamplers), with the motion continued point-symmetrically beyond its
-    ends so that the ends stay. Both in double precision and piece by piece: in time proportional to the longer motion,
-    and in hardly more memory than the result takes.
+    When the rate rises: a cubic spline through the frames (natural ends), which returns a frame unchanged where a
+    position meets it. When it falls (step > 1): a Hann-windowed sinc of ten zero crossings to a side, which passes
+    only what the new rate can carry (the usual filter of sound resamplers), with the motion continued
+    point-symmetrically beyond its ends so that the ends stay. Both in double precision and piece by piece: in time
+    proportional to the longer motion, and in hardly more memory than the result takes.
     """
     values = codes.numpy()
     half_width = min(10 * float(step), len(values) - 1)
@@ -109,7 +117,9 @@ def _resample(codes: torch.Tensor, step: Fraction, frames: int) -> torch.Tensor:
         first, last = math.floor(positions[0]) - reach, math.floor(positions[-1]) + reach + 1
         if step <= 1:
             first, last = max(first, 0), min(last, len(values) - 1)
-            part = CubicSpline(np.arange(first, last + 1), values[first : last + 1].astype(np.float64), bc_type="natural")(positions)
+            part = CubicSpline(
+                np.arange(first, last + 1), values[first : last + 1].astype(np.float64), bc_type="natural"
+            )(positions)
         else:
             part = _filter(_continued(values, first, last), positions - first, float(step), half_width, reach)
         result[start : start + piece] = torch.from_numpy(part)
@@ -117,7 +127,8 @@ def _resample(codes: torch.Tensor, step: Fraction, frames: int) -> torch.Tensor:
 
 
 def _filter(values: np.ndarray, positions: np.ndarray, step: float, half_width: float, reach: int) -> np.ndarray:
-    """Values [T, D] at positions [P], through a windowed sinc that passes what every step-th frame can carry: [P, D]."""
+    """Values [T, D] at positions [P], through a windowed sinc that passes what every step-th frame can carry: [P,
+    D]."""
     nearest = np.floor(positions).astype(np.int64)
     taps = nearest[:, None] + np.arange(-reach, reach + 2)
     distance = taps - positions[:, None]
@@ -128,7 +139,8 @@ def _filter(values: np.ndarray, positions: np.ndarray, step: float, half_width: 
 
 
 def _continued(values: np.ndarray, first: int, last: int) -> np.ndarray:
-    """Values [T, D] from frame first to last in double precision, point-symmetric beyond their ends by up to T frames."""
+    """Values [T, D] from frame first to last in double precision, point-symmetric beyond their ends by up to T
+    frames."""
     end = len(values) - 1
     frame = np.arange(first, last + 1)
     rows = values[np.clip(np.where(frame > end, 2 * end - frame, np.abs(frame)), 0, end)].astype(np.float64)

@@ -1,4 +1,5 @@
 """A motion: a sequence of motion codes with a frame rate, and the animator whose codes they are."""
+
 import re
 from dataclasses import dataclass
 from fractions import Fraction
@@ -47,7 +48,8 @@ def pose_code(pose: MotionSequence) -> torch.Tensor:
     """The [D] code of a motion of one frame."""
     if len(pose) != 1:
         raise ValueError(
-            f"A pose is a motion of one frame, got {len(pose)} frames. Use the pose of LEO Encoder, or cut one frame with LEO Trim Motion."
+            f"A pose is a motion of one frame, got {len(pose)} frames. Use the pose of LEO Encoder, or cut one frame "
+            f"with LEO Trim Motion."
         )
     return pose.codes[0]
 
@@ -59,12 +61,14 @@ def require_compatible(first_what: str, first: MotionSequence, second_what: str,
 
 
 def require_directions(what: str, motion: MotionSequence, other_what: str, directions: int) -> None:
-    """Raise ValueError unless a motion has as many directions as what it is used with, which a damaged or forged file may not.
+    """Raise ValueError unless a motion has as many directions as what it is used with, which a damaged or forged
+    file may not.
 
     :param other_what: what has ``directions`` of them, for the message ("animator", "motion prior", "pose").
     """
     if motion.directions != directions:
         raise ValueError(
-            f"The {what} has {motion.directions} directions and the {other_what} {directions}, although both name animator "
+            f"The {what} has {motion.directions} directions and the {other_what} {directions}, although both name "
+            f"animator "
             f"{motion.animator}: one of them is damaged. Encode the {what} again."
         )

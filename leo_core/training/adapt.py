@@ -4,6 +4,7 @@ Flow generator and decoder learn; encoder, motion head and dictionary stay, so t
 animator it came from and takes its motion priors and saved motions. The last part of every clip is never trained on:
 when it stops getting better there, training stops, and the best state is what is saved.
 """
+
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -34,10 +35,14 @@ def split_by_time(clip: Clip, fraction: float) -> tuple[Clip, Clip]:
     """
     count = len(clip.frames)
     if count < LEAST_FRAMES:
-        raise ValueError(f"{clip.name} has {count} frames; adapting needs at least {LEAST_FRAMES}. Use a second of video or more.")
+        raise ValueError(
+            f"{clip.name} has {count} frames; adapting needs at least {LEAST_FRAMES}. Use a second of video or more."
+        )
     validation = max(2, round(fraction * count))
-    return (replace(clip, frames=clip.frames[:-validation]),
-            replace(clip, frames=np.concatenate([clip.frames[:1], clip.frames[-validation:]])))
+    return (
+        replace(clip, frames=clip.frames[:-validation]),
+        replace(clip, frames=np.concatenate([clip.frames[:1], clip.frames[-validation:]])),
+    )
 
 
 def read_clips(paths: list[Path], size: int) -> list[Clip]:
@@ -67,7 +72,10 @@ def adapt(args) -> None:
         cv2.setNumThreads(args.threads)
     animator, info = load_animator(args.model)
     size = animator.config.size
-    trained, validation = zip(*(split_by_time(clip, args.validation_fraction) for clip in read_clips(args.clips, max(size, DETAIL))), strict=True)
+    trained, validation = zip(
+        *(split_by_time(clip, args.validation_fraction) for clip in read_clips(args.clips, max(size, DETAIL))),
+        strict=True,
+    )
     trained, validation = track(list(trained), size), [shrunk(clip, size) for clip in validation]
     trainer = Trainer(args.target.parent, animator.config, Weights(controls=0), args.lr, args.seed, keep_codes=True)
     trainer.init_from(args.model)
@@ -87,20 +95,28 @@ def adapt(args) -> None:
                     best, since = score, 0
                     best_state = {name: value.clone() for name, value in trainer.ema.items()}
     if best_state is None:
-        raise ValueError(f"After {trainer.step} steps the unseen frames are no better rebuilt than before (L1 {before['l1']:.4f}); nothing was "
-                         f"written. Try a smaller --lr, or a longer clip with more motion.")
+        raise ValueError(
+            f"After {trainer.step} steps the unseen frames are no better rebuilt than before (L1 {before['l1']:.4f}); "
+            f"nothing was "
+            f"written. Try a smaller --lr, or a longer clip with more motion."
+        )
     trainer.ema = best_state
     adapted, dictionary = trainer.ema_animator()
     notes = {**info.notes, **notes, "adapted": f"from {info.id.name} on {', '.join(path.name for path in args.clips)}"}
     save_animator(args.target, raw_state(adapted, dictionary), adapted.config, torch.float16, info.directions, notes)
     if args.sheet:
         save_picture(frame_sheet(adapted, validation), args.sheet)
-    print(f"Unseen frames after {trainer.step} steps: L1 {best['l1']:.4f} ({best['l1'] / before['l1']:.2f} of before). Wrote {args.target}.")
+    print(
+        f"Unseen frames after {trainer.step} steps: L1 {best['l1']:.4f} ({best['l1'] / before['l1']:.2f} of before). "
+        f"Wrote {args.target}."
+    )
 
 
 def add_commands(subparsers) -> None:
     """``adapt``."""
-    parser = subparsers.add_parser("adapt", help="fine-tune an animator on your own clips; its priors and motions stay valid")
+    parser = subparsers.add_parser(
+        "adapt", help="fine-tune an animator on your own clips; its priors and motions stay valid"
+    )
     parser.add_argument("model", type=Path, help="animator file to begin from")
     parser.add_argument("target", type=Path, help="animator file to write (.safetensors)")
     parser.add_argument("clips", nargs="+", type=Path, help="video files, or folders of frames, of the person")
@@ -109,7 +125,9 @@ def add_commands(subparsers) -> None:
     parser.add_argument("--batch", type=int, default=2)
     parser.add_argument("--lr", type=float, default=3e-3)
     parser.add_argument("--augment", type=float, default=0.3)
-    parser.add_argument("--validation-fraction", type=float, default=0.2, help="share of every clip, at its end, never trained on")
+    parser.add_argument(
+        "--validation-fraction", type=float, default=0.2, help="share of every clip, at its end, never trained on"
+    )
     parser.add_argument("--validate-every", type=int, default=25, help="steps between looks at the unseen frames")
     parser.add_argument("--patience", type=int, default=6, help="looks without progress after which training stops")
     parser.add_argument("--sheet", type=Path, help="picture to write: unseen frames over rebuilt ones")

@@ -1,15 +1,18 @@
 """Face controls under the affine maps that training shows pictures through (our choice)."""
+
 import numpy as np
 import torch
 
 from .. import face
 
 
-def moved(controls: torch.Tensor, angle: torch.Tensor, zoom: torch.Tensor, shift: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def moved(
+    controls: torch.Tensor, angle: torch.Tensor, zoom: torch.Tensor, shift: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Controls [N, K] of pictures resampled by an affine map, and the map for `affine_grid`.
 
-    :param angle: [N] radians by which the content turns, as tilt counts; zoom: [N] by which it grows; shift: [N, 2] of the
-        sampled window, in half pictures.
+    :param angle: [N] radians by which the content turns, as tilt counts; zoom: [N] by which it grows; shift: [N, 2]
+        of the sampled window, in half pictures.
     """
     cos, sin = angle.cos(), angle.sin()
     # content turns by R(angle); sampling goes the other way: source = R^-1 (target / zoom) + shift

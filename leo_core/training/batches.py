@@ -1,4 +1,6 @@
-"""Training batches of the animator: views of clips, augmented, with flow targets for the pairs of source and driving view."""
+"""Training batches of the animator: views of clips, augmented, with flow targets for the pairs of source and driving
+view."""
+
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
@@ -10,7 +12,7 @@ from .augmentation import moved
 from .data import Clip, before_backdrop
 from .humans.motion import CONTROLS, REACH, Controls
 
-DRIVINGS = 3                                 # views rebuilt from the source view, per clip and step
+DRIVINGS = 3  # views rebuilt from the source view, per clip and step
 
 
 @dataclass
@@ -22,7 +24,8 @@ class Batch:
     :param visible: [B, N, 1, S, S] in 0..1, and exact: [B, N] whether it is known.
     :param regions: [B, N, 1, S, S] in 0..1: mouth and eyes, where known.
     :param controls: [B, 1 + N, K], and controlled: [B] whether they are known.
-    :param teacher_forced: [B], 1 where the generator is given the known controls in place of the encoder's reading of them.
+    :param teacher_forced: [B], 1 where the generator is given the known controls in place of the encoder's reading
+        of them.
     """
 
     views: torch.Tensor
@@ -39,8 +42,16 @@ class Batch:
         return Batch(*(getattr(self, column.name).to(device) for column in fields(self)))
 
 
-def sample_batch(clips: list[Clip], count: int, rng: np.random.Generator, augment: float, teacher_forcing: float, drivings: int = DRIVINGS) -> Batch:
-    """Draw clips and views, put rendered people before other backdrops, flip, zoom and recolor them. All chance is rng's.
+def sample_batch(
+    clips: list[Clip],
+    count: int,
+    rng: np.random.Generator,
+    augment: float,
+    teacher_forcing: float,
+    drivings: int = DRIVINGS,
+) -> Batch:
+    """Draw clips and views, put rendered people before other backdrops, flip, zoom and recolor them. All chance is
+    rng's.
 
     :param augment: 0..1, how far the pictures are changed.
     :param teacher_forcing: probability that a render's true controls go to the generator.
@@ -49,7 +60,10 @@ def sample_batch(clips: list[Clip], count: int, rng: np.random.Generator, augmen
     """
     layout = controls_of(clips)
     backdrops = [clip.backdrop for clip in clips if clip.backdrop is not None]
-    rows = [sample_clip(clips[rng.integers(len(clips))], rng, augment, teacher_forcing, layout, backdrops, drivings) for _ in range(count)]
+    rows = [
+        sample_clip(clips[rng.integers(len(clips))], rng, augment, teacher_forcing, layout, backdrops, drivings)
+        for _ in range(count)
+    ]
     return Batch(*(torch.stack(column) for column in zip(*rows, strict=True)))
 
 
@@ -60,12 +74,21 @@ def controls_of(clips: list[Clip]) -> Controls:
     """
     found = {CONTROLS[clip.framing] for clip in clips if clip.controls is not None}
     if len(found) > 1:
-        raise ValueError("Renders of heads and renders of bodies record different controls. Train on one kind at a time.")
+        raise ValueError(
+            "Renders of heads and renders of bodies record different controls. Train on one kind at a time."
+        )
     return found.pop() if found else CONTROLS["head"]
 
 
-def sample_clip(clip: Clip, rng: np.random.Generator, augment: float, teacher_forcing: float, layout: Controls, backdrops: Sequence[np.ndarray] = (),
-                drivings: int = DRIVINGS):
+def sample_clip(
+    clip: Clip,
+    rng: np.random.Generator,
+    augment: float,
+    teacher_forcing: float,
+    layout: Controls,
+    backdrops: Sequence[np.ndarray] = (),
+    drivings: int = DRIVINGS,
+):
     size = clip.frames.shape[1]
     times = rng.integers(len(clip.frames), size=1 + drivings)
     if clip.flow is not None:
@@ -84,9 +107,15 @@ def sample_clip(clip: Clip, rng: np.random.Generator, augment: float, teacher_fo
     if clip.regions is not None:
         regions = clip.regions[times[1:]] / np.float32(255)
 
-    controls = torch.zeros(1 + drivings, len(layout.names)) if clip.controls is None else torch.from_numpy(clip.controls[times])
+    controls = (
+        torch.zeros(1 + drivings, len(layout.names))
+        if clip.controls is None
+        else torch.from_numpy(clip.controls[times])
+    )
     views = torch.from_numpy(frames).permute(0, 3, 1, 2) / 127.5 - 1
-    maps = torch.cat([torch.from_numpy(flow).permute(0, 3, 1, 2), torch.from_numpy(np.stack([weight, visible, regions], 1))], 1)
+    maps = torch.cat(
+        [torch.from_numpy(flow).permute(0, 3, 1, 2), torch.from_numpy(np.stack([weight, visible, regions], 1))], 1
+    )
     if rng.random() < 0.5 * augment:
         views, maps = views.flip(-1), maps.flip(-1)
         maps[:, 0] = -maps[:, 0]
@@ -101,7 +130,8 @@ def sample_clip(clip: Clip, rng: np.random.Generator, augment: float, teacher_fo
     maps[:, :2] /= zoom
     if layout is CONTROLS["face"]:
         controls, _ = moved(controls, torch.zeros(count), torch.full((count,), 1 / zoom), shift.expand(count, 2))
-        # A reader errs a little; what is built on it gets used to that. More of it, and small movements of the head are ignored.
+        # A reader errs a little; what is built on it gets used to that. More of it, and small movements of the head are
+        # ignored.
         controls = controls + augment * torch.from_numpy(rng.normal(0, 0.01, tuple(controls.shape)).astype(np.float32))
     if layout.rest:
         rest = torch.tensor(layout.rest)
@@ -112,5 +142,14 @@ def sample_clip(clip: Clip, rng: np.random.Generator, augment: float, teacher_fo
     gain = torch.tensor(1 + augment * (rng.uniform(-0.2, 0.2) + rng.uniform(-0.1, 0.1, 3)), dtype=torch.float32)
     views = ((views + 1) * gain[:, None, None] + augment * rng.uniform(-0.15, 0.15) - 1).clamp(-1, 1)
     controlled = torch.tensor(float(clip.controls is not None))
-    return (views, maps[:, :2], maps[:, 2:3], maps[:, 3:4], torch.from_numpy(exact), maps[:, 4:5], controls, controlled,
-            controlled * float(rng.random() < teacher_forcing))
+    return (
+        views,
+        maps[:, :2],
+        maps[:, 2:3],
+        maps[:, 3:4],
+        torch.from_numpy(exact),
+        maps[:, 4:5],
+        controls,
+        controlled,
+        controlled * float(rng.random() < teacher_forcing),
+    )

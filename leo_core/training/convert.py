@@ -1,4 +1,5 @@
 """Convert any supported animator file to LEO safetensors: ``python -m leo_core convert``."""
+
 import os
 from pathlib import Path
 
@@ -39,10 +40,12 @@ def convert(source: str | os.PathLike, target: str | os.PathLike, dtype: torch.d
         stored[name] = value if name == "dictionary.basis" else value.to(dtype)
     write_animator(target, stored, config, code_fingerprint(config, digests), *read_metadata(reader, config))
     parameters = sum(value.numel() for name, value in stored.items() if name != "dictionary.basis")
-    return (f"{source.name} ({source.stat().st_size / 1e6:.1f} MB) -> {target.name} "
-            f"({target.stat().st_size / 1e6:.1f} MB, {str(dtype).removeprefix('torch.')})\n"
-            f"{config.family}, {config.size} px, {config.directions} directions, {parameters / 1e6:.1f} M parameters, "
-            f"fingerprint {code_fingerprint(config, digests)}")
+    return (
+        f"{source.name} ({source.stat().st_size / 1e6:.1f} MB) -> {target.name} "
+        f"({target.stat().st_size / 1e6:.1f} MB, {str(dtype).removeprefix('torch.')})\n"
+        f"{config.family}, {config.size} px, {config.directions} directions, {parameters / 1e6:.1f} M parameters, "
+        f"fingerprint {code_fingerprint(config, digests)}"
+    )
 
 
 def add_commands(subparsers) -> None:

@@ -4,6 +4,7 @@ A source is a folder of videos, a folder of frame folders (as TaichiHD, FaceFore
 prepared), a folder written by ``render-humans`` (with exact flow), or a tiled grid ``grid.mp4@128`` whose cells of 128
 px are clips of their own. A source may be written ``NAME=PATH``; every clip's name then begins with NAME.
 """
+
 import json
 import logging
 from dataclasses import dataclass, replace
@@ -24,10 +25,10 @@ class Clip:
     """One video of one subject.
 
     :param frames: [T, S, S, 3] uint8.
-    :param flow: [T, S, S, 2] float16, or None: where each pixel of frame t was in the reference frame, as a displacement
-        in normalized units (2 is the width, pixel centers as with align_corners=False).
-    :param visible: [T, S, S] bool: whether that point can be seen in the reference frame, or, of estimated flow, whether
-        it is to be believed. None where flow is None.
+    :param flow: [T, S, S, 2] float16, or None: where each pixel of frame t was in the reference frame, as a
+        displacement in normalized units (2 is the width, pixel centers as with align_corners=False).
+    :param visible: [T, S, S] bool: whether that point can be seen in the reference frame, or, of estimated flow,
+        whether it is to be believed. None where flow is None.
     :param controls: [T, K] float32, or None: what the person does, about -1..1.
     :param framing: what the controls mean: a key of `humans.motion.CONTROLS`.
     :param reference: the frame that flow leads to.
@@ -84,8 +85,10 @@ def read_renders(folder: Path, size: int) -> list[Clip]:
     for entry in manifest["clips"]:
         clip = read_render(folder, entry)
         if clip.frames.shape[1] % size:
-            raise ValueError(f"{folder} holds renders of {clip.frames.shape[1]} px, which do not reduce to {size} "
-                             f"px. Render again with --size {size}.")
+            raise ValueError(
+                f"{folder} holds renders of {clip.frames.shape[1]} px, which do not reduce to {size} "
+                f"px. Render again with --size {size}."
+            )
         clips.append(replace(shrunk(clip, size), fps=fps))
     return clips
 
@@ -99,9 +102,19 @@ def read_render(folder: Path, entry: dict) -> Clip:
         maps["frames"] = np.stack([np.asarray(picture) for picture in decode(path)[0]])
         for name in {"backward_flow", "visible", "coverage", "regions"} & maps.keys():
             maps[name] = maps[name].repeat(2, 1).repeat(2, 2)
-    return Clip(f"{folder.name}/{path.stem}", f"{folder.name}-{entry['identity']}", maps["frames"], maps["backward_flow"], maps["visible"],
-                maps["controls"], entry["framing"], exact=entry.get("exact", True), coverage=maps.get("coverage"),
-                backdrop=maps.get("backdrop"), regions=maps.get("regions"))
+    return Clip(
+        f"{folder.name}/{path.stem}",
+        f"{folder.name}-{entry['identity']}",
+        maps["frames"],
+        maps["backward_flow"],
+        maps["visible"],
+        maps["controls"],
+        entry["framing"],
+        exact=entry.get("exact", True),
+        coverage=maps.get("coverage"),
+        backdrop=maps.get("backdrop"),
+        regions=maps.get("regions"),
+    )
 
 
 def shrunk(clip: Clip, size: int) -> Clip:
@@ -168,18 +181,24 @@ def read_source(source: str, size: int, detail: int | None = None) -> list[Clip]
     path = Path(location)
     if cell:
         if not (cell.isdecimal() and int(cell)):
-            raise ValueError(f"{source}: {cell!r} is not a number of pixels. Give the size of the cells, as in grid.mp4@128.")
+            raise ValueError(
+                f"{source}: {cell!r} is not a number of pixels. Give the size of the cells, as in grid.mp4@128."
+            )
         clips = read_grid(path, int(cell), detail or size)
     elif (path / "manifest.json").is_file():
         clips = read_renders(path, size)
     elif path.is_dir():
         clips = read_videos(path, detail or size)
     else:
-        raise ValueError(f"{location} is not a folder. A source is a folder of videos, of frame folders or of renders, or "
-                         f"a tiled grid written grid.mp4@CELL.")
+        raise ValueError(
+            f"{location} is not a folder. A source is a folder of videos, of frame folders or of renders, or "
+            f"a tiled grid written grid.mp4@CELL."
+        )
     if not clips:
-        raise ValueError(f"{location} holds no clip that can be read. Put videos ({', '.join(sorted(VIDEOS))}) or "
-                         f"folders of frames there.")
+        raise ValueError(
+            f"{location} holds no clip that can be read. Put videos ({', '.join(sorted(VIDEOS))}) or "
+            f"folders of frames there."
+        )
     if label:
         clips = [replace(c, name=f"{label}/{c.name}", identity=f"{label}/{c.identity}") for c in clips]
     return clips

@@ -1,4 +1,6 @@
-"""Pictures out of files, one at a time. Needs no torch, so that a Python which only finds landmarks reads them alike."""
+"""Pictures out of files, one at a time. Needs no torch, so that a Python which only finds landmarks reads them
+alike."""
+
 import re
 from collections.abc import Iterator
 from fractions import Fraction
@@ -9,7 +11,22 @@ from PIL import Image, ImageOps
 
 from ..video import read_video
 
-VIDEOS = {".mp4", ".m4v", ".mkv", ".mpg", ".mpeg", ".mov", ".avi", ".webm", ".ts", ".mts", ".m2ts", ".flv", ".wmv", ".gif"}
+VIDEOS = {
+    ".mp4",
+    ".m4v",
+    ".mkv",
+    ".mpg",
+    ".mpeg",
+    ".mov",
+    ".avi",
+    ".webm",
+    ".ts",
+    ".mts",
+    ".m2ts",
+    ".flv",
+    ".wmv",
+    ".gif",
+}
 PICTURES = {".png", ".jpg", ".jpeg", ".webp"}
 
 
@@ -20,8 +37,8 @@ def counting_order(path: Path) -> tuple[list[str | int], str]:
 
 
 def decode(path: Path) -> tuple[Iterator[Image.Image], Fraction | None]:
-    """The pictures of a video file as a screen shows them, one at a time, and its frame rate; or those of a folder, which has none, in the
-    order that their names count.
+    """The pictures of a video file as a screen shows them, one at a time, and its frame rate; or those of a folder,
+    which has none, in the order that their names count.
 
     :raises ValueError: the file holds no video that can be read.
     """
@@ -51,6 +68,11 @@ def read_photo(path: Path) -> np.ndarray:
     try:
         with Image.open(path) as picture:
             upright = ImageOps.exif_transpose(picture).convert("RGBA")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:  # what PIL raises for damaged files
+    except (
+        OSError,
+        ValueError,
+        SyntaxError,
+        Image.DecompressionBombError,
+    ) as error:  # what PIL raises for damaged files
         raise ValueError("it is not a picture that can be read") from error
     return np.asarray(Image.alpha_composite(Image.new("RGBA", upright.size, "white"), upright).convert("RGB"))

@@ -4,6 +4,7 @@ Every clip is rebuilt from its first frame with its own motion codes and compare
 that know nothing of motion codes: repeating the first frame, and aligning it by the best affine map (our choice). The
 yardsticks that need a network of others (LPIPS, FVD, KVD, ACD) are computed with the files that the user names.
 """
+
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,8 +45,11 @@ class Score:
     def of(pictures: torch.Tensor, truth: torch.Tensor) -> "Score":
         """Of pictures [N, 3, S, S] beside the true ones."""
         per_frame = [psnr(a, b, 1.0).item() for a, b in zip(pictures, truth, strict=True)]
-        return Score((pictures - truth).abs().mean().item(), float(np.mean(per_frame)),
-                     ssim(pictures, truth, SSIM_WINDOW).mean().item())
+        return Score(
+            (pictures - truth).abs().mean().item(),
+            float(np.mean(per_frame)),
+            ssim(pictures, truth, SSIM_WINDOW).mean().item(),
+        )
 
 
 @dataclass(frozen=True)
@@ -64,8 +68,8 @@ class ClipScores:
 
 
 def align_affine(source: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """The source [S, S, 3] uint8 under the affine map that brings it nearest to the target (ECC; Evangelidis and Psarakis
-    2008, by OpenCV); the source itself where none is found."""
+    """The source [S, S, 3] uint8 under the affine map that brings it nearest to the target (ECC; Evangelidis and
+    Psarakis 2008, by OpenCV); the source itself where none is found."""
     gray = [cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in (target, source)]
     found = np.eye(2, 3, dtype=np.float32)
     criteria = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 100, 1e-5)
@@ -73,8 +77,13 @@ def align_affine(source: np.ndarray, target: np.ndarray) -> np.ndarray:
         _, found = cv2.findTransformECC(*gray, found, cv2.MOTION_AFFINE, criteria)
     except cv2.error:  # ECC raises where it does not converge
         return source
-    return cv2.warpAffine(source, found, source.shape[1::-1], flags=cv2.INTER_LINEAR + cv2.WARP_INVERSE_MAP,
-                          borderMode=cv2.BORDER_REPLICATE)
+    return cv2.warpAffine(
+        source,
+        found,
+        source.shape[1::-1],
+        flags=cv2.INTER_LINEAR + cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
 
 
 def compared_frames(clip: Clip, most: int) -> np.ndarray:
@@ -110,6 +119,7 @@ def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
 
 def kernel_distance(a: np.ndarray, b: np.ndarray) -> float:
     """Unbiased squared maximum mean discrepancy of features [N, F] under (x.y / F + 1)^3 (KVD for video features)."""
+
     def kernel(x, y):
         return (x @ y.T / x.shape[1] + 1) ** 3
 
@@ -118,14 +128,16 @@ def kernel_distance(a: np.ndarray, b: np.ndarray) -> float:
 
 
 @torch.no_grad()
-def score_with_networks(animator: Animator, clips: list[Clip], frames: int, lpips: Path | None, video: Path | None,
-                        identity: Path | None) -> dict[str, float]:
+def score_with_networks(
+    animator: Animator, clips: list[Clip], frames: int, lpips: Path | None, video: Path | None, identity: Path | None
+) -> dict[str, float]:
     """Yardsticks that need a network of others, over all clips.
 
     :param lpips: network of (a, b), each [N, 3, S, S] in -1..1, to distances.
-    :param video: network of [N, 3, T, S, S] in -1..1 to features [N, F], for FVD and KVD between rebuilt and true clips.
-    :param identity: network of [N, 3, S, S] in -1..1 to features [N, F], for ACD: the mean distance of consecutive frames'
-        features, and ACD-I, of every frame's to the first picture's (Tulyakov et al. 2018).
+    :param video: network of [N, 3, T, S, S] in -1..1 to features [N, F], for FVD and KVD between rebuilt and true
+        clips.
+    :param identity: network of [N, 3, S, S] in -1..1 to features [N, F], for ACD: the mean distance of consecutive
+        frames' features, and ACD-I, of every frame's to the first picture's (Tulyakov et al. 2018).
     :raises ValueError: FVD was asked for with fewer than two clips.
     """
     if video and len(clips) < 2:
@@ -138,7 +150,9 @@ def score_with_networks(animator: Animator, clips: list[Clip], frames: int, lpip
         result["LPIPS"] = float(np.mean([network(a, b).mean().item() for a, b in pairs]))
     if video:
         network = open_backbone(video, "cpu")
-        features = [np.concatenate([network(pair[i].transpose(0, 1)[None]).double().numpy() for pair in pairs]) for i in (0, 1)]
+        features = [
+            np.concatenate([network(pair[i].transpose(0, 1)[None]).double().numpy() for pair in pairs]) for i in (0, 1)
+        ]
         result |= {"FVD": frechet_distance(*features), "KVD": kernel_distance(*features)}
     if identity:
         network = open_backbone(identity, "cpu")
@@ -154,23 +168,33 @@ def score_with_networks(animator: Animator, clips: list[Clip], frames: int, lpip
 
 def table(scores: list[ClipScores]) -> str:
     """Markdown: a row per clip, worst ratio last, and the means."""
+
     def cells(score: Score) -> str:
         return f"{score.l1:.4f} | {score.psnr:.2f} | {score.ssim:.3f}"
 
     def number(ratio: float | None) -> str:
         return "-" if ratio is None else f"{ratio:.3f}"
 
-    rows = ["| clip | L1 | PSNR | SSIM | repeat L1 | PSNR | SSIM | affine L1 | PSNR | SSIM | ratio |", "|" + " --- |" * 11]
+    rows = [
+        "| clip | L1 | PSNR | SSIM | repeat L1 | PSNR | SSIM | affine L1 | PSNR | SSIM | ratio |",
+        "|" + " --- |" * 11,
+    ]
     for score in sorted(scores, key=lambda s: s.ratio or 0):
-        rows.append(f"| {score.name} | {cells(score.ours)} | {cells(score.repeat)} | {cells(score.affine)} | {number(score.ratio)} |")
-    means = [Score(*(float(np.mean([getattr(getattr(s, kind), field) for s in scores])) for field in ("l1", "psnr", "ssim")))
-             for kind in ("ours", "repeat", "affine")]
+        rows.append(
+            f"| {score.name} | {cells(score.ours)} | {cells(score.repeat)} | {cells(score.affine)} | "
+            f"{number(score.ratio)} |"
+        )
+    means = [
+        Score(*(float(np.mean([getattr(getattr(s, kind), field) for s in scores])) for field in ("l1", "psnr", "ssim")))
+        for kind in ("ours", "repeat", "affine")
+    ]
     rows.append(f"| **mean** | {' | '.join(cells(score) for score in means)} | {number(mean_ratio(scores))} |")
     return "\n".join(rows)
 
 
 def cross_sheet(animator: Animator, pictures: list[Path], clip: Clip, columns: int = 8) -> Image.Image:
-    """The clip's motion on other people's pictures, relative to its first frame: driving row, then a row per picture."""
+    """The clip's motion on other people's pictures, relative to its first frame: driving row, then a row per
+    picture."""
     size = animator.config.size
     times = np.linspace(0, len(clip.frames) - 1, columns).astype(int)
     rows = [to_pictures(clip.frames[times]) / 2 + 0.5]
@@ -180,7 +204,8 @@ def cross_sheet(animator: Animator, pictures: list[Path], clip: Clip, columns: i
 
 
 def record(animator: Animator, clips: list[Clip], photos: list[Path], folder: Path, frames: int) -> None:
-    """Write the recordings that `evaluate_landmarks` compares: every clip rebuilt from its first frame, and its motion on photos.
+    """Write the recordings that `evaluate_landmarks` compares: every clip rebuilt from its first frame, and its
+    motion on photos.
 
     :param frames: at most so many of each clip, evenly spread, the first among them.
     :raises ValueError: the folder holds recordings already.
@@ -197,8 +222,13 @@ def record(animator: Animator, clips: list[Clip], photos: list[Path], folder: Pa
         for place, file in enumerate(photos):
             photo = read_pictures([file], animator.config.size)
             moved = [transfer(animator, photo, clip.frames, part) for part in parts]
-            save_recording(folder, f"{name} on {place:02d} {file.stem}", driver=np.array(name), photo=_as_frames([photo / 2 + 0.5]),
-                           rendered=_as_frames(moved))
+            save_recording(
+                folder,
+                f"{name} on {place:02d} {file.stem}",
+                driver=np.array(name),
+                photo=_as_frames([photo / 2 + 0.5]),
+                rendered=_as_frames(moved),
+            )
 
 
 def _as_frames(batches: list[torch.Tensor]) -> np.ndarray:
@@ -213,7 +243,10 @@ def landmark_figures(animator: Animator, clips: list[Clip], args) -> dict:
         with torch.no_grad():
             record(animator, clips, args.cross, folder, args.landmark_frames)
         if args.landmarks is None:
-            print(f"\n{folder}: recordings. Compare them with python -m leo_core evaluate-landmarks {folder}, where MediaPipe is installed.")
+            print(
+                f"\n{folder}: recordings. Compare them with python -m leo_core evaluate-landmarks {folder}, where "
+                f"MediaPipe is installed."
+            )
             return {}
         return {"landmarks": report(folder, Path(args.landmarks) if args.landmarks else None)}
 
@@ -229,7 +262,9 @@ def evaluate(args) -> None:
     if args.only:
         _, clips = split_by_identity(clips, args.only)
         if not clips:
-            raise ValueError(f"No clip's identity contains {' or '.join(args.only)}. Leave --only out to use all of --data.")
+            raise ValueError(
+                f"No clip's identity contains {' or '.join(args.only)}. Leave --only out to use all of --data."
+            )
     scores = [score_clip(animator, clip, args.frames) for clip in tqdm(clips, disable=None)]
     print(f"{info.id}, {len(clips)} clips, {args.frames} frames each, {animator.config.size} px\n\n{table(scores)}")
     more = score_with_networks(animator, clips, args.frames, args.lpips, args.video_features, args.identity_features)
@@ -242,14 +277,24 @@ def evaluate(args) -> None:
         print(f"\n{args.sheet}: best and worst clips, {', '.join(clip.name for clip in shown)}")
     if args.cross_sheet:
         if not args.pictures:
-            raise ValueError("--cross-sheet shows the first clip's motion on other pictures. Name them with --pictures.")
+            raise ValueError(
+                "--cross-sheet shows the first clip's motion on other pictures. Name them with --pictures."
+            )
         save_picture(cross_sheet(animator, args.pictures, clips[0]), args.cross_sheet)
         print(f"{args.cross_sheet}: motion of {clips[0].name} on {', '.join(p.name for p in args.pictures)}")
     if args.write or args.landmarks is not None:
         more |= landmark_figures(animator, clips, args)
     if args.json:
-        result = {"model": info.id.name, "fingerprint": info.id.fingerprint, "ratio": mean_ratio(scores), **more,
-                  "clips": {s.name: {"ratio": s.ratio, **{k: vars(getattr(s, k)) for k in ("ours", "repeat", "affine")}} for s in scores}}
+        result = {
+            "model": info.id.name,
+            "fingerprint": info.id.fingerprint,
+            "ratio": mean_ratio(scores),
+            **more,
+            "clips": {
+                s.name: {"ratio": s.ratio, **{k: vars(getattr(s, k)) for k in ("ours", "repeat", "affine")}}
+                for s in scores
+            },
+        }
         write_atomically(args.json, lambda path: Path(path).write_text(json.dumps(result, indent=1), encoding="utf-8"))
 
 
@@ -259,21 +304,44 @@ def save_picture(picture: Image.Image, path: Path) -> None:
 
 def add_commands(subparsers) -> None:
     """``evaluate``."""
-    parser = subparsers.add_parser("evaluate", help="score an animator on clips, beside repeating and aligning the first frame")
+    parser = subparsers.add_parser(
+        "evaluate", help="score an animator on clips, beside repeating and aligning the first frame"
+    )
     parser.add_argument("model", type=Path, help="animator file")
     parser.add_argument("--data", nargs="+", required=True, help="sources: [NAME=]FOLDER or [NAME=]GRID.mp4@CELL")
     parser.add_argument("--only", nargs="*", default=[], help="identities (parts of names) to score; all by default")
     parser.add_argument("--frames", type=int, default=16, help="frames compared per clip")
-    parser.add_argument("--sheet", type=Path, help="picture to write: best and worst clips, driving row over rebuilt row")
+    parser.add_argument(
+        "--sheet", type=Path, help="picture to write: best and worst clips, driving row over rebuilt row"
+    )
     parser.add_argument("--cross-sheet", type=Path, help="picture to write: the first clip's motion on --pictures")
     parser.add_argument("--pictures", nargs="*", default=[], type=Path)
-    parser.add_argument("--landmarks", nargs="?", const="", metavar="FILE",
-                        help="compare faces by landmarks: found with MediaPipe, or read from a file that holds those of what --write wrote")
-    parser.add_argument("--write", type=Path, metavar="FOLDER", help="keep driving and rendered frames here, for evaluate-landmarks")
-    parser.add_argument("--cross", nargs="*", default=[], type=Path, metavar="PHOTO", help="also compare the clips' motion on these photos")
+    parser.add_argument(
+        "--landmarks",
+        nargs="?",
+        const="",
+        metavar="FILE",
+        help="compare faces by landmarks: found with MediaPipe, or read from a file that holds those of what --write "
+        "wrote",
+    )
+    parser.add_argument(
+        "--write", type=Path, metavar="FOLDER", help="keep driving and rendered frames here, for evaluate-landmarks"
+    )
+    parser.add_argument(
+        "--cross",
+        nargs="*",
+        default=[],
+        type=Path,
+        metavar="PHOTO",
+        help="also compare the clips' motion on these photos",
+    )
     parser.add_argument("--landmark-frames", type=int, default=48, help="frames per clip whose landmarks are compared")
     parser.add_argument("--json", type=Path, help="file to write with every figure")
     parser.add_argument("--lpips", type=Path, help="TorchScript of (a, b) [N, 3, S, S] in -1..1 to distances")
-    parser.add_argument("--video-features", type=Path, help="TorchScript of [N, 3, T, S, S] in -1..1 to features, for FVD and KVD")
-    parser.add_argument("--identity-features", type=Path, help="TorchScript of [N, 3, S, S] in -1..1 to features, for ACD")
+    parser.add_argument(
+        "--video-features", type=Path, help="TorchScript of [N, 3, T, S, S] in -1..1 to features, for FVD and KVD"
+    )
+    parser.add_argument(
+        "--identity-features", type=Path, help="TorchScript of [N, 3, S, S] in -1..1 to features, for ACD"
+    )
     parser.set_defaults(run=evaluate)

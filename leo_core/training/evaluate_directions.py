@@ -1,8 +1,10 @@
 """Whether each named direction moves what it says and little else: ``python -m leo_core evaluate-directions``.
 
-Photos are rendered at both ends of half of each direction's range, added to their own pose, and the face controls of what is
-seen are measured by landmarks. Only animators whose directions are face controls can be measured. The yardstick is our choice.
+Photos are rendered at both ends of half of each direction's range, added to their own pose, and the face controls of
+what is seen are measured by landmarks. Only animators whose directions are face controls can be measured. The
+yardstick is our choice.
 """
+
 import argparse
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,7 +43,7 @@ def ends(animator: Animator, photo: torch.Tensor, directions: list[Direction]) -
     """A photo [1, 3, S, S] in -1..1 at the low and the high end of each direction, [2 * K, 3, S, S] in 0..1."""
     code, features = animator.encoder(photo)
     amounts = torch.tensor([(PART * direction.low, PART * direction.high) for direction in directions])
-    steps = torch.eye(len(directions))[:, None] * amounts[..., None]                       # [K, 2, K]
+    steps = torch.eye(len(directions))[:, None] * amounts[..., None]  # [K, 2, K]
     latents = code + animator.dictionary(animator.motion_head(code) + steps.flatten(0, 1))
     anchor = animator.anchor(features, code)
     pictures = [animator.render(features, part, anchor) for part in latents.split(8)]
@@ -57,8 +59,14 @@ def responses(moved: np.ndarray, directions: list[Direction]) -> list[Response]:
         others = np.abs(np.delete(moved[d], d))
         names = [name for k, name in enumerate(NAMES) if k != d]
         told = PART * (direction.high - direction.low) / CODE_UNIT
-        result.append(Response(direction.name, float(moved[d, d] / told), names[int(others.argmax())],
-                               float(abs(moved[d, d]) / max(others.max(), 1e-6))))
+        result.append(
+            Response(
+                direction.name,
+                float(moved[d, d] / told),
+                names[int(others.argmax())],
+                float(abs(moved[d, d]) / max(others.max(), 1e-6)),
+            )
+        )
     return result
 
 
@@ -68,8 +76,9 @@ def table(rows: list[Response]) -> str:
     return "\n".join(lines + [f"| {r.direction} | {r.gain:.2f} | {r.other} | {r.selectivity:.1f} |" for r in rows])
 
 
-def respond(animator: Animator, directions: list[Direction], photos: list[torch.Tensor], finder: Finder
-            ) -> tuple[list[Response], np.ndarray]:
+def respond(
+    animator: Animator, directions: list[Direction], photos: list[torch.Tensor], finder: Finder
+) -> tuple[list[Response], np.ndarray]:
     """Responses as means over photos [1, 3, S, S] in -1..1, and the first photo's pictures [2 * K, S, S, 3] uint8."""
     shown, moved = [], []
     for photo in photos:
@@ -87,8 +96,10 @@ def evaluate_directions(args: argparse.Namespace) -> None:
     animator, info = load_animator(args.model)
     directions = [info.directions[i] for i in sorted(info.directions)]
     if tuple(direction.name for direction in directions) != NAMES:
-        raise ValueError(f"{args.model.name} has directions that are not the face controls, and only these can be measured by "
-                         f"landmarks. Name an animator that was trained with --reader.")
+        raise ValueError(
+            f"{args.model.name} has directions that are not the face controls, and only these can be measured by "
+            f"landmarks. Name an animator that was trained with --reader."
+        )
     rows, shown = respond(animator, directions, list(read_pictures(args.photos, animator.config.size).split(1)), finder)
     print(table(rows))
     if args.sheet:

@@ -1,4 +1,5 @@
 """Is the sampled motion like real motion? Statistics of a prior against held-out people (``evaluate-prior``)."""
+
 import json
 import time
 from dataclasses import asdict, dataclass, replace
@@ -38,7 +39,9 @@ def windows_of(motions: list[MotionSequence], length: int, count: int) -> tuple[
     """
     places = [(index, begin) for index, motion in enumerate(motions) for begin in range(len(motion) - length + 1)]
     if not places:
-        raise ValueError(f"None of {len(motions)} motions has the {length} frames of a window. Evaluate on longer clips.")
+        raise ValueError(
+            f"None of {len(motions)} motions has the {length} frames of a window. Evaluate on longer clips."
+        )
     chosen = [places[round(i)] for i in torch.linspace(0, len(places) - 1, count).tolist()]
     windows = torch.stack([motions[index].codes[begin : begin + length] for index, begin in chosen])
     return windows, torch.tensor([index for index, _ in chosen])
@@ -50,7 +53,12 @@ def sample_windows(prior: MotionPrior, starts: torch.Tensor, sampling: Sampling,
     generator = private_generator(sampling.seed, "evaluation")
     style = prior.process.infer(prior.scale.codes(known[:, :1]), generator)
     parts = torch.arange(len(starts)).split(64)
-    return torch.cat([prior.sample_window(known[part], torch.arange(length) < 1, style.of(part), sampling, generator) for part in parts])
+    return torch.cat(
+        [
+            prior.sample_window(known[part], torch.arange(length) < 1, style.of(part), sampling, generator)
+            for part in parts
+        ]
+    )
 
 
 def spread_ratio(sampled: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
@@ -60,26 +68,37 @@ def spread_ratio(sampled: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
 
 def second_difference_ratio(sampled: torch.Tensor, real: torch.Tensor, scale: CodeScale) -> float:
     """Ratio of the mean |second difference|, in normalized codes."""
-    return (scale.residual(sampled.diff(n=2, dim=1)).abs().mean() / scale.residual(real.diff(n=2, dim=1)).abs().mean()).item()
+    return (
+        scale.residual(sampled.diff(n=2, dim=1)).abs().mean() / scale.residual(real.diff(n=2, dim=1)).abs().mean()
+    ).item()
 
 
 def nearest_distance(windows: torch.Tensor, training: torch.Tensor, scale: CodeScale) -> float:
-    """Median over windows of the root-mean-square distance to the nearest training window, residuals in normalized units."""
+    """Median over windows of the root-mean-square distance to the nearest training window, residuals in normalized
+    units."""
     flat = [scale.residual(to_residual(codes)[1]).flatten(1) for codes in (windows, training)]
     return (torch.cdist(*flat).min(1).values / flat[0].shape[1] ** 0.5).median().item()
 
 
 def classifier_accuracy(
-    sampled: torch.Tensor, sampled_people: torch.Tensor, real: torch.Tensor, real_people: torch.Tensor, scale: CodeScale,
-    rounds: int = 4, steps: int = 300,
+    sampled: torch.Tensor,
+    sampled_people: torch.Tensor,
+    real: torch.Tensor,
+    real_people: torch.Tensor,
+    scale: CodeScale,
+    rounds: int = 4,
+    steps: int = 300,
 ) -> float:
-    """How well a small 1-D convolutional network tells sampled from real windows of people it was not trained on, 0..1.
+    """How well a small 1-D convolutional network tells sampled from real windows of people it was not trained on,
+    0..1.
 
-    People are split in halves; the network is trained on one half and judged on the other, by the mean of the two classes'
-    accuracies, so 0.5 is chance however many windows each has. Mean of ``rounds`` splits. It sees normalized codes, residuals and steps.
+    People are split in halves; the network is trained on one half and judged on the other, by the mean of the two
+    classes' accuracies, so 0.5 is chance however many windows each has. Mean of ``rounds`` splits. It sees
+    normalized codes, residuals and steps.
 
     :param sampled_people: [N] whose start pose (or motion) each window has.
     """
+
     def view(codes: torch.Tensor) -> torch.Tensor:
         steps_taken = F.pad(scale.residual(codes.diff(dim=1)), (0, 0, 1, 0))
         residual = F.pad(scale.residual(to_residual(codes)[1]), (0, 0, 1, 0))
@@ -114,7 +133,13 @@ def classifier_accuracy(
 
 def small_classifier(channels: int, generator: torch.Generator) -> nn.Module:
     network = nn.Sequential(
-        nn.Conv1d(channels, 32, 5, 2, 2), nn.ReLU(), nn.Conv1d(32, 32, 5, 2, 2), nn.ReLU(), nn.AdaptiveAvgPool1d(1), nn.Flatten(), nn.Linear(32, 1)
+        nn.Conv1d(channels, 32, 5, 2, 2),
+        nn.ReLU(),
+        nn.Conv1d(32, 32, 5, 2, 2),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool1d(1),
+        nn.Flatten(),
+        nn.Linear(32, 1),
     )
     for parameter in network.parameters():
         if parameter.ndim > 1:
@@ -125,7 +150,12 @@ def small_classifier(channels: int, generator: torch.Generator) -> nn.Module:
 
 
 def compare(
-    sampled: torch.Tensor, sampled_people: torch.Tensor, real: torch.Tensor, real_people: torch.Tensor, training: torch.Tensor, scale: CodeScale
+    sampled: torch.Tensor,
+    sampled_people: torch.Tensor,
+    real: torch.Tensor,
+    real_people: torch.Tensor,
+    training: torch.Tensor,
+    scale: CodeScale,
 ) -> Likeness:
     return Likeness(
         [round(ratio, 3) for ratio in spread_ratio(sampled, real).tolist()],
@@ -153,7 +183,9 @@ def seam_ratios(codes: torch.Tensor, seams: torch.Tensor, scale: CodeScale) -> d
     ratios = {}
     for what, values, at in (("step", step, at_step), ("second difference", second, at_second)):
         for percentile in (95, 99.5):
-            ratios[f"{what} {percentile}"] = round((values[at].quantile(percentile / 100) / values[~at].quantile(percentile / 100)).item(), 3)
+            ratios[f"{what} {percentile}"] = round(
+                (values[at].quantile(percentile / 100) / values[~at].quantile(percentile / 100)).item(), 3
+            )
     return ratios
 
 
@@ -163,7 +195,8 @@ def seam_frames(frames: int, known: int, length: int, context: int) -> torch.Ten
 
 
 def endurance(prior: MotionPrior, seconds: float, sampling: Sampling, start: torch.Tensor) -> dict:
-    """Long motion: does it stay around its first minute, are its seams smooth, does it repeat, does memory stay flat?"""
+    """Long motion: does it stay around its first minute, are its seams smooth, does it repeat, does memory stay
+    flat?"""
     fps, frames = float(prior.fps), round(seconds * float(prior.fps))
     minute = round(60 * fps)
     memory, process = [], psutil.Process()
@@ -184,16 +217,23 @@ def endurance(prior: MotionPrior, seconds: float, sampling: Sampling, start: tor
     return {
         "frames": frames,
         "seconds to sample": round(time.perf_counter() - began, 1),
-        "largest change of the mean, in standard deviations": round(((last.mean(0) - first.mean(0)).abs() / spread).max().item(), 3),
-        "largest change of the standard deviation, in standard deviations": round(((last.std(0) - spread).abs() / spread).max().item(), 3),
+        "largest change of the mean, in standard deviations": round(
+            ((last.mean(0) - first.mean(0)).abs() / spread).max().item(), 3
+        ),
+        "largest change of the standard deviation, in standard deviations": round(
+            ((last.std(0) - spread).abs() / spread).max().item(), 3
+        ),
         "seams against inside": seam_ratios(codes, seams, prior.scale),
         "smallest distance between segments of different minutes": round(apart.min().item(), 3),
         "memory after a twentieth and at the end, MB": [round(size / 2**20, 1) for size in memory],
     }
 
 
-def transition_seams(prior: MotionPrior, motions: list[MotionSequence], sampling: Sampling, frames: int = 24, pairs: int = 32) -> dict[str, float]:
-    """Second differences where generated transitions meet the motions they join, and where loops close, against the 99th percentile elsewhere.
+def transition_seams(
+    prior: MotionPrior, motions: list[MotionSequence], sampling: Sampling, frames: int = 24, pairs: int = 32
+) -> dict[str, float]:
+    """Second differences where generated transitions meet the motions they join, and where loops close, against the
+    99th percentile elsewhere.
 
     :return: share of seams above that percentile, and the largest seam as a multiple of it.
     """
@@ -205,7 +245,9 @@ def transition_seams(prior: MotionPrior, motions: list[MotionSequence], sampling
         for index in range(pairs):
             before = motions[index % len(motions)].codes
             after = before if what == "loop" else motions[(index * 7 + 1) % len(motions)].codes
-            between = prior.transition(before, frames, after, Sampling(sampling.seed + index, sampling.steps, sampling.sampler, sampling.eta))
+            between = prior.transition(
+                before, frames, after, Sampling(sampling.seed + index, sampling.steps, sampling.sampler, sampling.eta)
+            )
             whole = torch.cat([before, between, after])
             second = scale.residual(whole.diff(n=2, dim=0)).norm(dim=1)
             at = torch.zeros(len(second), dtype=torch.bool)
@@ -246,12 +288,19 @@ def evaluate(args) -> None:
     sampling = Sampling(args.seed, args.steps, args.sampler, args.eta)
     report = {
         "counts": {
-            "training motions": len(training.motions), "training frames": training.frames, "held-out people": len(set(people.tolist())),
-            "held-out motions": len(kept), "held-out windows": args.count, "sampled sequences": args.count,
+            "training motions": len(training.motions),
+            "training frames": training.frames,
+            "held-out people": len(set(people.tolist())),
+            "held-out motions": len(kept),
+            "held-out windows": args.count,
+            "sampled sequences": args.count,
         },
         "sampling": asdict(sampling),
     }
-    models = {"prior": prior, "posterior mean without the network": replace(prior, unet=NoNetwork(prior.config.directions))}
+    models = {
+        "prior": prior,
+        "posterior mean without the network": replace(prior, unet=NoNetwork(prior.config.directions)),
+    }
     if args.ablation:
         models["ablation"] = load_prior(args.ablation)
     for what, model in models.items():
@@ -262,11 +311,17 @@ def evaluate(args) -> None:
     shuffled = torch.arange(args.count) % (people.max() + 1)
     report["prior, unconditional"] = asdict(compare(sampled, shuffled, real, people, neighbors, scale))
     seen = training.spread(args.count)
-    report["training windows in place of samples"] = asdict(compare(seen, shuffled.sort().values, real, people, neighbors, scale))
-    report["distance from held-out windows to the nearest training window"] = round(nearest_distance(real, neighbors, scale), 3)
+    report["training windows in place of samples"] = asdict(
+        compare(seen, shuffled.sort().values, real, people, neighbors, scale)
+    )
+    report["distance from held-out windows to the nearest training window"] = round(
+        nearest_distance(real, neighbors, scale), 3
+    )
     report["seams"] = transition_seams(prior, [motion for _, motion in kept], sampling)
     if args.seconds:
-        report["endurance"] = endurance(prior, args.seconds, Sampling(args.seed, args.long_steps, args.sampler, args.eta), real[0, :1])
+        report["endurance"] = endurance(
+            prior, args.seconds, Sampling(args.seed, args.long_steps, args.sampler, args.eta), real[0, :1]
+        )
     text = json.dumps(report, indent=1)
     print(text)
     if args.report:
@@ -275,10 +330,14 @@ def evaluate(args) -> None:
 
 def add_commands(subparsers) -> None:
     """``evaluate-prior``."""
-    parser = subparsers.add_parser("evaluate-prior", help="compare what a motion prior samples with the motion of held-out people")
+    parser = subparsers.add_parser(
+        "evaluate-prior", help="compare what a motion prior samples with the motion of held-out people"
+    )
     parser.add_argument("prior", type=Path)
     parser.add_argument("--data", nargs="+", required=True, help="the sources it was trained on, see train-prior")
-    parser.add_argument("--hold-out", nargs="+", required=True, help="identities (parts of names) it was not trained on")
+    parser.add_argument(
+        "--hold-out", nargs="+", required=True, help="identities (parts of names) it was not trained on"
+    )
     parser.add_argument("--animator", type=Path, help="animator file that encodes clips")
     parser.add_argument("--run-folder", type=Path, default=Path("."), help="where encoded clips are cached")
     parser.add_argument("--fps", type=Fraction, help="frame rate of clips, where their files do not say it")

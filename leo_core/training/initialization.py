@@ -1,4 +1,6 @@
-"""How the weights of an animator begin: untrained, near the identity; restarted as a copy; or grown from a smaller model."""
+"""How the weights of an animator begin: untrained, near the identity; restarted as a copy; or grown from a smaller
+model."""
+
 import math
 
 import torch
@@ -30,24 +32,32 @@ def initial_value(name: str, parameter: torch.Tensor, generator: torch.Generator
 
 @torch.no_grad()
 def start_as_copy(animator: Animator) -> None:
-    """Let the finest scale hand the warped picture through and the coarser ones add little, so that the untrained network
-    repeats its source and every step goes into motion (our choice). Six channels of the stem carry +-RGB."""
+    """Let the finest scale hand the warped picture through and the coarser ones add little, so that the untrained
+    network repeats its source and every step goes into motion (our choice). Six channels of the stem carry +-RGB."""
     stem, finest = animator.encoder.stem, animator.decoder.levels[-1].rgb
     for level in animator.decoder.levels:
         level.rgb.conv.weight *= 0.02
-    stem.weight[:6] = torch.eye(3).repeat_interleave(2, 0)[:, :, None, None] * torch.tensor([1.0, -1.0]).repeat(3)[:, None, None, None]
+    stem.weight[:6] = (
+        torch.eye(3).repeat_interleave(2, 0)[:, :, None, None]
+        * torch.tensor([1.0, -1.0]).repeat(3)[:, None, None, None]
+    )
     stem.weight += 0.0  # no -0.0, which averaging turns into 0.0: the fingerprint would tell them apart
-    # activate(c) - activate(-c) = 1.2 sqrt(2) c, and the head's own activation is linear above 0: there 2 is added and taken away
+    # activate(c) - activate(-c) = 1.2 sqrt(2) c, and the head's own activation is linear above 0: there 2 is added and
+    # taken away
     finest.conv.weight.zero_()
-    finest.conv.weight[:, :6] = torch.eye(3).repeat_interleave(2, 1)[..., None, None] * torch.tensor([1.0, -1.0]).repeat(3)[None, :, None, None] / 2.4
+    finest.conv.weight[:, :6] = (
+        torch.eye(3).repeat_interleave(2, 1)[..., None, None]
+        * torch.tensor([1.0, -1.0]).repeat(3)[None, :, None, None]
+        / 2.4
+    )
     finest.conv.bias.fill_(math.sqrt(2))
     finest.bias.fill_(-2.0)
 
 
 @torch.no_grad()
 def start_reading(animator: Animator, dictionary: torch.Tensor) -> None:
-    """Let the motion head hand the reader's codes through, and the dictionary use numbers of z that nothing else fills yet
-    (our choice): the generator then sees appearance, the source's pose and the wanted pose side by side."""
+    """Let the motion head hand the reader's codes through, and the dictionary use numbers of z that nothing else
+    fills yet (our choice): the generator then sees appearance, the source's pose and the wanted pose side by side."""
     count, read = animator.config.directions, animator.config.appearance_dim
     head = animator.motion_head.layers[-1].weight
     head.zero_()
@@ -60,15 +70,17 @@ def start_reading(animator: Animator, dictionary: torch.Tensor) -> None:
 
 @torch.no_grad()
 def restart_as_copy(animator: Animator) -> None:
-    """The same for a trained animator, whatever its stem and masks have become: its flow is kept, its painting begins again
-    (our choice). On softly painted pictures a short training then gets further than going on does."""
+    """The same for a trained animator, whatever its stem and masks have become: its flow is kept, its painting
+    begins again (our choice). On softly painted pictures a short training then gets further than going on does."""
     chance = torch.Generator().manual_seed(0)
     colors = torch.rand(4096, 3, 1, 1, generator=chance) * 2 - 1
     features = activate(animator.encoder.stem(colors)).flatten(1)
     *weight, bias = torch.linalg.lstsq(F.pad(features, (0, 1), value=1.0), colors.flatten(1)).solution
     pictures = F.interpolate(torch.rand(8, 3, 4, 4, generator=chance) * 2 - 1, animator.config.size, mode="bilinear")
     code, features = animator.encoder(pictures)
-    _, mask = animator.flow_generator(features, code + animator.dictionary(animator.motion_head(code)), animator.anchor(features, code))
+    _, mask = animator.flow_generator(
+        features, code + animator.dictionary(animator.motion_head(code)), animator.anchor(features, code)
+    )
     for level in animator.decoder.levels[:-1]:
         for parameter in level.rgb.parameters():
             parameter *= 0.02

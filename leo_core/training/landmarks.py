@@ -1,14 +1,15 @@
 """Landmarks of faces, found once and kept in files: ``portrait-landmarks`` and ``clip-landmarks``.
 
-MediaPipe finds them (its face mesh with irises, and its person segmentation; the wheel brings both networks). Only finding
-needs MediaPipe; whatever uses landmarks reads the files:
+MediaPipe finds them (its face mesh with irises, and its person segmentation; the wheel brings both networks). Only
+finding needs MediaPipe; whatever uses landmarks reads the files:
 
-- of photos: an npz of ``names`` [N], ``landmarks`` [N, 478, 3] and, if wanted, ``masks`` [N, M, M] uint8, 255 where the person
-  is, each stretched over the whole of its photo;
+- of photos: an npz of ``names`` [N], ``landmarks`` [N, 478, 3] and, if wanted, ``masks`` [N, M, M] uint8, 255 where
+  the person is, each stretched over the whole of its photo;
 - of clips: an npz with an array [T, 478, 3] per clip under its file's name, NaN where a frame shows no face.
 
 Landmarks are in pixels of the photo or frame; z has the same unit, and smaller is nearer.
 """
+
 import argparse
 import logging
 from collections.abc import Iterable, Sequence
@@ -25,9 +26,9 @@ from .decoding import PICTURES, VIDEOS, decode, read_photo
 
 log = logging.getLogger(__name__)
 
-LEAST_HEIGHT = 24            # pixels from hairline to chin; fewer show nothing
+LEAST_HEIGHT = 24  # pixels from hairline to chin; fewer show nothing
 MOST_TURN, MOST_NOD = 40, 35  # degrees; beyond them the far half of a face is hidden
-MASK_SIDE = 256              # that of the segmentation network
+MASK_SIDE = 256  # that of the segmentation network
 
 
 class Finder(Protocol):
@@ -51,16 +52,25 @@ class MediaPipe:
         try:
             from mediapipe.python.solutions import face_mesh, selfie_segmentation
         except ModuleNotFoundError as error:
-            raise OSError('finding landmarks needs MediaPipe. Install it with: pip install "mediapipe==0.10.14" (Python 3.8 to 3.12; a '
-                          'Python of its own will do), or name a file of landmarks that was made elsewhere') from error
-        self._mesh = face_mesh.FaceMesh(static_image_mode=not video, refine_landmarks=True, max_num_faces=1 if video else 3,
-                                        min_detection_confidence=0.5)
+            raise OSError(
+                'finding landmarks needs MediaPipe. Install it with: pip install "mediapipe==0.10.14" (Python 3.8 to '
+                "3.12; a "
+                "Python of its own will do), or name a file of landmarks that was made elsewhere"
+            ) from error
+        self._mesh = face_mesh.FaceMesh(
+            static_image_mode=not video,
+            refine_landmarks=True,
+            max_num_faces=1 if video else 3,
+            min_detection_confidence=0.5,
+        )
         self._person = None if video else selfie_segmentation.SelfieSegmentation(model_selection=0)
 
     def faces(self, picture: np.ndarray) -> list[np.ndarray]:
         height, width = picture.shape[:2]
         found = self._mesh.process(np.ascontiguousarray(picture)).multi_face_landmarks or []
-        return [np.array([(p.x * width, p.y * height, p.z * width) for p in face.landmark], np.float32) for face in found]
+        return [
+            np.array([(p.x * width, p.y * height, p.z * width) for p in face.landmark], np.float32) for face in found
+        ]
 
     def person(self, picture: np.ndarray) -> np.ndarray:
         return np.clip((self._person.process(np.ascontiguousarray(picture)).segmentation_mask - 0.3) / 0.4, 0, 1)
@@ -73,8 +83,10 @@ def check_portrait(landmarks: np.ndarray) -> None:
         raise ValueError(f"the face is {height:.0f} px high, and fewer than {LEAST_HEIGHT} show nothing")
     turn, nod, _ = np.degrees(angles(head_pose(landmarks[None]).rotation)[0])
     if abs(turn) > MOST_TURN or abs(nod) > MOST_NOD:
-        raise ValueError(f"the face is turned {abs(turn):.0f} degrees sideways and {abs(nod):.0f} up or down; "
-                         f"at most {MOST_TURN} and {MOST_NOD} show enough of it")
+        raise ValueError(
+            f"the face is turned {abs(turn):.0f} degrees sideways and {abs(nod):.0f} up or down; "
+            f"at most {MOST_TURN} and {MOST_NOD} show enough of it"
+        )
 
 
 def find_portrait(photo: np.ndarray, finder: Finder) -> tuple[np.ndarray, np.ndarray]:
@@ -103,8 +115,11 @@ def read_landmarks(path: Path) -> dict[str, tuple[np.ndarray, np.ndarray | None]
     """
     with np.load(path) as data:
         if not {"names", "landmarks"} <= set(data.files) or data["landmarks"].shape[1:] != (LANDMARKS, 3):
-            raise ValueError(f"{path} holds {_listed(data.files)}; expected names and landmarks [N, {LANDMARKS}, 3] of photos. Make it with "
-                             f"python -m leo_core portrait-landmarks.")
+            raise ValueError(
+                f"{path} holds {_listed(data.files)}; expected names and landmarks [N, {LANDMARKS}, 3] of photos. "
+                f"Make it with "
+                f"python -m leo_core portrait-landmarks."
+            )
         names, landmarks = data["names"], data["landmarks"].astype(np.float32)
         masks: Iterable[np.ndarray | None] = data["masks"] if "masks" in data.files else [None] * len(names)
     return {str(name): (points, mask) for name, points, mask in zip(names, landmarks, masks, strict=True)}
@@ -118,8 +133,11 @@ def read_clip_landmarks(path: Path) -> dict[str, np.ndarray]:
     with np.load(path) as data:
         tracks = {name: data[name] for name in data.files}
     if not tracks or any(track.ndim != 3 or track.shape[1:] != (LANDMARKS, 3) for track in tracks.values()):
-        raise ValueError(f"{path} holds {_listed(tracks)}; expected landmarks [T, {LANDMARKS}, 3] under the name of each clip. Make it with "
-                         f"python -m leo_core clip-landmarks.")
+        raise ValueError(
+            f"{path} holds {_listed(tracks)}; expected landmarks [T, {LANDMARKS}, 3] under the name of each clip. "
+            f"Make it with "
+            f"python -m leo_core clip-landmarks."
+        )
     return {name: track.astype(np.float32) for name, track in tracks.items()}
 
 
@@ -137,8 +155,11 @@ def _listed(names: Iterable[str]) -> str:
 
 
 def _files(paths: Sequence[Path], endings: set[str]) -> list[Path]:
-    return [file for path in paths
-            for file in (sorted(p for p in path.iterdir() if p.suffix.lower() in endings) if path.is_dir() else [path])]
+    return [
+        file
+        for path in paths
+        for file in (sorted(p for p in path.iterdir() if p.suffix.lower() in endings) if path.is_dir() else [path])
+    ]
 
 
 def portrait_landmarks(args: argparse.Namespace) -> None:
@@ -152,7 +173,9 @@ def portrait_landmarks(args: argparse.Namespace) -> None:
         except ValueError as error:
             log.warning("%s is left out: %s", path.name, error)
     if not names:
-        raise ValueError(f"{args.photos} holds no photo of one face ({', '.join(sorted(PICTURES))}). Nothing is written.")
+        raise ValueError(
+            f"{args.photos} holds no photo of one face ({', '.join(sorted(PICTURES))}). Nothing is written."
+        )
     landmarks, masks = (np.stack(column) for column in zip(*rows, strict=True))
     save_arrays(args.out, {"names": np.array(names), "landmarks": landmarks, "masks": masks})
     print(f"{len(names)} faces in {args.out}")
@@ -164,7 +187,9 @@ def clip_landmarks(args: argparse.Namespace) -> None:
     for path in _files(args.clips, VIDEOS):
         finder = MediaPipe(video=True)  # one each: it remembers where the last face was
         try:
-            tracks[path.name] = track = find_clip((np.asarray(picture.convert("RGB")) for picture in decode(path)[0]), finder)
+            tracks[path.name] = track = find_clip(
+                (np.asarray(picture.convert("RGB")) for picture in decode(path)[0]), finder
+            )
         except (OSError, ValueError, Image.DecompressionBombError) as error:
             log.warning("%s is left out: %s", path.name, error)
             continue
@@ -177,7 +202,9 @@ def clip_landmarks(args: argparse.Namespace) -> None:
 
 def add_commands(subparsers) -> None:
     """``portrait-landmarks`` and ``clip-landmarks``."""
-    photos = subparsers.add_parser("portrait-landmarks", help="find the face in every photo of a folder (needs MediaPipe)")
+    photos = subparsers.add_parser(
+        "portrait-landmarks", help="find the face in every photo of a folder (needs MediaPipe)"
+    )
     photos.add_argument("photos", type=Path, help="folder of photos that show one person each")
     photos.set_defaults(run=portrait_landmarks)
     clips = subparsers.add_parser("clip-landmarks", help="find the face in every frame of clips (needs MediaPipe)")

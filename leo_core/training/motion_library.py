@@ -1,8 +1,10 @@
-"""Ready-made motions of an animator, as files for LEO Load Motion: gestures along its named directions, and motion of clips.
+"""Ready-made motions of an animator, as files for LEO Load Motion: gestures along its named directions, and motion
+of clips.
 
-A gesture knows directions by name alone, so it can be made for every animator that has those names; an animator without
-one of them goes without that gesture.
+A gesture knows directions by name alone, so it can be made for every animator that has those names; an animator
+without one of them goes without that gesture.
 """
+
 import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -42,25 +44,60 @@ class Gesture:
 
 
 GESTURES = {
-    "nod yes": Gesture("Nods twice.", {
-        "nod": ((0, 0), (0.32, 1.1), (0.64, -0.3), (0.96, 1.0), (1.28, -0.2), (1.6, 0), (2.0, 0))}),
-    "shake no": Gesture("Shakes the head twice.", {
-        "turn": ((0, 0), (0.28, 1.6), (0.64, -1.6), (1.0, 1.4), (1.36, -1.0), (1.72, 0), (2.0, 0))}),
-    "look around": Gesture("Looks to one side, then to the other, a little up and down on the way.", {
-        "turn": ((0, 0), (0.8, 2.0), (1.6, 2.0), (2.6, -2.0), (3.4, -2.0), (4.2, 0), (4.8, 0)),
-        "nod": ((0, 0), (0.8, -0.3), (1.6, -0.4), (2.1, 0.3), (2.6, -0.2), (3.4, -0.4), (4.2, 0), (4.8, 0))}),
-    "tilt": Gesture("Tilts the head to one side, then to the other.", {
-        "tilt": ((0, 0), (0.6, 2.0), (1.2, 2.0), (2.0, -2.0), (2.6, -2.0), (3.2, 0), (3.6, 0))}),
-    "look down and up": Gesture("Lowers the head, waits, and raises it.", {
-        "nod": ((0, 0), (0.8, 1.2), (1.8, 1.2), (2.6, -1.2), (3.2, -1.2), (3.8, 0), (4.2, 0))}),
-    "blink": Gesture("Blinks twice.", {
-        "close eyes": ((0, 0), (0.6, 0), (0.72, 2.0), (0.92, 0), (1.8, 0), (1.92, 2.0), (2.12, 0), (3.0, 0))}),
-    "talk": Gesture("Opens and closes the mouth as if talking, with small nods.", {
-        "open mouth": ((0, 0), (0.16, 1.4), (0.32, 0.3), (0.48, 1.8), (0.72, 0.2), (0.88, 1.2), (1.04, 0.4), (1.28, 2.0), (1.52, 0.2),
-                       (1.68, 1.3), (1.92, 0), (2.24, 0), (2.4, 1.5), (2.6, 0.3), (2.76, 1.0), (3.0, 0), (3.2, 0)),
-        "nod": ((0, 0), (0.5, 0.3), (1.0, -0.1), (1.4, 0.4), (2.0, 0), (2.5, 0.3), (3.2, 0))}),
-    "raise brows": Gesture("Raises the brows and lets them down.", {
-        "raise brows": ((0, 0), (0.3, 1.8), (1.0, 1.8), (1.5, 0), (2.0, 0))}),
+    "nod yes": Gesture(
+        "Nods twice.", {"nod": ((0, 0), (0.32, 1.1), (0.64, -0.3), (0.96, 1.0), (1.28, -0.2), (1.6, 0), (2.0, 0))}
+    ),
+    "shake no": Gesture(
+        "Shakes the head twice.",
+        {"turn": ((0, 0), (0.28, 1.6), (0.64, -1.6), (1.0, 1.4), (1.36, -1.0), (1.72, 0), (2.0, 0))},
+    ),
+    "look around": Gesture(
+        "Looks to one side, then to the other, a little up and down on the way.",
+        {
+            "turn": ((0, 0), (0.8, 2.0), (1.6, 2.0), (2.6, -2.0), (3.4, -2.0), (4.2, 0), (4.8, 0)),
+            "nod": ((0, 0), (0.8, -0.3), (1.6, -0.4), (2.1, 0.3), (2.6, -0.2), (3.4, -0.4), (4.2, 0), (4.8, 0)),
+        },
+    ),
+    "tilt": Gesture(
+        "Tilts the head to one side, then to the other.",
+        {"tilt": ((0, 0), (0.6, 2.0), (1.2, 2.0), (2.0, -2.0), (2.6, -2.0), (3.2, 0), (3.6, 0))},
+    ),
+    "look down and up": Gesture(
+        "Lowers the head, waits, and raises it.",
+        {"nod": ((0, 0), (0.8, 1.2), (1.8, 1.2), (2.6, -1.2), (3.2, -1.2), (3.8, 0), (4.2, 0))},
+    ),
+    "blink": Gesture(
+        "Blinks twice.",
+        {"close eyes": ((0, 0), (0.6, 0), (0.72, 2.0), (0.92, 0), (1.8, 0), (1.92, 2.0), (2.12, 0), (3.0, 0))},
+    ),
+    "talk": Gesture(
+        "Opens and closes the mouth as if talking, with small nods.",
+        {
+            "open mouth": (
+                (0, 0),
+                (0.16, 1.4),
+                (0.32, 0.3),
+                (0.48, 1.8),
+                (0.72, 0.2),
+                (0.88, 1.2),
+                (1.04, 0.4),
+                (1.28, 2.0),
+                (1.52, 0.2),
+                (1.68, 1.3),
+                (1.92, 0),
+                (2.24, 0),
+                (2.4, 1.5),
+                (2.6, 0.3),
+                (2.76, 1.0),
+                (3.0, 0),
+                (3.2, 0),
+            ),
+            "nod": ((0, 0), (0.5, 0.3), (1.0, -0.1), (1.4, 0.4), (2.0, 0), (2.5, 0.3), (3.2, 0)),
+        },
+    ),
+    "raise brows": Gesture(
+        "Raises the brows and lets them down.", {"raise brows": ((0, 0), (0.3, 1.8), (1.0, 1.8), (1.5, 0), (2.0, 0))}
+    ),
 }
 
 
@@ -109,10 +146,16 @@ def draw_gesture(gesture: Gesture, directions: dict[int, Direction], rest: torch
 
 
 @torch.inference_mode()
-def write_library(animator: Animator, info: AnimatorInfo, folder: Path, rest: torch.Tensor, clips: Sequence[Path] = (),
-                  credit: str = "") -> list[Path]:
-    """Write every gesture that the animator has the directions for, or performances where they are face controls, and the motion of
-    clips, as motion files.
+def write_library(
+    animator: Animator,
+    info: AnimatorInfo,
+    folder: Path,
+    rest: torch.Tensor,
+    clips: Sequence[Path] = (),
+    credit: str = "",
+) -> list[Path]:
+    """Write every gesture that the animator has the directions for, or performances where they are face controls,
+    and the motion of clips, as motion files.
 
     :param rest: the pose [D] that gestures start from and return to.
     :param clips: each becomes a motion of its name, underscores as spaces.
@@ -120,9 +163,14 @@ def write_library(animator: Animator, info: AnimatorInfo, folder: Path, rest: to
     """
     folder.mkdir(parents=True, exist_ok=True)
     if animator.config.reader:
-        motions = {name: (draw_performance(name, seconds, rest), FPS, text) for name, (seconds, text) in PERFORMANCES.items()}
+        motions = {
+            name: (draw_performance(name, seconds, rest), FPS, text) for name, (seconds, text) in PERFORMANCES.items()
+        }
     else:
-        motions = {name: (draw_gesture(gesture, info.directions, rest), FPS, gesture.description) for name, gesture in GESTURES.items()}
+        motions = {
+            name: (draw_gesture(gesture, info.directions, rest), FPS, gesture.description)
+            for name, gesture in GESTURES.items()
+        }
     for clip in clips:
         stream = read_video(str(clip))
         frames = np.stack([center_square(Image.fromarray(frame), animator.config.size) for frame in stream])
@@ -146,10 +194,20 @@ def run_library(args: argparse.Namespace) -> None:
 
 def add_commands(subparsers) -> None:
     """``motion-library``: ready-made motions for an animator."""
-    parser = subparsers.add_parser("motion-library", help="write ready-made motions for an animator with named directions")
+    parser = subparsers.add_parser(
+        "motion-library", help="write ready-made motions for an animator with named directions"
+    )
     parser.add_argument("model", type=Path)
     parser.add_argument("folder", type=Path, help="where to write the motion files")
-    parser.add_argument("--rest", type=Path, nargs="+", required=True, help="pictures of people at rest, whose mean pose gestures start from")
-    parser.add_argument("--clips", type=Path, nargs="*", default=[], help="videos whose motion becomes a file of its own")
+    parser.add_argument(
+        "--rest",
+        type=Path,
+        nargs="+",
+        required=True,
+        help="pictures of people at rest, whose mean pose gestures start from",
+    )
+    parser.add_argument(
+        "--clips", type=Path, nargs="*", default=[], help="videos whose motion becomes a file of its own"
+    )
     parser.add_argument("--credit", default="", help="origin and license of the clips, kept in their files")
     parser.set_defaults(run=run_library)

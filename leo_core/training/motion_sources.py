@@ -1,4 +1,5 @@
 """Motion to train a prior on or to compare it with: saved motions, or clips that an animator encodes once."""
+
 import hashlib
 import logging
 from collections.abc import Sequence
@@ -18,8 +19,11 @@ BATCH = 16
 log = logging.getLogger(__name__)
 
 
-def encode_source(source: str, animator_path: Path | None, cache: Path, fps: Fraction | None) -> list[tuple[str, MotionSequence]]:
-    """(identity, motion) of every clip of a source, each at its own rate, encoded once and kept in ``cache`` as motion files.
+def encode_source(
+    source: str, animator_path: Path | None, cache: Path, fps: Fraction | None
+) -> list[tuple[str, MotionSequence]]:
+    """(identity, motion) of every clip of a source, each at its own rate, encoded once and kept in ``cache`` as
+    motion files.
 
     :param source: [NAME=]FOLDER of videos, frame folders, renders or saved motions, or [NAME=]GRID.mp4@CELL.
     :param fps: frame rate of clips whose files do not say it.
@@ -32,7 +36,11 @@ def encode_source(source: str, animator_path: Path | None, cache: Path, fps: Fra
         raise ValueError(f"{source} holds clips, which an animator has to read first. Name its file with --animator.")
 
     animator, info = load_animator(animator_path)
-    newest = max([folder.stat().st_mtime, *(path.stat().st_mtime for path in folder.rglob("*"))] if folder.is_dir() else [folder.stat().st_mtime])
+    newest = max(
+        [folder.stat().st_mtime, *(path.stat().st_mtime for path in folder.rglob("*"))]
+        if folder.is_dir()
+        else [folder.stat().st_mtime]
+    )
     key = hashlib.sha256(f"{source} {newest} {fps} {info.id.fingerprint}".encode()).hexdigest()[:16]
     kept = cache / key
     if not kept.is_dir():
@@ -48,7 +56,9 @@ def encode_source(source: str, animator_path: Path | None, cache: Path, fps: Fra
             parts = np.split(clip.frames, range(BATCH, len(clip.frames), BATCH))
             with torch.inference_mode():
                 codes = torch.cat([animator.encode_motion(to_pictures(part)) for part in parts])
-            save_motion(unfinished / f"{number:05d}.safetensors", MotionSequence(codes.clone(), rate, info.id), clip.identity)
+            save_motion(
+                unfinished / f"{number:05d}.safetensors", MotionSequence(codes.clone(), rate, info.id), clip.identity
+            )
         unfinished.rename(kept)
     loaded = [load_motion(path) for path in sorted(kept.iterdir())]
     return [(identity, motion) for motion, identity in loaded]

@@ -1,10 +1,11 @@
 """The model that training optimizes, and its losses.
 
-From the paper (LIA): one frame rebuilt from another through motion codes. Our choice, since compute is scarce: several frames
-are rebuilt from one; the flow at every scale is supervised, by exact flow on renders and by that of a classical estimator
-(`tracking.py`) on real clips; mouth and eyes, two hundredths of a picture, count more; and the source picture warped by each
-flow is compared as well.
+From the paper (LIA): one frame rebuilt from another through motion codes. Our choice, since compute is scarce:
+several frames are rebuilt from one; the flow at every scale is supervised, by exact flow on renders and by that of a
+classical estimator (`tracking.py`) on real clips; mouth and eyes, two hundredths of a picture, count more; and the
+source picture warped by each flow is compared as well.
 """
+
 from dataclasses import dataclass
 
 import torch
@@ -17,11 +18,11 @@ from .batches import Batch
 from .initialization import initial_value, start_as_copy, start_reading
 from .losses import generator_adversarial, gradient_l1, perceptual_l1, pyramid_l1, ssim_loss
 
-CONTROL_GAIN = face.CODE_UNIT                # code units per unit of a control
+CONTROL_GAIN = face.CODE_UNIT  # code units per unit of a control
 REGION_FLOW, REGION_MASK, REGION_WARP = 40.0, 8.0, 2.0  # mouth and eyes count by 1 plus this
-FLOW_EMPHASIS = 10.0                         # a pixel's flow counts by 1 plus this for each half width of the picture it moves
-LOCAL_EMPHASIS = 200.0                       # and plus this for each half width it moves beside its surroundings: brows, lips, chins
-STILL = 0.03                                 # half widths that a pair moves on average; what moves less counts four times what moves by 0.1
+FLOW_EMPHASIS = 10.0  # a pixel's flow counts by 1 plus this for each half width of the picture it moves
+LOCAL_EMPHASIS = 200.0  # and plus this for each half width it moves beside its surroundings: brows, lips, chins
+STILL = 0.03  # half widths that a pair moves on average; what moves less counts four times what moves by 0.1
 DIVERGED = "The run diverged. Start it again, with a lower --lr: it resumes from its last checkpoint."
 
 
@@ -29,14 +30,14 @@ DIVERGED = "The run diverged. Start it again, with a lower --lr: it resumes from
 class Weights:
     """Weights of the losses; 0 switches one off."""
 
-    pixels: float = 1.0      # L1 over a pyramid of three sizes
-    gradients: float = 0.5   # L1 of finite differences: edges
-    warp: float = 0.5        # L1 of the source picture warped by each scale's flow
-    flow: float = 8.0        # L1 to the target flow, relative to how far a pair moves
-    mask: float = 0.02       # cross-entropy of masks to the visibility of renders
-    controls: float = 0.5    # L1 of the first motion directions to the controls of renders
-    region: float = 0.3      # L1 of mouth and eyes
-    ssim: float = 0.0        # 1 - SSIM
+    pixels: float = 1.0  # L1 over a pyramid of three sizes
+    gradients: float = 0.5  # L1 of finite differences: edges
+    warp: float = 0.5  # L1 of the source picture warped by each scale's flow
+    flow: float = 8.0  # L1 to the target flow, relative to how far a pair moves
+    mask: float = 0.02  # cross-entropy of masks to the visibility of renders
+    controls: float = 0.5  # L1 of the first motion directions to the controls of renders
+    region: float = 0.3  # L1 of mouth and eyes
+    ssim: float = 0.0  # 1 - SSIM
     perceptual: float = 0.0  # L1 of the features of a backbone that the user supplies
     adversarial: float = 0.0  # non-saturating, against a discriminator that is trained along
 
@@ -69,8 +70,8 @@ class TrainedAnimator(torch.nn.Module):
         self.animator.motion_head.requires_grad_(False)
 
     def read(self, batch: Batch) -> tuple[torch.Tensor, dict[int, torch.Tensor], torch.Tensor]:
-        """Source codes z [B, style_dim], source features, and motion codes of all views [B, 1 + N, D]; known controls take the
-        place of what the encoder reads as the batch says."""
+        """Source codes z [B, style_dim], source features, and motion codes of all views [B, 1 + N, D]; known
+        controls take the place of what the encoder reads as the batch says."""
         encoder, count = self.animator.encoder, batch.views.shape[1]
         if encoder.reader is None:
             code, features = encoder(batch.views.flatten(0, 1))
@@ -88,9 +89,14 @@ class TrainedAnimator(torch.nn.Module):
         return appearance + codes @ basis.T
 
 
-def losses(model: TrainedAnimator, batch: Batch, weights: Weights, backbone: torch.nn.Module | None = None,
-           discriminator: torch.nn.Module | None = None, finest: int | None = None
-           ) -> tuple[dict[str, torch.Tensor], torch.Tensor | None, torch.Tensor]:
+def losses(
+    model: TrainedAnimator,
+    batch: Batch,
+    weights: Weights,
+    backbone: torch.nn.Module | None = None,
+    discriminator: torch.nn.Module | None = None,
+    finest: int | None = None,
+) -> tuple[dict[str, torch.Tensor], torch.Tensor | None, torch.Tensor]:
     """Every loss that is switched on, already weighted.
 
     :param finest: with it flow and masks alone are computed, up to this scale: half the price of a sample.
@@ -106,26 +112,44 @@ def losses(model: TrainedAnimator, batch: Batch, weights: Weights, backbone: tor
         anchor = {scale: maps.repeat_interleave(count, 0) for scale, maps in anchor.items()}
     features = {scale: maps.repeat_interleave(count, 0) for scale, maps in features.items()}
     first = min(batch.controls.shape[-1], animator.config.directions)
-    given = torch.lerp(alpha[..., :first], CONTROL_GAIN * batch.controls[..., :first], batch.teacher_forced[:, None, None])
+    given = torch.lerp(
+        alpha[..., :first], CONTROL_GAIN * batch.controls[..., :first], batch.teacher_forced[:, None, None]
+    )
     given = torch.cat([given, alpha[..., first:]], -1)[:, 1:].flatten(0, 1)
     latents = model.latents(code.repeat_interleave(count, 0), given)
     displacement, mask = animator.flow_generator(features, latents, anchor, finest)
     picture = None if finest else animator.decoder(features, displacement, mask)
-    result = {} if finest else picture_losses(picture, driving, batch.regions.flatten(0, 1), weights, backbone, discriminator)
+    result = (
+        {}
+        if finest
+        else picture_losses(picture, driving, batch.regions.flatten(0, 1), weights, backbone, discriminator)
+    )
     if weights.controls and animator.encoder.reader is None:
         error = (alpha[..., :first] / CONTROL_GAIN - batch.controls[..., :first]).abs()
         result["controls"] = weights.controls * (error * batch.controlled[:, None, None]).mean() * first
-    return result | flow_losses(displacement, mask, source, driving, batch, weights, animator.config.align_corners), picture, driving
+    return (
+        result | flow_losses(displacement, mask, source, driving, batch, weights, animator.config.align_corners),
+        picture,
+        driving,
+    )
 
 
-def picture_losses(picture: torch.Tensor, driving: torch.Tensor, regions: torch.Tensor, weights: Weights,
-                   backbone: torch.nn.Module | None, discriminator: torch.nn.Module | None) -> dict[str, torch.Tensor]:
+def picture_losses(
+    picture: torch.Tensor,
+    driving: torch.Tensor,
+    regions: torch.Tensor,
+    weights: Weights,
+    backbone: torch.nn.Module | None,
+    discriminator: torch.nn.Module | None,
+) -> dict[str, torch.Tensor]:
     """Losses of painted pictures beside the true ones, both [N, 3, S, S]; regions: [N, 1, S, S] in 0..1."""
     if not picture.isfinite().all():  # its L1 would have gradients of 0
         raise ValueError(DIVERGED)
     result = {"pixels": weights.pixels * pyramid_l1(picture, driving)}
     if weights.region and regions.any():
-        result["region"] = weights.region * ((picture - driving).abs().mean(1, keepdim=True) * regions).sum() / (regions.sum() + 1)
+        result["region"] = (
+            weights.region * ((picture - driving).abs().mean(1, keepdim=True) * regions).sum() / (regions.sum() + 1)
+        )
     if weights.gradients:
         result["gradients"] = weights.gradients * gradient_l1(picture, driving)
     if weights.ssim:
@@ -143,8 +167,15 @@ def surroundings(flow: torch.Tensor) -> torch.Tensor:
     return F.interpolate(F.avg_pool2d(flow, side // 8), side, mode="bilinear") if side > 8 else flow
 
 
-def flow_losses(displacement: dict[int, torch.Tensor], mask: dict[int, torch.Tensor], source: torch.Tensor, driving: torch.Tensor,
-                batch: Batch, weights: Weights, align_corners: bool) -> dict[str, torch.Tensor]:
+def flow_losses(
+    displacement: dict[int, torch.Tensor],
+    mask: dict[int, torch.Tensor],
+    source: torch.Tensor,
+    driving: torch.Tensor,
+    batch: Batch,
+    weights: Weights,
+    align_corners: bool,
+) -> dict[str, torch.Tensor]:
     """Losses of flow and masks at every scale there is; source and driving: [B * N, 3, S, S]."""
     result = {}
     target, weight = batch.flow.flatten(0, 1), batch.weight.flatten(0, 1)
@@ -169,7 +200,10 @@ def flow_losses(displacement: dict[int, torch.Tensor], mask: dict[int, torch.Ten
             result["warp"] = result.get("warp", 0) + weights.warp * error
         if weights.mask:
             with torch.autocast(mask[scale].device.type, enabled=False):  # autocast refuses binary_cross_entropy
-                likelihood = F.binary_cross_entropy(mask[scale].float().clamp(1e-4, 1 - 1e-4), F.avg_pool2d(visible, factor),
-                                                    reduction="none")
-            result["mask"] = result.get("mask", 0) + weights.mask * (likelihood * exact * (1 + REGION_MASK * regions)).mean()
+                likelihood = F.binary_cross_entropy(
+                    mask[scale].float().clamp(1e-4, 1 - 1e-4), F.avg_pool2d(visible, factor), reduction="none"
+                )
+            result["mask"] = (
+                result.get("mask", 0) + weights.mask * (likelihood * exact * (1 + REGION_MASK * regions)).mean()
+            )
     return result

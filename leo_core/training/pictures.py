@@ -1,4 +1,5 @@
 """Pictures for the animator: center squares, as arrays and tensors."""
+
 from collections.abc import Sequence
 from pathlib import Path
 

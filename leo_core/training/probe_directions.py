@@ -1,8 +1,9 @@
 """Find out what an animator's motion directions move, and name them: ``python -m leo_core directions``.
 
-The dictionary's directions come without names. What each one moves is found by rendering the same pictures with a little
-more and a little less of it: the pictures differ where the direction acts, and the flow shows how.
+The dictionary's directions come without names. What each one moves is found by rendering the same pictures with a
+little more and a little less of it: the pictures differ where the direction acts, and the flow shows how.
 """
+
 import argparse
 import json
 from dataclasses import dataclass
@@ -28,9 +29,10 @@ class Responses:
     """What every direction does to a set of pictures. D directions, N pictures of side S.
 
     :param deviation: [D] standard deviation of the codes, in code units.
-    :param change: [D, S, S] how much a pixel differs between two deviations more and two less, mean over pictures, 0..1.
-    :param movement: [D, 2, S, S] where the content goes (x right, y down) from less to more, mean over pictures; 2 is the
-        whole width.
+    :param change: [D, S, S] how much a pixel differs between two deviations more and two less, mean over pictures,
+        0..1.
+    :param movement: [D, 2, S, S] where the content goes (x right, y down) from less to more, mean over pictures; 2
+        is the whole width.
     :param renders: [N, D, 2, 3, S, S] the first few pictures with two deviations less and more, in 0..1.
     :param sources: [N, 3, S, S] the same pictures with their own pose, in 0..1.
     """
@@ -48,12 +50,17 @@ BATCH = 8
 
 
 @torch.inference_mode()
-def respond(animator: Animator, pictures: torch.Tensor, codes: torch.Tensor | None = None,
-            known: dict[int, Direction] | None = None) -> Responses:
+def respond(
+    animator: Animator,
+    pictures: torch.Tensor,
+    codes: torch.Tensor | None = None,
+    known: dict[int, Direction] | None = None,
+) -> Responses:
     """Render every picture with a little less and a little more of every direction.
 
     :param pictures: [N, 3, S, S] in -1..1, at least two unless codes are given.
-    :param codes: [M, D] to take the deviations from, such as all frames of the training motions; the pictures' own otherwise.
+    :param codes: [M, D] to take the deviations from, such as all frames of the training motions; the pictures' own
+        otherwise.
     :param known: directions whose useful range is known; it says their deviation.
     :raises ValueError: fewer than two codes, which have no deviation.
     """
@@ -62,7 +69,9 @@ def respond(animator: Animator, pictures: torch.Tensor, codes: torch.Tensor | No
     poses = animator.motion_head(torch.cat([z for z, _ in read]))
     codes = poses if codes is None else codes
     if len(codes) < 2:
-        raise ValueError(f"Deviations need at least two pictures or a motion, got {len(codes)} code. Give more pictures.")
+        raise ValueError(
+            f"Deviations need at least two pictures or a motion, got {len(codes)} code. Give more pictures."
+        )
     deviation = codes.std(0)
     for index, direction in (known or {}).items():
         deviation[index] = deviation_of(direction)
@@ -114,10 +123,15 @@ def contact_sheet(responses: Responses, names: dict[int, Direction], cell: int =
     strength = responses.change.mean((1, 2))
     heat = responses.change / responses.change.amax().clamp(min=1e-6)
     ways = color_wheel(responses.movement, max(float(responses.movement.norm(dim=1).amax()), 1e-6))
-    columns = [picture for renders, source in zip(responses.renders, responses.sources, strict=True)
-               for picture in (renders[:, 0], source.expand(len(heat), -1, -1, -1), renders[:, 1])]
+    columns = [
+        picture
+        for renders, source in zip(responses.renders, responses.sources, strict=True)
+        for picture in (renders[:, 0], source.expand(len(heat), -1, -1, -1), renders[:, 1])
+    ]
     columns += [repeat(1 - heat, "d h w -> d 3 h w"), ways]
-    rows = torch.stack([torch.nn.functional.interpolate(c, (cell, cell), mode="bilinear", antialias=True) for c in columns], 1)
+    rows = torch.stack(
+        [torch.nn.functional.interpolate(c, (cell, cell), mode="bilinear", antialias=True) for c in columns], 1
+    )
     label, header = 220, 18
     sheet = Image.new("RGB", (label + len(columns) * cell, header + len(heat) * cell), "white")
     body = (rearrange(rows, "d n c h w -> (d h) (n w) c").clamp(0, 1) * 255).round().byte().numpy()
@@ -161,7 +175,11 @@ def add_commands(subparsers) -> None:
     parser.add_argument("pictures", type=Path, nargs="+", help="pictures of people, or folders of them")
     parser.add_argument("--sheet", type=Path, required=True, help="picture file to write the contact sheet to")
     parser.add_argument("--motions", type=Path, nargs="*", default=[], help="motion files to take the deviations from")
-    parser.add_argument("--names", type=Path, help='JSON of names that you chose from the sheet, {"7": "turn head"}; "" takes a name away')
+    parser.add_argument(
+        "--names",
+        type=Path,
+        help='JSON of names that you chose from the sheet, {"7": "turn head"}; "" takes a name away',
+    )
     parser.add_argument("--anew", action="store_true", help="do not keep the names and ranges that the model file has")
     parser.add_argument("--cell", type=int, default=128, help="side of one picture on the sheet")
     parser.add_argument("--write", action="store_true", help="keep names and ranges in the model file")
@@ -202,7 +220,12 @@ def _how(change: torch.Tensor, movement: torch.Tensor) -> str:
     if parts.square().sum() < 0.5 * (weight * flow.square()).sum():
         return "change"
     largest = int(parts.abs().argmax())
-    words = (("left-right", "right-left"), ("up-down", "down-up"), ("small-large", "large-small"), ("tilt left-right", "tilt right-left"))
+    words = (
+        ("left-right", "right-left"),
+        ("up-down", "down-up"),
+        ("small-large", "large-small"),
+        ("tilt left-right", "tilt right-left"),
+    )
     return words[largest][0 if parts[largest] > 0 else 1]
 
 

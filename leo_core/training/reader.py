@@ -1,12 +1,15 @@
-"""What a motion reader learns by: batches, initial weights, agreement with the truth (`train_reader.py` has the command).
+"""What a motion reader learns by: batches, initial weights, agreement with the truth (`train_reader.py` has the
+command).
 
-Faces whose controls are known (moved portraits, or pictures with landmarks) are shown in other places, sizes, angles,
-lights and qualities; the reader learns each control by its squared error over its spread. L1 would learn the median of
-controls that are mostly at rest, which is rest (our choice, measured: docs/training.md).
+Faces whose controls are known (moved portraits, or pictures with landmarks) are shown in other places, sizes,
+angles, lights and qualities; the reader learns each control by its squared error over its spread. L1 would learn the
+median of controls that are mostly at rest, which is rest (our choice, measured: docs/training.md).
 
-Motion is what changes from frame to frame of one person, and a reader that only learns each picture by itself spends itself on
-how people differ. So frames come in groups of one clip, seen alike, and their differences count as well (our choice).
+Motion is what changes from frame to frame of one person, and a reader that only learns each picture by itself spends
+itself on how people differ. So frames come in groups of one clip, seen alike, and their differences count as well
+(our choice).
 """
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -20,7 +23,9 @@ GROUP = 4  # frames of one clip that are seen alike
 STILL = 0.2  # spreads; of the differences within a group, about as much is the landmarks' own noise
 WIDTHS = {64: 32, 32: 64, 16: 96, 8: 128, 4: 192}
 # What a control's error is divided by: about its spread over faces that act.
-SPREAD = np.array([0.45, 0.5, 0.4, 0.4, 0.4, 0.8, 0.4, 0.5, 0.7, 0.6, 0.5, 0.5, 0.5, 0.4, 0.35, 0.35, 0.5, 0.5, 0.5, 0.4], np.float32)
+SPREAD = np.array(
+    [0.45, 0.5, 0.4, 0.4, 0.4, 0.8, 0.4, 0.5, 0.7, 0.6, 0.5, 0.5, 0.5, 0.4, 0.35, 0.35, 0.5, 0.5, 0.5, 0.4], np.float32
+)
 
 
 def sample(clips: list[Clip], count: int, size: int, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
@@ -43,7 +48,8 @@ def sample(clips: list[Clip], count: int, size: int, rng: np.random.Generator) -
 def reading_loss(found: torch.Tensor, controls: torch.Tensor) -> torch.Tensor:
     """Loss of controls [N, K] read from what `sample` gives: of each, and of how they differ within a group.
 
-    Differences count over how much the group differs, so that a face that hardly moves is read as finely as one that does.
+    Differences count over how much the group differs, so that a face that hardly moves is read as finely as one that
+    does.
     """
     error = (found - controls) / torch.from_numpy(SPREAD)
     groups = (controls / torch.from_numpy(SPREAD)).unflatten(0, (-1, GROUP))
@@ -53,8 +59,11 @@ def reading_loss(found: torch.Tensor, controls: torch.Tensor) -> torch.Tensor:
     return sum(F.smooth_l1_loss(part, torch.zeros_like(part), beta=1.5) for part in (error, within))
 
 
-def augment(pictures: torch.Tensor, controls: torch.Tensor, size: int, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mirror, turn, zoom, shift and degrade pictures [N, 3, S, S], a `GROUP` alike; the controls that say where a head is go along."""
+def augment(
+    pictures: torch.Tensor, controls: torch.Tensor, size: int, rng: np.random.Generator
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mirror, turn, zoom, shift and degrade pictures [N, 3, S, S], a `GROUP` alike; the controls that say where a
+    head is go along."""
     count = len(pictures)
 
     def draw(low: float, high: float) -> torch.Tensor:
@@ -73,9 +82,13 @@ def augment(pictures: torch.Tensor, controls: torch.Tensor, size: int, rng: np.r
     pictures = torch.where(gray, pictures.mean(1, keepdim=True), pictures)
     gain = torch.exp(draw(-0.4, 0.3))[:, None] * torch.exp(torch.stack([draw(-0.14, 0.14) for _ in range(3)], 1))
     gamma = torch.exp(draw(-0.35, 0.35))[:, None, None, None]
-    pictures = ((pictures + 1) / 2).clamp(1e-3, 1) ** gamma * gain[..., None, None] + draw(-0.1, 0.1)[:, None, None, None]
+    pictures = ((pictures + 1) / 2).clamp(1e-3, 1) ** gamma * gain[..., None, None] + draw(-0.1, 0.1)[
+        :, None, None, None
+    ]
     # blur: down and up again; noise of half of the pictures
-    blurred = F.interpolate(F.interpolate(pictures, scale_factor=float(rng.uniform(0.4, 0.9)), mode="area"), size, mode="bilinear")
+    blurred = F.interpolate(
+        F.interpolate(pictures, scale_factor=float(rng.uniform(0.4, 0.9)), mode="area"), size, mode="bilinear"
+    )
     pictures = torch.where((draw(0, 1) < 0.25)[:, None, None, None], blurred, pictures)
     noise = torch.from_numpy(rng.standard_normal(pictures.shape, np.float32))
     pictures = pictures + noise * (draw(0, 0.05) * (draw(0, 1) < 0.5))[:, None, None, None]
@@ -93,20 +106,25 @@ def initialize(reader: MotionReader, generator: torch.Generator) -> None:
             parameter.data.copy_(torch.randn(parameter.shape, generator=generator) * scale / fan**0.5)
 
 
-def reading(reader: MotionReader, frames: np.ndarray, precision: torch.dtype = torch.float32, batch: int = 64) -> np.ndarray:
+def reading(
+    reader: MotionReader, frames: np.ndarray, precision: torch.dtype = torch.float32, batch: int = 64
+) -> np.ndarray:
     """Codes [T, K] of frames [T, S, S, 3] uint8."""
     result = []
     with torch.inference_mode(), torch.autocast("cpu", precision, enabled=precision != torch.float32):
         for start in range(0, len(frames), batch):
-            pictures = torch.from_numpy(frames[start:start + batch]).permute(0, 3, 1, 2) / 127.5 - 1
+            pictures = torch.from_numpy(frames[start : start + batch]).permute(0, 3, 1, 2) / 127.5 - 1
             result.append(reader(pictures).float())
     return torch.cat(result).numpy()
 
 
 def agreement(found: list[np.ndarray], true: list[np.ndarray]) -> dict[str, tuple[float, float]]:
-    """Per control the correlation and gain (regression slope) of reading to truth, over all clips, each clip's means removed."""
+    """Per control the correlation and gain (regression slope) of reading to truth, over all clips, each clip's means
+    removed."""
     found = np.concatenate([f - f.mean(0) for f in found])
     true = np.concatenate([t - t.mean(0) for t in true])
     covariance, variance = (found * true).mean(0), (true**2).mean(0) + 1e-9
     correlation = covariance / np.sqrt(variance * ((found**2).mean(0) + 1e-9))
-    return {name: (float(c), float(g)) for name, c, g in zip(face.NAMES, correlation, covariance / variance, strict=True)}
+    return {
+        name: (float(c), float(g)) for name, c, g in zip(face.NAMES, correlation, covariance / variance, strict=True)
+    }

@@ -1,4 +1,5 @@
 """Rebuild the frames of a clip from its first one: scores and contact sheets."""
+
 import numpy as np
 import torch
 from PIL import Image
@@ -22,8 +23,11 @@ def held_out_score(animator: Animator, clips: list[Clip], frames: int = 8) -> di
         ours.append((rebuilt - truth).abs().mean().item())
         repeated.append((to_pictures(clip.frames[:1]) / 2 + 0.5 - truth).abs().mean().item())
     ratios = [a / b for a, b in zip(ours, repeated, strict=True) if b > 1e-3]
-    return {"l1": float(np.mean(ours)), "repeat": float(np.mean(repeated)),
-            "ratio": float(np.mean(ratios)) if ratios else None}
+    return {
+        "l1": float(np.mean(ours)),
+        "repeat": float(np.mean(repeated)),
+        "ratio": float(np.mean(ratios)) if ratios else None,
+    }
 
 
 def rebuild(animator: Animator, frames: np.ndarray, times: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
@@ -37,7 +41,8 @@ def rebuild(animator: Animator, frames: np.ndarray, times: np.ndarray) -> tuple[
 
 @torch.no_grad()
 def transfer(animator: Animator, photo: torch.Tensor, frames: np.ndarray, times: np.ndarray) -> torch.Tensor:
-    """A photo [1, 3, S, S] in -1..1 under the motion of frames at ``times`` relative to frame 0: [n, 3, S, S] in 0..1."""
+    """A photo [1, 3, S, S] in -1..1 under the motion of frames at ``times`` relative to frame 0: [n, 3, S, S] in
+    0..1."""
     code, features = animator.encoder(photo)
     alpha = animator.encode_motion(to_pictures(frames[[0, *times]]))
     latents = code + animator.dictionary(animator.motion_head(code) + alpha[1:] - alpha[:1])

@@ -1,8 +1,10 @@
 """Where the points of real clips move, estimated: the flow that teaches where no exact one is known (our choice).
 
-Between two frames far apart in time a classical estimator errs, and where bodies move it finds few pixels to believe in. So each
-frame is followed from its neighbor: OpenCV's DIS, which starts from the flow found there. What that is worth: docs/training.md.
+Between two frames far apart in time a classical estimator errs, and where bodies move it finds few pixels to believe
+in. So each frame is followed from its neighbor: OpenCV's DIS, which starts from the flow found there. What that is
+worth: docs/training.md.
 """
+
 import hashlib
 from collections.abc import Iterator
 from dataclasses import replace
@@ -15,15 +17,16 @@ from tqdm import tqdm
 from ..files import write_atomically
 from .data import Clip, shrunk
 
-DETAIL = 128   # pixels, at least, that clips are read at to be followed, however small the animator
-SIDE = 256     # pixels, at least, of the pictures that DIS sees: it errs by 0.13 of the movement of bodies there, in 128 px by 0.17
-SPAN = 128     # frames followed in one piece
+DETAIL = 128  # pixels, at least, that clips are read at to be followed, however small the animator
+# pixels, at least, of the pictures that DIS sees: it errs by 0.13 of the movement of bodies there, in 128 px by 0.17
+SIDE = 256
+SPAN = 128  # frames followed in one piece
 MISMATCH = 25  # gray levels by which a picture warped by a believed flow may be off
 
 
 def follow(frames: np.ndarray, reference: int) -> tuple[np.ndarray, np.ndarray]:
-    """Flow of every frame to one of them, and where to believe it: forward and backward flow agree, and the reference warped by it
-    looks like the frame.
+    """Flow of every frame to one of them, and where to believe it: forward and backward flow agree, and the
+    reference warped by it looks like the frame.
 
     :param frames: [T, S, S, 3] uint8.
     :return: displacement [T, S, S, 2] float16 in normalized units, as `Clip.flow`, and [T, S, S] bool.
@@ -50,7 +53,9 @@ def follow(frames: np.ndarray, reference: int) -> tuple[np.ndarray, np.ndarray]:
             agrees = error < 0.5 * scale + 0.1 * np.linalg.norm(backward, axis=-1)
             mismatch = cv2.absdiff(cv2.remap(large, *place, cv2.INTER_LINEAR), picture).mean(-1)
             agrees &= cv2.blur(mismatch, (round(3 * scale),) * 2) < MISMATCH
-            small, share = (cv2.resize(v, (side, side), interpolation=cv2.INTER_AREA) for v in (backward, agrees.astype(np.float32)))
+            small, share = (
+                cv2.resize(v, (side, side), interpolation=cv2.INTER_AREA) for v in (backward, agrees.astype(np.float32))
+            )
             flow[t], believed[t] = small * (2 / size), share > 0.5
     return flow, believed
 
@@ -63,8 +68,8 @@ def spans(clip: Clip) -> Iterator[Clip]:
 
 
 def track(clips: list[Clip], size: int, folder: Path | None = None) -> list[Clip]:
-    """Clips at size x size pixels, all with flow. Each piece of one that had none comes back twice: with flow to its first frame
-    and to its middle one.
+    """Clips at size x size pixels, all with flow. Each piece of one that had none comes back twice: with flow to its
+    first frame and to its middle one.
 
     :param clips: without flow of max(size, DETAIL) pixels; with flow of size.
     :param folder: where flow is kept, for the next run on the same clips.

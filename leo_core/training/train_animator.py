@@ -1,4 +1,5 @@
 """Train an image animator and export it: ``python -m leo_core train-animator`` and ``export-animator``."""
+
 import json
 import logging
 import math
@@ -41,23 +42,33 @@ def parse_weights(text: str) -> Weights:
     except json.JSONDecodeError:
         values = None
     if not isinstance(values, dict) or not all(
-            name in names and type(value) in (int, float) and 0 <= value < math.inf for name, value in values.items()):
-        raise ValueError(f"--weights is a JSON object of losses and weights from 0 up, as '{{\"flow\": 1}}', got {text}. "
-                         f"The losses are {', '.join(names)}.")
+        name in names and type(value) in (int, float) and 0 <= value < math.inf for name, value in values.items()
+    ):
+        raise ValueError(
+            f"--weights is a JSON object of losses and weights from 0 up, as '{{\"flow\": 1}}', got {text}. "
+            f"The losses are {', '.join(names)}."
+        )
     return Weights(**values)
 
 
 def choose_precision(wanted: str, device: str) -> str:
-    """``auto`` is bfloat16 where the GPU, or else the CPU, multiplies it natively, and float32 elsewhere; a choice of bfloat16
-    without that is warned of.
+    """``auto`` is bfloat16 where the GPU, or else the CPU, multiplies it natively, and float32 elsewhere; a choice
+    of bfloat16 without that is warned of.
 
     :param device: ``auto`` or ``cpu``, as in ``--device``.
     :return: as `accelerate.Accelerator` names it: no, bf16 or fp16.
     """
-    native = torch.cuda.is_bf16_supported(including_emulation=False) if device == "auto" and torch.cuda.is_available() else fast_bfloat16()
+    native = (
+        torch.cuda.is_bf16_supported(including_emulation=False)
+        if device == "auto" and torch.cuda.is_available()
+        else fast_bfloat16()
+    )
     if wanted == "bf16" and not native:
-        log.warning("This processor emulates bfloat16, or this PyTorch (before 2.10) cannot tell that it does not. Emulated, a step takes many "
-                    "times as long as in float32: --precision auto takes bfloat16 only where it is native.")
+        log.warning(
+            "This processor emulates bfloat16, or this PyTorch (before 2.10) cannot tell that it does not. Emulated, "
+            "a step takes many "
+            "times as long as in float32: --precision auto takes bfloat16 only where it is native."
+        )
     return ("bf16" if native else "no") if wanted == "auto" else wanted
 
 
@@ -73,13 +84,27 @@ def train(args) -> None:
     reader, widths = read_reader(args.reader) if args.reader else (None, {})
     if args.reader:
         directions = len(face.NAMES)
-        config = replace(config, family="LEO", style_dim=128 + 2 * directions, directions=directions, rgb_blocks=1,
-                         paint_size=args.size // 2, composite=True, anchored=True, carry=True, reader=widths)
+        config = replace(
+            config,
+            family="LEO",
+            style_dim=128 + 2 * directions,
+            directions=directions,
+            rgb_blocks=1,
+            paint_size=args.size // 2,
+            composite=True,
+            anchored=True,
+            carry=True,
+            reader=widths,
+        )
     if weights.perceptual and not args.backbone:
-        raise ValueError("The perceptual loss compares the features of a network. Name its TorchScript file with --backbone.")
+        raise ValueError(
+            "The perceptual loss compares the features of a network. Name its TorchScript file with --backbone."
+        )
     accelerator = Accelerator(cpu=args.device == "cpu", mixed_precision=choose_precision(args.precision, args.device))
     backbone = open_backbone(args.backbone, accelerator.device) if weights.perceptual else None
-    trainer = Trainer(args.run_folder, config, weights, args.lr, args.seed, args.keep_codes, accelerator, backbone, args.coarse)
+    trainer = Trainer(
+        args.run_folder, config, weights, args.lr, args.seed, args.keep_codes, accelerator, backbone, args.coarse
+    )
     if args.init_from and not (args.run_folder / "last.pt").is_file():
         trainer.init_from(args.init_from, args.reset_decoder)
     trainer.resume()
@@ -93,8 +118,10 @@ def train(args) -> None:
         raise ValueError("Every clip is held out; nothing is left to train on.")
     controls = len(controls_of(clips).names)
     if weights.controls and args.directions < controls and any(clip.controls is not None for clip in clips):
-        raise ValueError(f"--directions {args.directions} is too few for the {controls} controls of renders. Give at least "
-                         f"that many, or switch the controls off with --weights '{{\"controls\": 0}}'.")
+        raise ValueError(
+            f"--directions {args.directions} is too few for the {controls} controls of renders. Give at least "
+            f"that many, or switch the controls off with --weights '{{\"controls\": 0}}'."
+        )
     validation = [shrunk(clip, args.size) for clip in held_out[:: max(1, len(held_out) // 6)][:6] or clips[:4]]
     with accelerator.main_process_first():
         clips = track(clips, args.size, args.tracks or args.run_folder / "tracks")
@@ -105,7 +132,9 @@ def train(args) -> None:
     print(f"{len(clips)} clips to train on, {len(held_out)} held out", flush=True)
     args.run_folder.mkdir(parents=True, exist_ok=True)
     settings = {"data": args.data, "hold_out": args.hold_out, "batch": args.batch, **asdict(weights)}
-    write_atomically(args.run_folder / "settings.json", lambda path: Path(path).write_text(json.dumps(settings, indent=1)))
+    write_atomically(
+        args.run_folder / "settings.json", lambda path: Path(path).write_text(json.dumps(settings, indent=1))
+    )
 
     saved = time.monotonic()
     with Journal(args.run_folder, trainer.step, args.tensorboard) as journal:
@@ -181,25 +210,54 @@ def add_commands(subparsers) -> None:
     parser.add_argument("--steps", type=int, default=20000)
     parser.add_argument("--batch", type=int, default=4, help=f"clips per step; each gives {DRIVINGS} samples")
     parser.add_argument("--lr", type=float, default=1e-2, help="relative to the size of each tensor's weights")
-    parser.add_argument("--augment", type=float, default=1.0,
-                        help="0 shows clips as they are, 1 flips, zooms, recolors, and puts rendered people before other backdrops")
+    parser.add_argument(
+        "--augment",
+        type=float,
+        default=1.0,
+        help="0 shows clips as they are, 1 flips, zooms, recolors, and puts rendered people before other backdrops",
+    )
     parser.add_argument("--weights", default="{}", help="JSON of loss weights that differ from the defaults")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--init-from", type=Path, help="animator file or run folder, of the same size or half of it")
-    parser.add_argument("--reader", type=Path, metavar="FILE",
-                        help="an animator of face controls that reads motion with this file of train-reader; --directions is theirs")
-    parser.add_argument("--coarse", type=int, default=0, metavar="N",
-                        help="after every step N that teach flow alone, at half the size: more samples in the same time")
-    parser.add_argument("--reset-decoder", action="store_true",
-                        help="with --init-from: keep its flow, let its painting begin again as a copy of the warped picture")
-    parser.add_argument("--keep-codes", action="store_true",
-                        help="train flow generator and decoder alone, so that priors and saved motions stay valid")
-    parser.add_argument("--tracks", type=Path, metavar="FOLDER",
-                        help="where the flow of real clips is kept, for several runs on the same clips (default: RUN/tracks)")
-    parser.add_argument("--backbone", type=Path, help="TorchScript of the perceptual loss: pictures in -1..1 to features")
+    parser.add_argument(
+        "--reader",
+        type=Path,
+        metavar="FILE",
+        help="an animator of face controls that reads motion with this file of train-reader; --directions is theirs",
+    )
+    parser.add_argument(
+        "--coarse",
+        type=int,
+        default=0,
+        metavar="N",
+        help="after every step N that teach flow alone, at half the size: more samples in the same time",
+    )
+    parser.add_argument(
+        "--reset-decoder",
+        action="store_true",
+        help="with --init-from: keep its flow, let its painting begin again as a copy of the warped picture",
+    )
+    parser.add_argument(
+        "--keep-codes",
+        action="store_true",
+        help="train flow generator and decoder alone, so that priors and saved motions stay valid",
+    )
+    parser.add_argument(
+        "--tracks",
+        type=Path,
+        metavar="FOLDER",
+        help="where the flow of real clips is kept, for several runs on the same clips (default: RUN/tracks)",
+    )
+    parser.add_argument(
+        "--backbone", type=Path, help="TorchScript of the perceptual loss: pictures in -1..1 to features"
+    )
     parser.add_argument("--device", choices=("auto", "cpu"), default="auto", help="auto: the GPU where there is one")
-    parser.add_argument("--precision", choices=("no", "auto", "bf16", "fp16"), default="no",
-                        help="of the networks' arithmetic; auto: bf16 where the processor has it")
+    parser.add_argument(
+        "--precision",
+        choices=("no", "auto", "bf16", "fp16"),
+        default="no",
+        help="of the networks' arithmetic; auto: bf16 where the processor has it",
+    )
     parser.add_argument("--tensorboard", action="store_true", help="write event files for TensorBoard, too")
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--log", type=int, default=50, help="steps between lines of log.jsonl")
@@ -211,6 +269,10 @@ def add_commands(subparsers) -> None:
     parser.add_argument("run_folder", type=Path)
     parser.add_argument("target", type=Path)
     parser.add_argument("--note", nargs="*", default=[], metavar="KEY=TEXT", help="provenance kept in the file")
-    parser.add_argument("--directions-of", type=Path, metavar="FILE",
-                        help="animator file whose directions have the same meaning, as after --keep-codes: take its names and ranges")
+    parser.add_argument(
+        "--directions-of",
+        type=Path,
+        metavar="FILE",
+        help="animator file whose directions have the same meaning, as after --keep-codes: take its names and ranges",
+    )
     parser.set_defaults(run=export)

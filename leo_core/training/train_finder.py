@@ -1,8 +1,10 @@
 """Train the face finder: ``python -m leo_core train-finder``; and say how good it is: ``evaluate-finder``.
 
-Pictures are made as they are needed: photos of people, cut out along their masks, stand on backdrops of clouds, shapes, stripes and
-writing, of the photos' own walls and clothes, and of faces cut into tiles and shuffled. What is drawn depends on the seed alone.
+Pictures are made as they are needed: photos of people, cut out along their masks, stand on backdrops of clouds,
+shapes, stripes and writing, of the photos' own walls and clothes, and of faces cut into tiles and shuffled. What is
+drawn depends on the seed alone.
 """
+
 import argparse
 import json
 import time
@@ -23,9 +25,9 @@ from ..find import KIND, LIKELY, STRIDE, Convolution, FaceFinder, decode, find_f
 from ..video import read_video
 from .portraits.commands import read_landmarks, read_photo
 
-SIDE = 192                  # pixels of a training picture
+SIDE = 192  # pixels of a training picture
 SMALLEST, LARGEST = 11, 185  # heights of faces there
-SHOULDERS = 1.3             # how far from a face's middle a person reaches, in widths of the face
+SHOULDERS = 1.3  # how far from a face's middle a person reaches, in widths of the face
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,12 @@ def read_cutouts(photos: Path, landmarks: Path) -> list[Cutout]:
         if mask is None:
             raise ValueError(f"{landmarks} holds no masks. Make it with python -m leo_core portrait-landmarks.")
         photo = read_photo(photos / name if (photos / name).is_file() else next(photos.glob(f"{name}.*")))
-        cutouts.append(Cutout(np.concatenate([photo, mask[..., None]], 2), np.concatenate([points[:468, :2].min(0), points[:468, :2].max(0)])))
+        cutouts.append(
+            Cutout(
+                np.concatenate([photo, mask[..., None]], 2),
+                np.concatenate([points[:468, :2].min(0), points[:468, :2].max(0)]),
+            )
+        )
     return cutouts
 
 
@@ -54,7 +61,8 @@ def mean_face(landmarks: Path) -> np.ndarray:
 
 
 def read_turned(folder: Path, face: np.ndarray, frames: int = 3) -> list[Cutout]:
-    """Frames of the training clips of ``render-portraits``: turned heads that act. Where their faces are follows from their controls."""
+    """Frames of the training clips of ``render-portraits``: turned heads that act. Where their faces are follows
+    from their controls."""
     cutouts = []
     for entry in json.loads((folder / "manifest.json").read_text())["clips"]:
         if entry["split"] != "train":
@@ -64,9 +72,14 @@ def read_turned(folder: Path, face: np.ndarray, frames: int = 3) -> list[Cutout]
             controls = clip["controls"][-frames:].astype(np.float64)
         side = pictures.shape[1]
         origin = np.pad((controls[:, 3:5] * PLACE_UNIT + 1) * side / 2, ((0, 0), (0, 1)))
-        head = HeadPose(rotation_of(*(controls[:, :3] * ANGLE_UNITS).T), SIZE_AT_REST * side * SIZE_UNIT ** controls[:, 5], origin)
+        head = HeadPose(
+            rotation_of(*(controls[:, :3] * ANGLE_UNITS).T), SIZE_AT_REST * side * SIZE_UNIT ** controls[:, 5], origin
+        )
         points = head.to_picture(np.tile(face, (len(controls), 1, 1)))[..., :2]
-        cutouts += [Cutout(picture, box) for picture, box in zip(pictures, np.concatenate([points.min(1), points.max(1)], 1), strict=True)]
+        cutouts += [
+            Cutout(picture, box)
+            for picture, box in zip(pictures, np.concatenate([points.min(1), points.max(1)], 1), strict=True)
+        ]
     return cutouts
 
 
@@ -98,7 +111,16 @@ def draw_shapes(rng: np.random.Generator, side: int, picture: np.ndarray) -> np.
             cv2.line(picture, at, to, color, int(rng.integers(1, 9)), cv2.LINE_AA)
         elif kind == 4:
             words = "".join(chr(c) for c in rng.integers(33, 126, rng.integers(1, 12)))
-            cv2.putText(picture, words, at, int(rng.integers(0, 8)), rng.uniform(0.3, 2), color, int(rng.integers(1, 4)), cv2.LINE_AA)
+            cv2.putText(
+                picture,
+                words,
+                at,
+                int(rng.integers(0, 8)),
+                rng.uniform(0.3, 2),
+                color,
+                int(rng.integers(1, 4)),
+                cv2.LINE_AA,
+            )
         else:
             rows, columns = (np.linspace(0, rng.uniform(3, 40), side) + rng.uniform(0, 6) for _ in range(2))
             waves = np.sin(rows[:, None] * rng.choice([0, 1]) + columns * rng.choice([0, 1])) > rng.uniform(-0.6, 0.6)
@@ -126,9 +148,16 @@ def draw_tiles(rng: np.random.Generator, side: int, cutouts: list[Cutout]) -> np
             piece = rng.uniform(20, max(24, 0.8 * min(left, wide - right)))
             x = rng.choice([rng.uniform(0, max(1, left - piece)), rng.uniform(min(right, wide - piece), wide - piece)])
             y = rng.uniform(0, wide - piece)
-        piece, x, y = (int(np.clip(n, 0, wide - 1 - int(piece))) if k else max(1, int(piece)) for k, n in enumerate((piece, x, y)))
-        rows.append(cv2.resize(photo[y:y + piece, x:x + piece], (tile, tile), interpolation=cv2.INTER_LINEAR))
-    grid = np.stack(rows).reshape(count, count, tile, tile, 3).transpose(0, 2, 1, 3, 4).reshape(count * tile, count * tile, 3)
+        piece, x, y = (
+            int(np.clip(n, 0, wide - 1 - int(piece))) if k else max(1, int(piece)) for k, n in enumerate((piece, x, y))
+        )
+        rows.append(cv2.resize(photo[y : y + piece, x : x + piece], (tile, tile), interpolation=cv2.INTER_LINEAR))
+    grid = (
+        np.stack(rows)
+        .reshape(count, count, tile, tile, 3)
+        .transpose(0, 2, 1, 3, 4)
+        .reshape(count * tile, count * tile, 3)
+    )
     return grid[:side, :side]
 
 
@@ -140,7 +169,14 @@ def draw_backdrop(rng: np.random.Generator, side: int, cutouts: list[Cutout]) ->
     return clouds if kind < 0.55 else draw_shapes(rng, side, draw_tiles(rng, side, cutouts) if kind < 0.75 else clouds)
 
 
-def place(picture: np.ndarray, cutout: Cutout, rng: np.random.Generator, height: float, middle: np.ndarray, plain: bool = False) -> np.ndarray:
+def place(
+    picture: np.ndarray,
+    cutout: Cutout,
+    rng: np.random.Generator,
+    height: float,
+    middle: np.ndarray,
+    plain: bool = False,
+) -> np.ndarray:
     """Put a person onto a picture [S, S, 3] float32, in place, with a face of that height around that middle.
 
     :param plain: upright, in the photo's own light.
@@ -148,28 +184,45 @@ def place(picture: np.ndarray, cutout: Cutout, rng: np.random.Generator, height:
     """
     left, top, right, bottom = cutout.box
     scale = height / (bottom - top)
-    mirror, angle, stretch = (1, 0.0, 1.0) if plain else (rng.choice([-1, 1]), rng.normal(0, 9 if rng.random() < 0.8 else 25),
-                                                         np.exp(rng.normal(0, 0.07)))
+    mirror, angle, stretch = (
+        (1, 0.0, 1.0)
+        if plain
+        else (rng.choice([-1, 1]), rng.normal(0, 9 if rng.random() < 0.8 else 25), np.exp(rng.normal(0, 0.07)))
+    )
     turn = np.radians(angle)
-    matrix = scale * np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]) @ np.diag([mirror * stretch, 1])
+    matrix = (
+        scale * np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]) @ np.diag([mirror * stretch, 1])
+    )
     center = np.array([left + right, top + bottom]) / 2
     shift = middle - matrix @ center
     side = picture.shape[0]
     source = cutout.picture
     if scale < 0.6:  # warping does not filter
         smaller = max(8, round(source.shape[0] * scale / 0.7))
-        source, matrix = cv2.resize(source, (smaller, smaller), interpolation=cv2.INTER_AREA), matrix * cutout.picture.shape[0] / smaller
+        source, matrix = (
+            cv2.resize(source, (smaller, smaller), interpolation=cv2.INTER_AREA),
+            matrix * cutout.picture.shape[0] / smaller,
+        )
     # Only where the photo comes to lie.
     corners = np.array([[0, 0], [0, 1], [1, 0], [1, 1]]) * source.shape[0] @ matrix.T + shift
-    (x0, y0), (x1, y1) = (np.clip(corners.min(0), 0, side).astype(int), np.clip(np.ceil(corners.max(0)), 0, side).astype(int))
-    warped = cv2.warpAffine(source, np.concatenate([matrix, (shift - [x0, y0])[:, None]], 1), (x1 - x0, y1 - y0), flags=cv2.INTER_LINEAR,
-                            borderMode=cv2.BORDER_CONSTANT)
+    (x0, y0), (x1, y1) = (
+        np.clip(corners.min(0), 0, side).astype(int),
+        np.clip(np.ceil(corners.max(0)), 0, side).astype(int),
+    )
+    warped = cv2.warpAffine(
+        source,
+        np.concatenate([matrix, (shift - [x0, y0])[:, None]], 1),
+        (x1 - x0, y1 - y0),
+        flags=cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_CONSTANT,
+    )
     cover, person = warped[..., 3:].astype(np.float32) / 255, warped[..., :3].astype(np.float32)
     if not plain:
         if rng.random() < 0.2:
             person = person.mean(2, keepdims=True)
-        person = ((person - 110) * np.float32(rng.uniform(0.6, 1.25))
-                  + (110 * rng.uniform(0.45, 1.35) * rng.uniform(0.88, 1.12, 3)).astype(np.float32))
+        person = (person - 110) * np.float32(rng.uniform(0.6, 1.25)) + (
+            110 * rng.uniform(0.45, 1.35) * rng.uniform(0.88, 1.12, 3)
+        ).astype(np.float32)
         if rng.random() < 0.25:  # light from one side
             ramp = (np.arange(x0, x1, dtype=np.float32) - middle[0])[None, :, None] * (rng.uniform(-1.2, 1.2) / height)
             person = person * np.clip(1 + ramp, 0.25, 1.5)
@@ -185,7 +238,9 @@ def compose(rng: np.random.Generator, cutouts: list[Cutout], backdrops: np.ndarr
     """A training picture [S, S, 3] uint8 and the boxes of its faces [N, 4]."""
     wide = backdrops.shape[1]
     y, x = rng.integers(0, wide - SIDE + 1, 2)
-    picture = backdrops[rng.integers(len(backdrops)), y:y + SIDE, x:x + SIDE][:, ::rng.choice([-1, 1])].astype(np.float32)
+    picture = backdrops[rng.integers(len(backdrops)), y : y + SIDE, x : x + SIDE][:, :: rng.choice([-1, 1])].astype(
+        np.float32
+    )
     boxes: list[np.ndarray] = []
     for _ in range(rng.choice([0, 1, 2, 4, 8], p=[0.12, 0.4, 0.2, 0.18, 0.1])):
         height = SMALLEST * (LARGEST / SMALLEST) ** rng.random()
@@ -202,29 +257,40 @@ def compose(rng: np.random.Generator, cutouts: list[Cutout], backdrops: np.ndarr
     light = (rng.uniform(0.7, 1.2) * rng.uniform(0.93, 1.07, 3)).astype(np.float32)
     picture = np.clip(picture * light + np.float32(rng.uniform(-20, 20)), 0, 255).astype(np.uint8)
     if rng.random() < 0.3:
-        picture = cv2.imdecode(cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(25, 90))])[1], cv2.IMREAD_COLOR)
+        picture = cv2.imdecode(
+            cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(25, 90))])[1], cv2.IMREAD_COLOR
+        )
     if rng.random() < 0.1:
         picture = np.repeat(picture.mean(2, keepdims=True), 3, 2).astype(np.uint8)
     return picture, np.array(boxes, np.float32).reshape(-1, 4)
 
 
 def hides(middle: np.ndarray, height: float, behind: np.ndarray) -> bool:
-    """Whether a person with a face of that height around that middle hides the face in the box ``behind``, in part at least."""
+    """Whether a person with a face of that height around that middle hides the face in the box ``behind``, in part
+    at least."""
     at, (width, tall) = (behind[:2] + behind[2:]) / 2, behind[2:] - behind[:2]
     across, down = at - middle
-    return bool(abs(across) < SHOULDERS * 0.8 * height + width / 2 and -0.8 * height - tall / 2 < down < 1.4 * height + tall / 2)
+    return bool(
+        abs(across) < SHOULDERS * 0.8 * height + width / 2 and -0.8 * height - tall / 2 < down < 1.4 * height + tall / 2
+    )
 
 
 def targets(boxes: list[np.ndarray], size: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """What the maps should show: heat [N, h, w] with Gaussians around middles that are 1 in one cell, and boxes [N, h, w, 4] of the
-    nearest face, in pixels."""
+    """What the maps should show: heat [N, h, w] with Gaussians around middles that are 1 in one cell, and boxes [N,
+    h, w, 4] of the nearest face, in pixels."""
     heat, wanted = np.zeros((len(boxes), size, size), np.float32), np.zeros((len(boxes), size, size, 4), np.float32)
     cells = (np.arange(size) + 0.5) * STRIDE
     for picture, all_wanted, found in zip(heat, wanted, boxes, strict=True):
         for box in found:
             middle, (width, height) = (box[:2] + box[2:]) / 2, box[2:] - box[:2]
             deviation = np.maximum(np.array([width, height]) * 0.09, 0.45 * STRIDE)
-            here = np.exp(-0.5 * (((cells - middle[0]) / deviation[0])[None, :] ** 2 + ((cells - middle[1]) / deviation[1])[:, None] ** 2))
+            here = np.exp(
+                -0.5
+                * (
+                    ((cells - middle[0]) / deviation[0])[None, :] ** 2
+                    + ((cells - middle[1]) / deviation[1])[:, None] ** 2
+                )
+            )
             column, row = (int(np.clip(m / STRIDE, 0, size - 1)) for m in middle)
             here[row, column] = 1
             nearer = here > picture
@@ -253,7 +319,8 @@ def loss(maps: torch.Tensor, heat: torch.Tensor, wanted: torch.Tensor) -> torch.
 
 
 def initialize(finder: FaceFinder, generator: torch.Generator) -> None:
-    """Normal weights by fan-in (He et al. 2015); of the last layer, that faces are rare and about as large as five cells."""
+    """Normal weights by fan-in (He et al. 2015); of the last layer, that faces are rare and about as large as five
+    cells."""
     for module in finder.modules():
         if isinstance(module, nn.Conv2d):
             fan_in = module.weight[0].numel()
@@ -267,7 +334,10 @@ def initialize(finder: FaceFinder, generator: torch.Generator) -> None:
 def folded(finder: FaceFinder) -> FaceFinder:
     """The trained finder with its normalizations folded into the convolutions before them."""
     plain = FaceFinder().eval()
-    layers = ([module for module in network.modules() if isinstance(module, Convolution)] for network in (finder.eval(), plain))
+    layers = (
+        [module for module in network.modules() if isinstance(module, Convolution)]
+        for network in (finder.eval(), plain)
+    )
     for trained, bare in zip(*layers, strict=True):
         bare[0].load_state_dict(fuse_conv_bn_eval(trained[0], trained[1]).state_dict())
     plain.head[1].load_state_dict(finder.head[1].state_dict())
@@ -279,7 +349,7 @@ def train(args: argparse.Namespace) -> None:
     torch.set_num_threads(args.threads)
     cv2.setNumThreads(1)
     start, used = time.monotonic(), time.process_time()
-    photos = read_cutouts(args.photos, args.landmarks)[:-args.held_out]
+    photos = read_cutouts(args.photos, args.landmarks)[: -args.held_out]
     turned = [cutout for folder in args.clips for cutout in read_turned(folder, mean_face(args.landmarks))]
     rng = np.random.default_rng(args.seed)
     backdrops = np.stack([draw_backdrop(rng, 320, photos) for _ in range(args.backdrops)])
@@ -294,7 +364,9 @@ def train(args: argparse.Namespace) -> None:
     for step in range(1, args.steps + 1):
         pictures, boxes = zip(*(compose(rng, people, backdrops) for _ in range(args.batch)), strict=True)
         heat, wanted = targets(list(boxes), SIDE // STRIDE)
-        batch = (torch.from_numpy(np.stack(pictures)).movedim(-1, 1).float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
+        batch = (torch.from_numpy(np.stack(pictures)).movedim(-1, 1).float() / 127.5 - 1).contiguous(
+            memory_format=torch.channels_last
+        )
         with torch.autocast("cpu", torch.bfloat16, enabled=args.bfloat16):
             maps = finder(batch)
         value = loss(maps, heat, wanted)
@@ -305,10 +377,15 @@ def train(args: argparse.Namespace) -> None:
         schedule.step()
         recent += (value.item() - recent) / min(step, 50)
         if step % 50 == 0 or step == args.steps:
-            print(f"step {step} loss {recent:.3f} after {time.process_time() - used:.0f} s of processor time", flush=True)
+            print(
+                f"step {step} loss {recent:.3f} after {time.process_time() - used:.0f} s of processor time", flush=True
+            )
             save(folded(finder), args.out)
             finder.train()
-    print(f"{args.out}: {args.steps} steps in {time.process_time() - used:.0f} s of processor time, {time.monotonic() - start:.0f} s in all")
+    print(
+        f"{args.out}: {args.steps} steps in {time.process_time() - used:.0f} s of processor time, "
+        f"{time.monotonic() - start:.0f} s in all"
+    )
 
 
 def save(finder: FaceFinder, path: Path) -> None:
@@ -318,9 +395,12 @@ def save(finder: FaceFinder, path: Path) -> None:
 
 
 def placed(rng: np.random.Generator, cutouts: list[Cutout]) -> tuple[torch.Tensor, np.ndarray]:
-    """A picture of 256 to 4000 pixels, [H, W, 3] uint8, and the box of the one face in it, at least a twentieth of its height."""
+    """A picture of 256 to 4000 pixels, [H, W, 3] uint8, and the box of the one face in it, at least a twentieth of
+    its height."""
     side = round(256 * (4000 / 256) ** rng.random())
-    picture = cv2.resize(draw_backdrop(rng, 320, cutouts), (side, side), interpolation=cv2.INTER_LINEAR).astype(np.float32)
+    picture = cv2.resize(draw_backdrop(rng, 320, cutouts), (side, side), interpolation=cv2.INTER_LINEAR).astype(
+        np.float32
+    )
     height = side * 0.05 * (0.7 / 0.05) ** rng.random()
     middle = rng.uniform(0.5 * height, side - 0.5 * height, 2)
     box = place(picture, cutouts[rng.integers(len(cutouts))], rng, height, middle, plain=True)
@@ -328,10 +408,11 @@ def placed(rng: np.random.Generator, cutouts: list[Cutout]) -> tuple[torch.Tenso
 
 
 def evaluate(args: argparse.Namespace) -> None:
-    """Recall on held-out photos placed in pictures of all sizes and on clips with known landmarks; false finds on backdrops alone."""
+    """Recall on held-out photos placed in pictures of all sizes and on clips with known landmarks; false finds on
+    backdrops alone."""
     torch.set_num_threads(args.threads)
     finder = load_finder(args.finder)
-    held_out = read_cutouts(args.photos, args.landmarks)[-args.held_out:]
+    held_out = read_cutouts(args.photos, args.landmarks)[-args.held_out :]
     rng = np.random.default_rng(args.seed)
     found = more = seen = frames = 0
     with torch.inference_mode():
@@ -340,13 +421,23 @@ def evaluate(args: argparse.Namespace) -> None:
             hits = [overlap(face.box, box) >= 0.5 for face in find_faces(finder, picture, thorough=True)]
             found, more = found + any(hits), more + hits.count(False)
         print(f"held-out photos: {found} of {args.count} found, {more} false finds")
-        false = sum(bool(find_faces(finder, torch.from_numpy(draw_backdrop(rng, 320, held_out)))) for _ in range(args.count))
+        false = sum(
+            bool(find_faces(finder, torch.from_numpy(draw_backdrop(rng, 320, held_out)))) for _ in range(args.count)
+        )
         print(f"backdrops: {false} of {args.count} with false finds")
         known = dict(np.load(args.clip_landmarks)) if args.clip_landmarks else {}
         for path in sorted(path for folder in args.clips for path in folder.iterdir() if path.name in known):
-            found = supported([find_faces(finder, torch.from_numpy(picture.copy()), confident=LIKELY) for picture in read_video(str(path))])
-            pairs = [(faces, np.concatenate([points[:468, :2].min(0), points[:468, :2].max(0)]))
-                     for faces, points in zip(found, known[path.name], strict=False) if np.isfinite(points).all()]
+            found = supported(
+                [
+                    find_faces(finder, torch.from_numpy(picture.copy()), confident=LIKELY)
+                    for picture in read_video(str(path))
+                ]
+            )
+            pairs = [
+                (faces, np.concatenate([points[:468, :2].min(0), points[:468, :2].max(0)]))
+                for faces, points in zip(found, known[path.name], strict=False)
+                if np.isfinite(points).all()
+            ]
             hits = sum(any(overlap(face.box, box) >= 0.5 for face in faces) for faces, box in pairs)
             seen, frames = seen + hits, frames + len(pairs)
             print(f"{path.name}: {hits} of {len(pairs)} frames")

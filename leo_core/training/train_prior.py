@@ -1,4 +1,5 @@
 """Train a motion prior: ``python -m leo_core train-prior``."""
+
 import os
 from dataclasses import asdict, replace
 from fractions import Fraction
@@ -45,7 +46,10 @@ def train(args) -> None:
     if main:
         people = len({identity for identity, _ in held_out})
         data = trainer.data
-        print(f"{len(data.motions)} motions, {data.frames} frames to train on; {len(held_out)} motions of {people} identities held out")
+        print(
+            f"{len(data.motions)} motions, {data.frames} frames to train on; {len(held_out)} motions of {people} "
+            f"identities held out"
+        )
 
     if main and trainer.validation and not trainer.validation_losses:
         trainer.validate()  # before the first step: what the posterior mean leaves
@@ -62,9 +66,14 @@ def train(args) -> None:
         prior = trainer.prior()
         prior = replace(prior, notes={**prior.notes, **notes})
         save_prior(args.run_folder / "prior.safetensors", prior, getattr(torch, args.dtype))
-        print(f"{args.run_folder / 'prior.safetensors'}: loss {sum(trainer.losses[-100:]) / len(trainer.losses[-100:]):.4f}")
+        print(
+            f"{args.run_folder / 'prior.safetensors'}: loss "
+            f"{sum(trainer.losses[-100:]) / len(trainer.losses[-100:]):.4f}"
+        )
         if trainer.validation_losses:
-            print("held out: " + ", ".join(f"{loss:.4f} after {step} steps" for step, loss in trainer.validation_losses))
+            print(
+                "held out: " + ", ".join(f"{loss:.4f} after {step} steps" for step, loss in trainer.validation_losses)
+            )
 
 
 def draw(trainer: PriorTrainer, folder: Path) -> None:
@@ -81,11 +90,16 @@ def draw(trainer: PriorTrainer, folder: Path) -> None:
     write_atomically(folder / "loss.png", partial(figure.savefig, dpi=100))
 
     windows = trainer.data.spread(4)
-    sampled = [trainer.prior().sample(windows.shape[1], Sampling(seed, 25), window[:1]) for seed, window in enumerate(windows)]
+    sampled = [
+        trainer.prior().sample(windows.shape[1], Sampling(seed, 25), window[:1]) for seed, window in enumerate(windows)
+    ]
     figure = Figure(figsize=(4 * len(windows), 6))
     grid = figure.subplots(2, len(windows), sharey=True, squeeze=False)
     for column, (window, sample) in enumerate(zip(windows, sampled, strict=True)):
-        for axes, codes, title in ((grid[0, column], window, "training window"), (grid[1, column], sample, "sample from the same start")):
+        for axes, codes, title in (
+            (grid[0, column], window, "training window"),
+            (grid[1, column], sample, "sample from the same start"),
+        ):
             axes.plot(trainer.scale.codes(codes))
             axes.set_title(title)
     write_atomically(folder / "samples.png", partial(figure.savefig, dpi=80))
@@ -93,10 +107,22 @@ def draw(trainer: PriorTrainer, folder: Path) -> None:
 
 def add_commands(subparsers) -> None:
     """``train-prior``."""
-    defaults, config = PriorTraining(), PriorConfig(directions=1)  # of which only the defaults of the other fields are used
-    parser = subparsers.add_parser("train-prior", help="train a motion prior on clips or saved motions; resumes by itself")
-    parser.add_argument("run_folder", type=Path, help="folder of the run: cached codes, checkpoint, plots, prior.safetensors")
-    parser.add_argument("--data", nargs="+", required=True, help="sources: [NAME=]FOLDER of videos or saved motions, or [NAME=]GRID.mp4@CELL")
+    defaults, config = (
+        PriorTraining(),
+        PriorConfig(directions=1),
+    )  # of which only the defaults of the other fields are used
+    parser = subparsers.add_parser(
+        "train-prior", help="train a motion prior on clips or saved motions; resumes by itself"
+    )
+    parser.add_argument(
+        "run_folder", type=Path, help="folder of the run: cached codes, checkpoint, plots, prior.safetensors"
+    )
+    parser.add_argument(
+        "--data",
+        nargs="+",
+        required=True,
+        help="sources: [NAME=]FOLDER of videos or saved motions, or [NAME=]GRID.mp4@CELL",
+    )
     parser.add_argument("--animator", type=Path, help="animator file that encodes clips (saved motions need none)")
     parser.add_argument("--hold-out", nargs="*", default=[], help="identities (parts of names) never trained on")
     parser.add_argument("--fps", type=Fraction, help="frame rate of clips, where their files do not say it")
@@ -104,13 +130,21 @@ def add_commands(subparsers) -> None:
     parser.add_argument("--length", type=int, default=config.length, help="frames of a window")
     parser.add_argument("--context", type=int, default=config.context, help="known codes that windows share")
     parser.add_argument("--channels", type=int, nargs="+", default=config.channels, help="width of the U-Net per level")
-    parser.add_argument("--no-lmc", action="store_true", help="ablation: concatenate the start code instead of the Linear Motion Condition")
+    parser.add_argument(
+        "--no-lmc",
+        action="store_true",
+        help="ablation: concatenate the start code instead of the Linear Motion Condition",
+    )
     for name, value in asdict(defaults).items():
         choices = ["no", "bf16"] if name == "mixed_precision" else None
         parser.add_argument(f"--{name.replace('_', '-')}", type=type(value), default=value, choices=choices)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--dtype", choices=("float16", "float32"), default="float16", help="of the weights in prior.safetensors")
-    parser.add_argument("--validate-every", type=int, default=500, help="steps between checkpoints, validation losses and plots")
+    parser.add_argument(
+        "--dtype", choices=("float16", "float32"), default="float16", help="of the weights in prior.safetensors"
+    )
+    parser.add_argument(
+        "--validate-every", type=int, default=500, help="steps between checkpoints, validation losses and plots"
+    )
     parser.add_argument("--note", nargs="*", default=[], metavar="KEY=TEXT", help="provenance kept in the file")
     parser.add_argument("--threads", type=int, default=0)
     parser.set_defaults(run=train)

@@ -1,4 +1,5 @@
 """Train a motion reader on faces whose controls are known: ``python -m leo_core train-reader``."""
+
 import json
 import math
 import time
@@ -36,7 +37,11 @@ class ReaderTrainer:
     def init_from(self, path: Path) -> None:
         """Weights of a reader file. :raises ValueError: it is another file."""
         state, _ = read_reader(path)
-        state = {**state, "code.weight": state["code.weight"] / CONTROL_GAIN, "code.bias": state["code.bias"] / CONTROL_GAIN}
+        state = {
+            **state,
+            "code.weight": state["code.weight"] / CONTROL_GAIN,
+            "code.bias": state["code.bias"] / CONTROL_GAIN,
+        }
         self.reader.load_state_dict(state)
         self.ema = {name: value.clone() for name, value in state.items()}
 
@@ -50,12 +55,21 @@ class ReaderTrainer:
             self.ema, self.step = saved["average"], saved["step"]
 
     def save(self) -> None:
-        saved = {"reader": self.reader.state_dict(), "optimizer": self.optimizer.state_dict(), "average": self.ema, "step": self.step}
+        saved = {
+            "reader": self.reader.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "average": self.ema,
+            "step": self.step,
+        }
         write_atomically(self.run / "last.pt", lambda temporary: torch.save(saved, temporary))
 
     def train_step(self, clips: list[Clip], batch: int, total: int, bf16: bool) -> float:
         """One step; clips, arguments, seed and step decide all of it. Returns the loss."""
-        lr = self.lr * min(1, (self.step + 1) / 200) * (0.03 + 0.485 * (1 + math.cos(math.pi * min(1, self.step / total))))
+        lr = (
+            self.lr
+            * min(1, (self.step + 1) / 200)
+            * (0.03 + 0.485 * (1 + math.cos(math.pi * min(1, self.step / total))))
+        )
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         pictures, controls = sample(clips, batch, self.size, np.random.default_rng([self.seed, self.step]))
@@ -94,7 +108,9 @@ def read_reader(path: Path) -> tuple[dict[str, torch.Tensor], dict[int, int]]:
     with safe_open(path, "pt") as file:
         metadata = file.metadata() or {}
         if metadata.get("leo.kind") != "motion reader":
-            raise ValueError(f"{path} holds {metadata.get('leo.kind', 'something else')}. Name a file that train-reader wrote.")
+            raise ValueError(
+                f"{path} holds {metadata.get('leo.kind', 'something else')}. Name a file that train-reader wrote."
+            )
         state = {name: file.get_tensor(name) for name in file.keys()}
     return state, {int(r): c for r, c in json.loads(metadata["leo.widths"]).items()}
 
@@ -110,12 +126,18 @@ def train(args) -> None:
     if args.threads:
         torch.set_num_threads(args.threads)
     # Nothing here looks at flow, two thirds of what a clip takes in memory.
-    clips = [replace(clip, flow=None, visible=None, regions=None) for source in dict.fromkeys(args.data)
-             for clip in read_source(source, args.size) for _ in range(args.data.count(source))
-             if clip.controls is not None and clip.framing == "face"]
+    clips = [
+        replace(clip, flow=None, visible=None, regions=None)
+        for source in dict.fromkeys(args.data)
+        for clip in read_source(source, args.size)
+        for _ in range(args.data.count(source))
+        if clip.controls is not None and clip.framing == "face"
+    ]
     clips, held_out = split_by_identity(clips, args.hold_out)
     if not clips:
-        raise ValueError("No clip with face controls is left to train on. Make some with render-portraits or render-clips.")
+        raise ValueError(
+            "No clip with face controls is left to train on. Make some with render-portraits or render-clips."
+        )
     args.run_folder.mkdir(parents=True, exist_ok=True)
     trainer = ReaderTrainer(args.run_folder, args.size, args.lr, args.seed)
     if args.init_from and not (args.run_folder / "last.pt").is_file():
@@ -139,9 +161,13 @@ def train(args) -> None:
 
 def add_commands(subparsers) -> None:
     """``train-reader``."""
-    parser = subparsers.add_parser("train-reader", help="train the network that reads motion from faces; resumes by itself")
+    parser = subparsers.add_parser(
+        "train-reader", help="train the network that reads motion from faces; resumes by itself"
+    )
     parser.add_argument("run_folder", type=Path, help="folder of the run: last.pt, reader.safetensors")
-    parser.add_argument("--data", nargs="+", required=True, help="folders of render-portraits and render-clips; twice counts twice")
+    parser.add_argument(
+        "--data", nargs="+", required=True, help="folders of render-portraits and render-clips; twice counts twice"
+    )
     parser.add_argument("--hold-out", nargs="*", default=[], help="identities (parts of names) never trained on")
     parser.add_argument("--init-from", type=Path, metavar="FILE", help="reader file to begin with")
     parser.add_argument("--size", type=int, default=128)
@@ -149,7 +175,9 @@ def add_commands(subparsers) -> None:
     parser.add_argument("--batch", type=int, default=48, help=f"pictures a step, a multiple of {GROUP}")
     parser.add_argument("--lr", type=float, default=1.5e-3)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--precision", choices=("no", "bf16"), default="no", help="bf16 where the processor multiplies it natively")
+    parser.add_argument(
+        "--precision", choices=("no", "bf16"), default="no", help="bf16 where the processor multiplies it natively"
+    )
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--validate", type=int, default=500, help="steps between held-out figures")
     parser.set_defaults(run=train)

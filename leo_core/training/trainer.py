@@ -1,8 +1,9 @@
 """One training run of the animator: model, moving average, optimizer, checkpoints.
 
-Equalized learning rates are steps of Adam per tensor instead of factors in the layers, so training runs the very modules
-that inference runs.
+Equalized learning rates are steps of Adam per tensor instead of factors in the layers, so training runs the very
+modules that inference runs.
 """
+
 import json
 import math
 from dataclasses import asdict, replace
@@ -54,8 +55,8 @@ def read_checkpoint(run: Path) -> dict:
 
 
 def read_initial(source: Path) -> tuple[AnimatorConfig, dict[str, torch.Tensor], tuple[str, ...]]:
-    """Configuration, state of the `TrainedAnimator`, and the controls that directions were tied to: of an animator file, or of
-    the moving average of a run folder.
+    """Configuration, state of the `TrainedAnimator`, and the controls that directions were tied to: of an animator
+    file, or of the moving average of a run folder.
 
     :raises ValueError: it is neither.
     """
@@ -74,8 +75,11 @@ def require_same_config(source: Path, found: AnimatorConfig, wanted: AnimatorCon
     """:raises ValueError: they differ; names every field that does."""
     found, wanted = asdict(found), asdict(wanted)
     # An animator that anchors or carries may begin from one that does not.
-    differing = [f"{name} {found[name]}, not {wanted[name]}" for name in wanted
-                 if found[name] != wanted[name] and not (name in ("anchored", "carry") and wanted[name])]
+    differing = [
+        f"{name} {found[name]}, not {wanted[name]}"
+        for name in wanted
+        if found[name] != wanted[name] and not (name in ("anchored", "carry") and wanted[name])
+    ]
     if differing:
         raise ValueError(f"The animator in {source} has {'; '.join(differing)}. {todo}")
 
@@ -85,13 +89,31 @@ class Trainer:
 
     :param accelerator: device, precision and processes (`accelerate.Accelerator`); the CPU by default.
     :param backbone: network of the perceptual loss, needed where that is switched on.
-    :param coarse: after every step, so many that learn flow and masks alone, up to half the size, on clips of exact flow.
+    :param coarse: after every step, so many that learn flow and masks alone, up to half the size, on clips of exact
+        flow.
     :ivar controls: names of the controls of renders that steps so far tied the first motion directions to.
     """
 
-    def __init__(self, run: Path, config: AnimatorConfig, weights: Weights, lr: float, seed: int, keep_codes: bool = False,
-                 accelerator: Accelerator | None = None, backbone: torch.nn.Module | None = None, coarse: int = 0):
-        self.run, self.config, self.weights, self.lr, self.seed, self.backbone = run, config, weights, lr, seed, backbone
+    def __init__(
+        self,
+        run: Path,
+        config: AnimatorConfig,
+        weights: Weights,
+        lr: float,
+        seed: int,
+        keep_codes: bool = False,
+        accelerator: Accelerator | None = None,
+        backbone: torch.nn.Module | None = None,
+        coarse: int = 0,
+    ):
+        self.run, self.config, self.weights, self.lr, self.seed, self.backbone = (
+            run,
+            config,
+            weights,
+            lr,
+            seed,
+            backbone,
+        )
         self.coarse = coarse
         self.accelerator = accelerator or Accelerator(cpu=True)
         chance = torch.Generator().manual_seed(seed)
@@ -121,11 +143,17 @@ class Trainer:
         wanted = self.config
         if found.size == half:
             if channels[self.config.size] != channels[half]:
-                raise ValueError(f"An animator of {self.config.size} px cannot begin from one of {half} px: its finest features "
-                                 f"have {channels[self.config.size]} channels, those of {half} px have {channels[half]}.")
+                raise ValueError(
+                    f"An animator of {self.config.size} px cannot begin from one of {half} px: its finest features "
+                    f"have {channels[self.config.size]} channels, those of {half} px have {channels[half]}."
+                )
             wanted = replace(self.config, size=half, channels={r: c for r, c in channels.items() if r <= half})
-        require_same_config(source, found, wanted, "Begin from one of the same --size or half of it, with the same --directions.")
-        self.model.load_state_dict(grown_state(state, self.model.state_dict()) if found.size == half else {**self.model.state_dict(), **state})
+        require_same_config(
+            source, found, wanted, "Begin from one of the same --size or half of it, with the same --directions."
+        )
+        self.model.load_state_dict(
+            grown_state(state, self.model.state_dict()) if found.size == half else {**self.model.state_dict(), **state}
+        )
         if reset_decoder:
             self.model.animator.dictionary.basis.copy_(orthonormal_basis(self.model.dictionary))
             restart_as_copy(self.model.animator)
@@ -136,7 +164,9 @@ class Trainer:
         """Give model and moving average a motion reader's weights."""
         self.model.animator.encoder.reader.load_state_dict(state)
         prefix = "animator.encoder.reader."
-        self.ema |= {prefix + name: value.clone() for name, value in self.model.animator.encoder.reader.state_dict().items()}
+        self.ema |= {
+            prefix + name: value.clone() for name, value in self.model.animator.encoder.reader.state_dict().items()
+        }
 
     def resume(self) -> None:
         """Go on from ``last.pt``, if there is one.
@@ -145,11 +175,18 @@ class Trainer:
         """
         if (self.run / "last.pt").is_file():
             saved = read_checkpoint(self.run)
-            require_same_config(self.run, saved["config"], self.config, "Go on with the same --size and --directions, or "
-                                "name another run folder.")
+            require_same_config(
+                self.run,
+                saved["config"],
+                self.config,
+                "Go on with the same --size and --directions, or name another run folder.",
+            )
             if len(saved["optimizer"]["param_groups"]) != len(self.optimizer.param_groups):
-                raise ValueError(f"{self.run} was begun {'with' if self.model.dictionary.requires_grad else 'without'} --keep-codes. Go on "
-                                 f"the same way, or name another run folder and --init-from this one.")
+                raise ValueError(
+                    f"{self.run} was begun {'with' if self.model.dictionary.requires_grad else 'without'} "
+                    f"--keep-codes. Go on "
+                    f"the same way, or name another run folder and --init-from this one."
+                )
             self.model.load_state_dict(saved["model"])
             self.optimizer.load_state_dict(saved["optimizer"])
             self.recall(saved)
@@ -163,8 +200,14 @@ class Trainer:
         self.step, self.controls = saved["step"], saved["controls"]
 
     def save(self) -> None:
-        saved = {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(),
-                 "average": self.ema, "step": self.step, "config": self.config.to_dict(), "controls": self.controls}
+        saved = {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "average": self.ema,
+            "step": self.step,
+            "config": self.config.to_dict(),
+            "controls": self.controls,
+        }
         if self.discriminator:
             saved["discriminator"] = self.accelerator.unwrap_model(self.discriminator).state_dict()
             saved["discriminator_optimizer"] = self.discriminator_optimizer.state_dict()
@@ -185,7 +228,9 @@ class Trainer:
         coarse = bool(self.step % (self.coarse + 1))
         if coarse:
             clips = [clip for clip in clips if clip.flow is not None and clip.exact] or clips
-        batch = sample_batch(clips, batch_size, chance, augment, teacher_forcing, 2 * DRIVINGS if coarse else DRIVINGS).to(self.accelerator.device)
+        batch = sample_batch(
+            clips, batch_size, chance, augment, teacher_forcing, 2 * DRIVINGS if coarse else DRIVINGS
+        ).to(self.accelerator.device)
         # linear warm-up, then a cosine to a twentieth at the end of the run
         lr = self.lr * min(1, (self.step + 1) / 100) * (0.05 + 0.475 * (1 + math.cos(math.pi * min(1, progress))))
         for group in self.optimizer.param_groups:
@@ -193,8 +238,9 @@ class Trainer:
         if self.discriminator:
             self.discriminator.requires_grad_(False)
         with self.accelerator.autocast():
-            parts, generated, target = self.wrapped(batch, self.weights, self.backbone, self.discriminator,
-                                             finest=self.config.size // 2 if coarse else None)
+            parts, generated, target = self.wrapped(
+                batch, self.weights, self.backbone, self.discriminator, finest=self.config.size // 2 if coarse else None
+            )
         self.optimizer.zero_grad(set_to_none=True)
         self.accelerator.backward(sum(parts.values()))
         norm = self.accelerator.clip_grad_norm_(self.model.parameters(), 1.0)
@@ -219,7 +265,9 @@ class Trainer:
         :return: its loss.
         """
         self.discriminator.requires_grad_(True)
-        loss = discriminator_loss(self.discriminator, target.float(), generated.float(), penalize=self.step % R1_EVERY == 0)
+        loss = discriminator_loss(
+            self.discriminator, target.float(), generated.float(), penalize=self.step % R1_EVERY == 0
+        )
         self.discriminator_optimizer.zero_grad(set_to_none=True)
         self.accelerator.backward(loss)
         self.discriminator_optimizer.step()
@@ -245,5 +293,11 @@ class Trainer:
             else:
                 ranges = [(name, -CONTROL_GAIN, CONTROL_GAIN) for name in self.controls]
             directions = {i: Direction(*row) for i, row in enumerate(ranges)}
-        save_animator(path, raw_state(animator, dictionary), self.config, torch.float16, directions,
-                      {**notes, "steps": str(self.step)})
+        save_animator(
+            path,
+            raw_state(animator, dictionary),
+            self.config,
+            torch.float16,
+            directions,
+            {**notes, "steps": str(self.step)},
+        )

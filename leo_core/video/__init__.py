@@ -1,4 +1,5 @@
 """Video as a stream: frames in and out one by one, so that memory does not grow with the length of a clip."""
+
 from .order import Continuation, ahead, continued_index
 from .read import BrokenFrames, ReadReport, VideoStream, read_video
 from .sound import Sound, sound_of_file, sound_of_tensor
@@ -6,6 +7,16 @@ from .source import VideoSource
 from .write import VideoWriter
 
 __all__ = [
-    "BrokenFrames", "Continuation", "ReadReport", "Sound", "VideoSource", "VideoStream", "VideoWriter", "ahead", "continued_index", "read_video",
-    "sound_of_file", "sound_of_tensor",
+    "BrokenFrames",
+    "Continuation",
+    "ReadReport",
+    "Sound",
+    "VideoSource",
+    "VideoStream",
+    "VideoWriter",
+    "ahead",
+    "continued_index",
+    "read_video",
+    "sound_of_file",
+    "sound_of_tensor",
 ]

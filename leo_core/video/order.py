@@ -1,4 +1,5 @@
 """The order in which frames are taken: some ahead of time, and beyond their end."""
+
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor

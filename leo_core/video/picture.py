@@ -1,4 +1,5 @@
 """What a decoded frame looks like on a screen: upright, with square pixels, opaque, progressive, in SDR."""
+
 from collections.abc import Iterator
 from fractions import Fraction
 from functools import lru_cache
@@ -10,7 +11,8 @@ import numpy as np
 # Pixel shapes beyond this are damage: no camera or disc has them (our choice).
 _LONGEST_PIXEL = 16
 
-# Decoders that give color profiles a name, which PyAV 18 frees twice when it wraps the side data of a frame. Pictures are not mirrored so.
+# Decoders that give color profiles a name, which PyAV 18 frees twice when it wraps the side data of a frame. Pictures
+# are not mirrored so.
 _NAMED_PROFILES = {"png", "apng"}
 
 # Transfer characteristics of ITU-T H.273.
@@ -22,7 +24,9 @@ _DISPLAY_GAMMA = 2.4
 _HLG_PEAK = 1000.0
 # Linear light up to here is shown as it is; above, highlights are pressed together below white (our choice).
 _KNEE = np.float32(0.8)
-_BT2020_TO_BT709 = np.array(((1.6605, -0.5876, -0.0728), (-0.1246, 1.1329, -0.0083), (-0.0182, -0.1006, 1.1187)), np.float32)
+_BT2020_TO_BT709 = np.array(
+    ((1.6605, -0.5876, -0.0728), (-0.1246, 1.1329, -0.0083), (-0.0182, -0.1006, 1.1187)), np.float32
+)
 _BT2020_LUMA = np.array((0.2627, 0.678, 0.0593), np.float32)
 
 
@@ -47,9 +51,11 @@ _QUARTERS = (Turn(), Turn(True, False, True), Turn(False, True, True), Turn(True
 
 
 def turn_of(frame: av.VideoFrame, codec: str) -> Turn:
-    """The nearest turn by quarters and flips to the frame's display matrix, which takes (x, y) to (a x + c y, b x + d y).
+    """The nearest turn by quarters and flips to the frame's display matrix, which takes (x, y) to (a x + c y, b x +
+    d y).
 
-    Asked once for a clip: PyAV ties a frame and its side data into a cycle, which holds the frame until the garbage collector comes.
+    Asked once for a clip: PyAV ties a frame and its side data into a cycle, which holds the frame until the garbage
+    collector comes.
     """
     if codec in _NAMED_PROFILES:
         return _QUARTERS[round(frame.rotation / 90) % 4]
@@ -100,7 +106,11 @@ class Look(NamedTuple):
         :param size: (height, width) of the result; `size_of` keeps the frame's own resolution.
         """
         height, width = size[::-1] if self.turn.transposed else size
-        scale = {} if (frame.height, frame.width) == (height, width) else {"width": width, "height": height, "interpolation": "BICUBIC"}
+        scale = (
+            {}
+            if (frame.height, frame.width) == (height, width)
+            else {"width": width, "height": height, "interpolation": "BICUBIC"}
+        )
         transparent = False
         if self.hdr:
             picture = to_sdr(frame.reformat(format="rgb48le", **scale).to_ndarray(), self.transfer)
@@ -117,8 +127,8 @@ class Look(NamedTuple):
 def to_sdr(signal: np.ndarray, transfer: int) -> np.ndarray:
     """HDR of ITU-R BT.2100 -> SDR of BT.709, uint8.
 
-    SDR white is where BT.2408 puts it, colors outside BT.709 are clipped, and highlights keep their hue: the brightest channel is
-    pressed together and the others follow.
+    SDR white is where BT.2408 puts it, colors outside BT.709 are clipped, and highlights keep their hue: the
+    brightest channel is pressed together and the others follow.
 
     :param signal: uint16 [H, W, 3], R'G'B' with BT.2020 primaries, full range.
     """
@@ -136,13 +146,16 @@ def to_sdr(signal: np.ndarray, transfer: int) -> np.ndarray:
 
 @lru_cache
 def _to_light(transfer: int) -> np.ndarray:
-    """float32 [65536]: light of each 16-bit signal. PQ: of the display, 1 is SDR white (SMPTE ST 2084). HLG: of the scene, 0..1 (BT.2100)."""
+    """float32 [65536]: light of each 16-bit signal. PQ: of the display, 1 is SDR white (SMPTE ST 2084). HLG: of the
+    scene, 0..1 (BT.2100)."""
     signal = np.linspace(0, 1, 65536)
     if transfer == _PQ:
         root = signal ** (32 / 2523)
         light = (np.maximum(root - 0.8359375, 0) / (18.8515625 - 18.6875 * root)) ** (8192 / 1305)
         return (light * 10_000 / _WHITE).astype(np.float32)
-    return np.where(signal <= 0.5, signal**2 / 3, (np.exp((signal - 0.55991073) / 0.17883277) + 0.28466892) / 12).astype(np.float32)
+    return np.where(
+        signal <= 0.5, signal**2 / 3, (np.exp((signal - 0.55991073) / 0.17883277) + 0.28466892) / 12
+    ).astype(np.float32)
 
 
 @lru_cache
@@ -152,8 +165,8 @@ def _to_display() -> np.ndarray:
 
 
 def deinterlaced(frames: Iterator[av.VideoFrame]) -> Iterator[av.VideoFrame]:
-    """The same frames, as many and in the same order, with the second field of those marked interlaced interpolated from its
-    neighbors in space and time (FFmpeg's bwdif)."""
+    """The same frames, as many and in the same order, with the second field of those marked interlaced interpolated
+    from its neighbors in space and time (FFmpeg's bwdif)."""
     graph = made_for = None
     for frame in frames:
         kind = frame.width, frame.height, frame.format.name
@@ -171,7 +184,9 @@ def deinterlaced(frames: Iterator[av.VideoFrame]) -> Iterator[av.VideoFrame]:
 def _deinterlacer(frame: av.VideoFrame) -> av.filter.Graph:
     graph = av.filter.Graph()
     source = graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base)
-    graph.link_nodes(source, graph.add("bwdif", "mode=send_frame:deint=interlaced"), graph.add("buffersink")).configure()
+    graph.link_nodes(
+        source, graph.add("bwdif", "mode=send_frame:deint=interlaced"), graph.add("buffersink")
+    ).configure()
     return graph
 
 

@@ -1,8 +1,10 @@
 """Reading clips frame by frame, each shown as on a screen, on an even timeline.
 
-The timeline is constant (slot k is shown at ``k / fps``), because a motion is a sequence of evenly spaced codes: variable frame rates are
-resampled, lost and broken frames are filled in, and what was done is reported. The number of frames is known before the first one is read.
+The timeline is constant (slot k is shown at ``k / fps``), because a motion is a sequence of evenly spaced codes:
+variable frame rates are resampled, lost and broken frames are filled in, and what was done is reported. The number
+of frames is known before the first one is read.
 """
+
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -64,7 +66,8 @@ class ReadReport:
 
 
 class VideoStream:
-    """Frames of a clip on a constant timeline. Iterating yields uint8 [H, W, 3] RGB arrays and can be repeated, also at once.
+    """Frames of a clip on a constant timeline. Iterating yields uint8 [H, W, 3] RGB arrays and can be repeated, also
+    at once.
 
     :ivar fps: exact frames per second of the timeline.
     :ivar size: (height, width) of every frame, upright and with square pixels.
@@ -123,7 +126,9 @@ class VideoStream:
                 report.transparent += transparent
                 return shown
 
-            for slot, frame in zip(self._timeline.slots, deinterlaced(self._shown(container, stream, report)), strict=False):
+            for slot, frame in zip(
+                self._timeline.slots, deinterlaced(self._shown(container, stream, report)), strict=False
+            ):
                 if frame.is_corrupt and self._broken != "pass through":
                     continue
                 if waiting is not None and slot > waiting[0]:
@@ -134,7 +139,9 @@ class VideoStream:
             if waiting is not None:
                 yield waiting[0], picture(waiting[1])
 
-    def _shown(self, container: av.container.InputContainer, stream: av.VideoStream, report: ReadReport) -> Iterator[av.VideoFrame]:
+    def _shown(
+        self, container: av.container.InputContainer, stream: av.VideoStream, report: ReadReport
+    ) -> Iterator[av.VideoFrame]:
         """The frames of the timeline, one for each of its slots."""
         line = self._timeline
         if line.seek is not None:
@@ -148,7 +155,8 @@ class VideoStream:
 def read_video(
     source: VideoSource, start: float = 0.0, duration: float | None = None, broken: BrokenFrames = "hold"
 ) -> VideoStream:
-    """Open a clip for reading frame by frame. Decodes what is wanted of it once, to know how many frames it shows and when.
+    """Open a clip for reading frame by frame. Decodes what is wanted of it once, to know how many frames it shows
+    and when.
 
     :param source: path or BytesIO of any container FFmpeg reads. A BytesIO may be read by others at the same time.
     :param start: first stream time to show, in seconds; 0 shows all that the decoder does.

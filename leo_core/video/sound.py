@@ -1,4 +1,5 @@
 """Sound of a clip, of a file or of a tensor, taken as far as the frames need it."""
+
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -13,10 +14,12 @@ if TYPE_CHECKING:  # clips are decoded where there is no torch, too
 LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1"}
 # Decoded sound that strays further than this from its timestamps (in seconds) is moved back to them (our choice).
 _SLACK = 0.01
-# Sound whose timestamps run back by more than this (in seconds) is another recording, joined to the one before (our choice).
+# Sound whose timestamps run back by more than this (in seconds) is another recording, joined to the one before (our
+# choice).
 _JOINT = 0.2
-# A decoder's first frame after a seek overlaps with one it did not see: FFmpeg before 9 gives it damaged, FFmpeg 9 leaves it out. Decoding
-# begins this much earlier (in seconds): Opus asks for 0.08 (RFC 7845, 4.6), a frame of HE-AAC at 16 kHz lasts 0.13, and one frame of slack.
+# A decoder's first frame after a seek overlaps with one it did not see: FFmpeg before 9 gives it damaged, FFmpeg 9
+# leaves it out. Decoding begins this much earlier (in seconds): Opus asks for 0.08 (RFC 7845, 4.6), a frame of HE-AAC
+# at 16 kHz lasts 0.13, and one frame of slack.
 _PREROLL = 0.3
 
 
@@ -48,7 +51,8 @@ class Sound:
 
 
 def sound_of_tensor(waveform: "torch.Tensor", sample_rate: int) -> Sound:
-    """ComfyUI's AUDIO as Sound: the first of a batch [B, channels, samples] in -1..1; odd channel counts become mono."""
+    """ComfyUI's AUDIO as Sound: the first of a batch [B, channels, samples] in -1..1; odd channel counts become
+    mono."""
     samples = waveform[0]
     if samples.shape[0] not in LAYOUTS:
         samples = samples.float().mean(0, keepdim=True)
@@ -81,7 +85,9 @@ def _decoded_sound(source: VideoSource, index: int, rate: int, channels: int, st
         for _, frames, _ in decode(container, stream):
             for frame in frames:
                 begins = frame.time
-                block = np.concatenate([f.to_ndarray() for f in resampler.resample(frame)] or [np.zeros((channels, 0), np.float32)], 1)
+                block = np.concatenate(
+                    [f.to_ndarray() for f in resampler.resample(frame)] or [np.zeros((channels, 0), np.float32)], 1
+                )
                 if begins is not None:
                     stray = round((begins - start) * rate) + joined - taken
                     if taken and stray < -_JOINT * rate:

@@ -1,9 +1,10 @@
 """When the frames of a clip are shown.
 
-Packet tables lie: they promise frames that are never shown, in an order that is not the one on screen, at times that seeking does not
-land on. So a clip is first decoded without looking at its pictures, which tells how many frames there are and when each one is shown;
-reading then finds them by counting.
+Packet tables lie: they promise frames that are never shown, in an order that is not the one on screen, at times that
+seeking does not land on. So a clip is first decoded without looking at its pictures, which tells how many frames
+there are and when each one is shown; reading then finds them by counting.
 """
+
 import math
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -18,11 +19,14 @@ from .source import VideoSource, decode, open_container, place_before, video_str
 # A timestamp further than this from its slot (in slots) is not on a constant timeline (our choice).
 _JITTER = 0.25
 _FASTEST_GRID = Fraction(120)
-# Where more of the frames than this have no timestamp after that of the one before, the timestamps mean nothing (our choice).
+# Where more of the frames than this have no timestamp after that of the one before, the timestamps mean nothing (our
+# choice).
 _MOST_WITHOUT_TIME = 0.1
-# How far past the wanted end timestamps are followed, because those of old files are not in order (in seconds, our choice).
+# How far past the wanted end timestamps are followed, because those of old files are not in order (in seconds, our
+# choice).
 _OVERRUN = 1
-# A leap in the timestamps of a stream made for broadcast that is longer than this joins two recordings (in seconds, as in FFmpeg).
+# A leap in the timestamps of a stream made for broadcast that is longer than this joins two recordings (in seconds, as
+# in FFmpeg).
 _LONGEST_GAP = 10
 
 
@@ -53,7 +57,8 @@ class _Scan:
     """What one pass over a clip found, in ticks of the stream.
 
     :param stamps: presentation times of the frames in the order the decoder shows them, None where there is none.
-    :param packets: (presentation time, decoding time, duration) of the packets; of a broadcast from its first key frame on.
+    :param packets: (presentation time, decoding time, duration) of the packets; of a broadcast from its first key
+        frame on.
     """
 
     tick: Fraction
@@ -97,7 +102,8 @@ def _scan(source: VideoSource, seek: int | None, until: float) -> _Scan:
 def _shown_times(scan: _Scan) -> tuple[np.ndarray, int]:
     """When each frame is shown, in ticks and strictly increasing, and for how many of them the file does not say.
 
-    Frames without a time, or with one that is not after the last (joined recordings), follow the last by a frame's duration.
+    Frames without a time, or with one that is not after the last (joined recordings), follow the last by a frame's
+    duration.
     """
     step = max(1, round(1 / (scan.rates[0] * scan.tick))) if scan.rates else 1
     times, shift, guessed = [], 0, 0
@@ -143,7 +149,18 @@ def find_timeline(source: VideoSource, start: float, duration: float | None) -> 
     if variable:
         shown = min(last + _length(scan, last), end) - first
         frame_count = max(frame_count, round(shown * scan.tick * fps))
-    return Timeline(fps, frame_count, float(first * scan.tick), variable, scan.look, scan.size, slots.tolist(), in_file, seek, int(inside.argmax()))
+    return Timeline(
+        fps,
+        frame_count,
+        float(first * scan.tick),
+        variable,
+        scan.look,
+        scan.size,
+        slots.tolist(),
+        in_file,
+        seek,
+        int(inside.argmax()),
+    )
 
 
 def _lost_times(scan: _Scan, begin: float, end: float) -> np.ndarray:
@@ -184,8 +201,8 @@ def _grid(scan: _Scan, times: np.ndarray, gaps: bool, length: int) -> tuple[Frac
 
 
 def _written_evenly(scan: _Scan) -> bool:
-    """Whether every packet became a frame, and all are decoded at a constant rate: gaps on screen are then left by a cut that took the
-    frames between, not by the camera."""
+    """Whether every packet became a frame, and all are decoded at a constant rate: gaps on screen are then left by a
+    cut that took the frames between, not by the camera."""
     if None in scan.stamps:
         return False
     last = max(scan.stamps)  # of the part that was looked at
@@ -204,7 +221,9 @@ def _counted(scan: _Scan, start: float, duration: float | None) -> Timeline:
     if first >= last:
         raise _empty_trim(start, duration, shown / fps)
     slots = range(last - first)
-    return Timeline(fps, last - first, float(first / fps), False, scan.look, scan.size, list(slots), frozenset(slots), None, first)
+    return Timeline(
+        fps, last - first, float(first / fps), False, scan.look, scan.size, list(slots), frozenset(slots), None, first
+    )
 
 
 def _empty_trim(start: float, duration: float | None, length: float) -> ValueError:

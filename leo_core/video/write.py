@@ -1,4 +1,5 @@
 """Writing clips frame by frame: H.264 and AAC in MP4."""
+
 import math
 import os
 import uuid
@@ -19,8 +20,8 @@ _AAC_BIT_RATE = 192_000
 
 class VideoWriter:
     """H.264 (yuv420p) in MP4, encoded and written by a thread of its own while the next frames are made. Use it in a
-    ``with``: the file appears under its name only when everything was written; an exception or an interrupt leaves nothing
-    behind. What goes wrong in writing a frame is raised by a later `write`, or at the end.
+    ``with``: the file appears under its name only when everything was written; an exception or an interrupt leaves
+    nothing behind. What goes wrong in writing a frame is raised by a later `write`, or at the end.
 
     :param path: the file to make; an existing one is replaced at the end.
     :param size: (height, width) of the frames; an odd side gets one more pixel (its edge repeated), see ``padded``.
@@ -34,8 +35,11 @@ class VideoWriter:
 
     def __init__(self, path: str, size: tuple[int, int], fps: Fraction, crf: int = 18, sound: Sound | None = None):
         if not Fraction(1, 1000) <= fps <= 10_000:
-            raise ValueError(f"A video has 0.001 to 10000 frames per second, and the motion {float(fps):.6g}. Change its frame rate with "
-                             "LEO Retime Motion.")
+            raise ValueError(
+                f"A video has 0.001 to 10000 frames per second, and the motion {float(fps):.6g}. Change its frame "
+                f"rate with "
+                "LEO Retime Motion."
+            )
         self._path = path
         self._part = f"{path}.{uuid.uuid4().hex[:8]}.part"
         self._fps = fps.limit_denominator(100_000)
@@ -83,8 +87,11 @@ class VideoWriter:
         picture = av.VideoFrame.from_ndarray(frame, format="rgb24")
         picture.pts, picture.time_base = self.frame_count, 1 / self._fps
         if not os.path.exists(self._part):  # an open file can be written to to its end after that, for nothing
-            raise FileNotFoundError(f"{self._part} was deleted while it was written. Check whether another ComfyUI uses the same temp folder, which "
-                                    "it empties when it starts, and give each its own with --temp-directory.")
+            raise FileNotFoundError(
+                f"{self._part} was deleted while it was written. Check whether another ComfyUI uses the same temp "
+                f"folder, which "
+                "it empties when it starts, and give each its own with --temp-directory."
+            )
         while len(self._waiting) >= AHEAD:
             self._waiting.popleft().result()
         self.frame_count += 1
@@ -101,7 +108,9 @@ class VideoWriter:
         samples = self._sound.take(due - self._heard)
         if not samples.shape[1]:
             return
-        block = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples), format="fltp", layout=LAYOUTS[self._sound.channels])
+        block = av.AudioFrame.from_ndarray(
+            np.ascontiguousarray(samples), format="fltp", layout=LAYOUTS[self._sound.channels]
+        )
         block.sample_rate = self._sound.sample_rate
         block.pts, block.time_base = self._heard, Fraction(1, self._sound.sample_rate)
         self._heard += samples.shape[1]

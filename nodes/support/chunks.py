@@ -1,4 +1,5 @@
 """How nodes run networks: in chunks that shrink when memory runs out, with progress, previews and interrupts."""
+
 import time
 from collections.abc import Callable, Iterator
 from typing import TypeVar
@@ -84,7 +85,9 @@ class WindowProgress:
     def __call__(self, done: int, total: int, estimate) -> None:
         mm.throw_exception_if_processing_interrupted()
         self._bar.total = self._calls * total
-        self._bar.update(self._call * total + done, lambda: plot(self._handle.motion(estimate()), width=512, strip=16)[0])
+        self._bar.update(
+            self._call * total + done, lambda: plot(self._handle.motion(estimate()), width=512, strip=16)[0]
+        )
 
     def next_call(self) -> None:
         self._call += 1

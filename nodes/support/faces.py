@@ -1,4 +1,5 @@
 """Faces found by the pack's own finder, where nothing on the graph says where people are."""
+
 from collections.abc import Iterable
 
 import comfy.model_management as mm
@@ -12,7 +13,8 @@ FINDER = PACK_MODELS / "leo-face-finder.safetensors"
 
 
 def find_people(frames: Iterable[torch.Tensor], count: int) -> list[list[Face]]:
-    """The faces in every frame [H, W, 1, 3 or 4], uint8 or in 0..1, the largest first; on the CPU, tens of milliseconds a frame.
+    """The faces in every frame [H, W, 1, 3 or 4], uint8 or in 0..1, the largest first; on the CPU, tens of
+    milliseconds a frame.
 
     A single picture is searched for small faces as well; in a clip a face is not lost in a blink.
     """

@@ -3,6 +3,7 @@
 All are roots of ComfyUI's folder key "leo", so extra_model_paths.yaml works too, and what a node saves can be chosen
 at once.
 """
+
 import json
 import os
 import re
@@ -36,48 +37,75 @@ def output_folder() -> str:
 
 
 def with_tokens(prefix: str, prompt: dict | None, now: datetime | None = None) -> str:
-    """A file name prefix with %date:yyyy-MM-dd% and %Node.widget% replaced, as the page does for ComfyUI's own save nodes.
+    """A file name prefix with %date:yyyy-MM-dd% and %Node.widget% replaced, as the page does for ComfyUI's own save
+    nodes.
 
     :param prompt: the graph that runs, by node id; its nodes are found by title or by class.
     """
     now = now or datetime.now()
-    parts = {"yyyy": f"{now:%Y}", "yy": f"{now:%y}", "MM": f"{now:%m}", "M": str(now.month), "dd": f"{now:%d}", "d": str(now.day), "hh": f"{now:%H}",
-             "h": str(now.hour), "mm": f"{now:%M}", "m": str(now.minute), "ss": f"{now:%S}", "s": str(now.second)}
+    parts = {
+        "yyyy": f"{now:%Y}",
+        "yy": f"{now:%y}",
+        "MM": f"{now:%m}",
+        "M": str(now.month),
+        "dd": f"{now:%d}",
+        "d": str(now.day),
+        "hh": f"{now:%H}",
+        "h": str(now.hour),
+        "mm": f"{now:%M}",
+        "m": str(now.minute),
+        "ss": f"{now:%S}",
+        "s": str(now.second),
+    }
     widgets = {}
     for node in (prompt or {}).values():
         for called in (node.get("class_type"), node.get("_meta", {}).get("title")):
-            widgets |= {f"{called}.{name}": value for name, value in node.get("inputs", {}).items() if not isinstance(value, list)}
+            widgets |= {
+                f"{called}.{name}": value
+                for name, value in node.get("inputs", {}).items()
+                if not isinstance(value, list)
+            }
 
     def replaced(token: re.Match) -> str:
         if token[1].startswith("date:"):
-            return re.sub("yyyy|yy|MM|M|dd|d|hh|h|mm|m|ss|s", lambda part: parts[part[0]], token[1].removeprefix("date:"))
+            return re.sub(
+                "yyyy|yy|MM|M|dd|d|hh|h|mm|m|ss|s", lambda part: parts[part[0]], token[1].removeprefix("date:")
+            )
         return re.sub(r'[/?<>\\:*|"\x00-\x1f\x7f]', "_", str(widgets[token[1]])) if token[1] in widgets else token[0]
 
     return re.sub("%([^%]+)%", replaced, prefix)
 
 
 def place_in_output(prefix: str) -> tuple[str, str, int, str]:
-    """Folder, name, number and folder below the output folder for the next file of a prefix, as ComfyUI numbers its own.
+    """Folder, name, number and folder below the output folder for the next file of a prefix, as ComfyUI numbers its
+    own.
 
     :raises ValueError: the prefix leads out of the output folder, or no system takes it as a name.
     """
     output = folder_paths.get_output_directory()
     parts = re.split(r"[/\\]", prefix)
     named = not os.path.basename(os.path.normpath(prefix)).startswith(".")
-    possible = named and prefix.isprintable() and not any(DEVICES.match(part) or len(part.encode()) > LONGEST_NAME for part in parts)
-    # ComfyUI looks too, but its refusal runs over lines and names the server's folders, and before 0.27 it follows links out of them
+    possible = (
+        named
+        and prefix.isprintable()
+        and not any(DEVICES.match(part) or len(part.encode()) > LONGEST_NAME for part in parts)
+    )
+    # ComfyUI looks too, but its refusal runs over lines and names the server's folders, and before 0.27 it follows
+    # links out of them
     folder = Path(output, os.path.dirname(os.path.normpath(prefix)))
     if not possible or ".." in parts or not folder.resolve().is_relative_to(Path(output).resolve()):
         raise ValueError(
-            f"'{quoted(prefix)}' is not a location in ComfyUI's output folder. Give a name, or folders and a name separated by '/': "
-            f"not empty, without '..' and no '.' in front, at most {LONGEST_NAME} bytes each, and none that Windows reserves, like CON."
+            f"'{quoted(prefix)}' is not a location in ComfyUI's output folder. Give a name, or folders and a name "
+            f"separated by '/': "
+            f"not empty, without '..' and no '.' in front, at most {LONGEST_NAME} bytes each, and none that Windows "
+            f"reserves, like CON."
         )
     folder, name, number, subfolder, _ = folder_paths.get_save_image_path(prefix, output)
     return folder, name, number, subfolder
 
 
 def kind_of(path: str) -> str:
-    """"animator", "motion_prior" or "motion", read from a safetensors header alone; unreadable files are "unknown"."""
+    """ "animator", "motion_prior" or "motion", read from a safetensors header alone; unreadable files are "unknown"."""
     if not os.path.isfile(path):  # a link to a file that is gone
         return "unknown"
     if not path.endswith((".safetensors", ".sft")):
@@ -110,8 +138,8 @@ def resolve_file(name: str) -> str:
 
 
 def fingerprint(name: str | None, kind: str) -> list[tuple[int, int]]:
-    """What a node that loads a file depends on: its time and size; of every file of the kind where the name comes over a link, which
-    ComfyUI follows only later.
+    """What a node that loads a file depends on: its time and size; of every file of the kind where the name comes
+    over a link, which ComfyUI follows only later.
 
     :raises ValueError: no such file is listed.
     """
@@ -126,7 +154,8 @@ def free_path(name: str) -> Path:
     """
     if not re.fullmatch(r"\w[\w .()-]{0,99}", name) or DEVICES.match(name):
         raise ValueError(
-            f"'{quoted(name)}' is not a valid file name. Use letters, digits, spaces, dots, brackets, '-' and '_', at most 100, beginning "
+            f"'{quoted(name)}' is not a valid file name. Use letters, digits, spaces, dots, brackets, '-' and '_', at "
+            f"most 100, beginning "
             f"with a letter or digit. Windows reserves names like CON and COM1."
         )
     folder = Path(output_folder())

@@ -1,4 +1,5 @@
 """The full-resolution warp with the animator's networks: what LEO Render Video and LEO Inpainting Decoder share."""
+
 import comfy.model_management as mm
 import torch
 
@@ -31,7 +32,8 @@ class FullResolutionFrames:
         self._warp = FullResolution(self._original.to(device), self._align_corners, self._rest)
 
     def __call__(self, decoded: torch.Tensor, displacement: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """One frame [H, W, 3] in 0..1 on the CPU from the decoder's [S, S, 3], and displacement and mask [1, ., S, S]."""
+        """One frame [H, W, 3] in 0..1 on the CPU from the decoder's [S, S, 3], and displacement and mask [1, ., S,
+        S]."""
         try:
             return self._warp(decoded, displacement, mask).cpu()
         except Exception as error:

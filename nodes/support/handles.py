@@ -1,4 +1,5 @@
 """Models on the sockets: their networks under ComfyUI's model manager."""
+
 import comfy.model_management as mm
 import comfy.model_patcher
 import comfy.ops
@@ -31,8 +32,9 @@ class AnimatorHandle:
         self.config: AnimatorConfig = animator.config
         self.dictionary = animator.dictionary
         self.encoder, self.motion_head, self.flow_generator, self.decoder = (
-            self._managed(network, offload) for network in
-            (animator.encoder, animator.motion_head, animator.flow_generator, animator.decoder))
+            self._managed(network, offload)
+            for network in (animator.encoder, animator.motion_head, animator.flow_generator, animator.decoder)
+        )
 
     def _managed(self, network: torch.nn.Module, offload: torch.device):
         mm.archive_model_dtypes(network)
@@ -54,9 +56,11 @@ class AnimatorHandle:
         latent = appearance.code.to("cpu", torch.float32) + self.dictionary(appearance.pose)
         return self.flow_generator.model.anchor(features, latent.to(self.device, self.flow_dtype))
 
-    def generate_flow(self, features: dict[int, torch.Tensor], latents: torch.Tensor, anchor: dict[int, torch.Tensor] | None
-                      ) -> tuple[dict, dict]:
-        """The flow generator on features `for_flow`, latents of any precision and `anchor`; displacements and masks, float32."""
+    def generate_flow(
+        self, features: dict[int, torch.Tensor], latents: torch.Tensor, anchor: dict[int, torch.Tensor] | None
+    ) -> tuple[dict, dict]:
+        """The flow generator on features `for_flow`, latents of any precision and `anchor`; displacements and masks,
+        float32."""
         return self.flow_generator.model(features, latents.to(self.device, self.flow_dtype), anchor)
 
 
@@ -67,7 +71,9 @@ class MotionPriorHandle:
         self.prior = prior
         self.device = mm.get_torch_device()
         mm.archive_model_dtypes(prior.unet)
-        self.patcher = comfy.model_patcher.CoreModelPatcher(prior.unet, load_device=self.device, offload_device=mm.unet_offload_device())
+        self.patcher = comfy.model_patcher.CoreModelPatcher(
+            prior.unet, load_device=self.device, offload_device=mm.unet_offload_device()
+        )
 
     @classmethod
     def load(cls, path: str) -> "MotionPriorHandle":
@@ -81,7 +87,8 @@ class MotionPriorHandle:
         return self.device
 
     def check(self, what: str, motion: MotionSequence) -> None:
-        """Refuse a motion of another animator, or one of another number of directions, which a damaged or forged file may hold."""
+        """Refuse a motion of another animator, or one of another number of directions, which a damaged or forged
+        file may hold."""
         require_same_animator(what, motion.animator, "motion prior", self.prior.animator)
         require_directions(what, motion, "motion prior", self.prior.config.directions)
 

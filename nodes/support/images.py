@@ -1,4 +1,5 @@
 """Between ComfyUI's IMAGE [B, H, W, C] in 0..1 and the animator's pictures [N, 3, S, S] in -1..1."""
+
 import torch
 import torch.nn.functional as F
 
@@ -11,8 +12,10 @@ def check_image(image: torch.Tensor) -> None:
     if count == 0:
         raise ValueError("The image batch is empty. Connect at least one picture.")
     if min(height, width) < SMALLEST_SIDE:
-        raise ValueError(f"The picture is {width}x{height} pixels; an animator needs at least {SMALLEST_SIDE} on each "
-                         f"side. Connect a picture in which a person can be seen.")
+        raise ValueError(
+            f"The picture is {width}x{height} pixels; an animator needs at least {SMALLEST_SIDE} on each "
+            f"side. Connect a picture in which a person can be seen."
+        )
     if channels not in (1, 3, 4):
         raise ValueError(f"The picture has {channels} channels; expected gray, RGB or RGBA.")
 
@@ -21,8 +24,10 @@ def check_single(image: torch.Tensor, node: str) -> None:
     """Raise ValueError unless an IMAGE is one picture that an animator can read."""
     check_image(image)
     if image.shape[0] > 1:
-        raise ValueError(f"{node} takes one picture, got a batch of {image.shape[0]}. Choose one with Image From Batch, "
-                         f"or connect several people as a list.")
+        raise ValueError(
+            f"{node} takes one picture, got a batch of {image.shape[0]}. Choose one with Image From Batch, "
+            f"or connect several people as a list."
+        )
 
 
 def resize(maps: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
@@ -43,7 +48,8 @@ def to_bytes(picture: torch.Tensor) -> torch.Tensor:
 
 
 def opaque(image: torch.Tensor) -> torch.Tensor:
-    """IMAGE of any of its kinds [..., 1, 3 or 4 channels] -> RGB [..., 3]: gray repeated, transparency shown on black."""
+    """IMAGE of any of its kinds [..., 1, 3 or 4 channels] -> RGB [..., 3]: gray repeated, transparency shown on
+    black."""
     if image.shape[-1] == 4:
         return image[..., :3] * image[..., 3:]
     return image.expand(*image.shape[:-1], 3)
@@ -55,8 +61,8 @@ def is_transparent(image: torch.Tensor) -> bool:
 
 
 def to_animator(image: torch.Tensor, size: int) -> torch.Tensor:
-    """IMAGE -> animator pictures: transparency on black, gray repeated, resized (antialiased) to size x size whatever the
-    aspect, so that the result can be stretched back onto the same place."""
+    """IMAGE -> animator pictures: transparency on black, gray repeated, resized (antialiased) to size x size
+    whatever the aspect, so that the result can be stretched back onto the same place."""
     pictures = opaque(image).movedim(-1, 1).float()  # BHWC -> BCHW
     pictures = resize(pictures, (size, size))
     if not torch.isfinite(pictures).all():
@@ -71,6 +77,8 @@ def to_image(pictures: torch.Tensor) -> torch.Tensor:
     """
     pictures = pictures.float()
     if not torch.isfinite(pictures).all():
-        raise ValueError("The animator produced pixels that are NaN or infinite. Its file is damaged or its training diverged: "
-                         "download it again.")
+        raise ValueError(
+            "The animator produced pixels that are NaN or infinite. Its file is damaged or its training diverged: "
+            "download it again."
+        )
     return (pictures * 0.5 + 0.5).clamp(0, 1).movedim(1, -1)

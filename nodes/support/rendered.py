@@ -1,4 +1,6 @@
-"""Rendered clips in ComfyUI's temp folder: deleted when nothing refers to them anymore, rendered again when somebody else deleted them."""
+"""Rendered clips in ComfyUI's temp folder: deleted when nothing refers to them anymore, rendered again when somebody
+else deleted them."""
+
 import os
 import uuid
 import weakref
@@ -9,14 +11,17 @@ import folder_paths
 
 
 class TemporaryClip(str):
-    """Path of a file that is deleted with the last VIDEO that reads it. A trimmed VIDEO holds on to the path of the one it came from."""
+    """Path of a file that is deleted with the last VIDEO that reads it. A trimmed VIDEO holds on to the path of the
+    one it came from."""
 
     def __init__(self, path: str):
         weakref.finalize(self, _delete, str(path))
 
 
 def _delete(path: str) -> None:
-    with suppress(OSError):  # gone with the temp folder, or in use on Windows, where ComfyUI deletes it at its next start
+    with suppress(
+        OSError
+    ):  # gone with the temp folder, or in use on Windows, where ComfyUI deletes it at its next start
         os.remove(path)
 
 

@@ -1,4 +1,5 @@
 """An animator at work, chunk by chunk: encode pictures, render motion."""
+
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -21,19 +22,26 @@ def encode_appearance(handle: AnimatorHandle, image: torch.Tensor) -> Appearance
     code, features = handle.encoder.model(handle.to_device(to_animator(image, handle.config.size)))
     pose = handle.motion_head.model(code)
     keep = mm.intermediate_device()
-    return Appearance(code.to(keep), {scale: maps.to(keep) for scale, maps in features.items()},
-                      pose.to("cpu", torch.float32), handle.id)
+    return Appearance(
+        code.to(keep),
+        {scale: maps.to(keep) for scale, maps in features.items()},
+        pose.to("cpu", torch.float32),
+        handle.id,
+    )
 
 
 def encode_clip(handle: AnimatorHandle, frames: Iterator[torch.Tensor], progress: Progress) -> torch.Tensor:
-    """Motion codes [T, D] of a stream of pictures [H, W, C], uint8 or in 0..1, never holding more than a chunk of them."""
+    """Motion codes [T, D] of a stream of pictures [H, W, C], uint8 or in 0..1, never holding more than a chunk of
+    them."""
     chunk = handle.load(handle.encoder, handle.motion_head)
     codes: list[torch.Tensor] = []
     while block := [to_animator(as_image(frame)[None], handle.config.size) for frame in islice(frames, chunk)]:
         pictures = torch.cat(block)
 
         def run(start: int, stop: int, pictures=pictures) -> torch.Tensor:
-            codes = encode_motion(handle.encoder.model, handle.motion_head.model, handle.to_device(pictures[start:stop]))
+            codes = encode_motion(
+                handle.encoder.model, handle.motion_head.model, handle.to_device(pictures[start:stop])
+            )
             return codes.to("cpu", torch.float32)
 
         for start, stop, part in in_chunks(len(pictures), chunk, run):

@@ -1,4 +1,5 @@
 """What the page asks of the server besides running graphs."""
+
 import asyncio
 import logging
 from pathlib import Path
@@ -14,12 +15,15 @@ ROUTE = "/leo/directions"
 
 
 async def directions(request: web.Request) -> web.Response:
-    """GET /leo/directions?model=FILE: the directions of an animator file, named where names are known, before it is ever loaded.
+    """GET /leo/directions?model=FILE: the directions of an animator file, named where names are known, before it is
+    ever loaded.
 
     404 with the reason for a file that is not listed or is no animator.
     """
     try:
-        known = await asyncio.to_thread(lambda: describe(*read_directions(files.resolve_file(request.query.get("model", "")))))
+        known = await asyncio.to_thread(
+            lambda: describe(*read_directions(files.resolve_file(request.query.get("model", ""))))
+        )
     except (ValueError, OSError) as error:
         return web.json_response({"error": str(error)}, status=404)
     return web.json_response(known)
@@ -33,6 +37,8 @@ def register_routes() -> None:
     for route in server.routes:
         if getattr(route, "path", None) == ROUTE:
             here, other = (Path(code.co_filename).parents[2] for code in (directions.__code__, route.handler.__code__))
-            logging.warning("LEO is installed twice, in %s and in %s. Remove one of them from custom_nodes.", other, here)
+            logging.warning(
+                "LEO is installed twice, in %s and in %s. Remove one of them from custom_nodes.", other, here
+            )
             return
     server.routes.get(ROUTE)(directions)

@@ -7,6 +7,7 @@ LEO_MOTION      leo_core.motion.MotionSequence
 LEO_FLOW        leo_core.flow.FlowField
 LEO_CROP        leo_core.crop.Crop
 """
+
 from comfy_api.latest import io
 
 LeoAnimator = io.Custom("LEO_ANIMATOR")

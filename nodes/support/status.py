@@ -1,4 +1,5 @@
 """Say on the node what was done to an input, where silence would surprise."""
+
 import logging
 
 from comfy_api.latest import io

@@ -1,4 +1,5 @@
 """Between ComfyUI's VIDEO and leo_core's streams. No nodes here; several use it."""
+
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -45,8 +46,8 @@ class TensorStream:
 
 
 def open_video(video: Input.Video, broken: BrokenFrames = "hold") -> VideoStream | TensorStream:
-    """A VIDEO as a stream of frames that honors its trim and its edits, never holding more of the clip than it already does, unless there
-    are edits: ComfyUI's Crop Video and Resize Video give them as frames in memory alone.
+    """A VIDEO as a stream of frames that honors its trim and its edits, never holding more of the clip than it
+    already does, unless there are edits: ComfyUI's Crop Video and Resize Video give them as frames in memory alone.
 
     :raises ValueError: a video in memory whose frames are no pictures that an animator can read.
     """

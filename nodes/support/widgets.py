@@ -1,4 +1,5 @@
 """Widgets that several nodes have, and how their values are read."""
+
 import numpy as np
 import torch
 from comfy_api.latest import io
@@ -20,23 +21,62 @@ NAMES_TOOLTIP = "Connect the animator to refer to its directions by name; number
 
 def sampling_inputs(steps: int = 50) -> list[io.Input]:
     return [
-        io.Int.Input("seed", default=0, optional=True, min=0, max=2**64 - 1, control_after_generate=True,
-                     tooltip="The same seed gives the same motion on every device."),
-        io.Int.Input("steps", default=steps, optional=True, min=1, max=1000, tooltip="Denoising steps per window of motion; 20 to 50 are enough."),
-        io.Combo.Input("sampler", options=list(SAMPLERS), default=Sampling.sampler, optional=True,
-                       tooltip="dpmpp_2m needs the fewest steps; ddim uses eta; ddpm adds fresh noise at every step."),
-        io.Float.Input("eta", default=0.0, optional=True, min=0.0, max=1.0, step=0.01, advanced=True,
-                       tooltip="Fraction of fresh noise in ddim: 0 is deterministic, 1 matches ddpm; other samplers ignore it."),
+        io.Int.Input(
+            "seed",
+            default=0,
+            optional=True,
+            min=0,
+            max=2**64 - 1,
+            control_after_generate=True,
+            tooltip="The same seed gives the same motion on every device.",
+        ),
+        io.Int.Input(
+            "steps",
+            default=steps,
+            optional=True,
+            min=1,
+            max=1000,
+            tooltip="Denoising steps per window of motion; 20 to 50 are enough.",
+        ),
+        io.Combo.Input(
+            "sampler",
+            options=list(SAMPLERS),
+            default=Sampling.sampler,
+            optional=True,
+            tooltip="dpmpp_2m needs the fewest steps; ddim uses eta; ddpm adds fresh noise at every step.",
+        ),
+        io.Float.Input(
+            "eta",
+            default=0.0,
+            optional=True,
+            min=0.0,
+            max=1.0,
+            step=0.01,
+            advanced=True,
+            tooltip="Fraction of fresh noise in ddim: 0 is deterministic, 1 matches ddpm; other samplers ignore it.",
+        ),
     ]
 
 
 def paste_inputs() -> list[io.Input]:
     """How a picture is put into its place: the same two widgets wherever that is done."""
     return [
-        io.Float.Input("feather", default=0.1, optional=True, min=0.0, max=0.5, step=0.01,
-                       tooltip="Width of the soft edge, as a fraction of the crop's shorter side."),
-        io.Combo.Input("region", options=["box", "subject"], default="box", optional=True,
-                       tooltip="What to replace: the whole box, or only the subject in the mask that made the crop."),
+        io.Float.Input(
+            "feather",
+            default=0.1,
+            optional=True,
+            min=0.0,
+            max=0.5,
+            step=0.01,
+            tooltip="Width of the soft edge, as a fraction of the crop's shorter side.",
+        ),
+        io.Combo.Input(
+            "region",
+            options=["box", "subject"],
+            default="box",
+            optional=True,
+            tooltip="What to replace: the whole box, or only the subject in the mask that made the crop.",
+        ),
     ]
 
 
@@ -62,8 +102,18 @@ def over_time(timing: str, curve, strength: float, frames: int) -> torch.Tensor:
 
 def timing_inputs(what: str) -> list[io.Input]:
     return [
-        io.Combo.Input("timing", options=["constant", "curve"], default="constant", optional=True,
-                       tooltip=f"Whether {what} holds all the time or follows the curve."),
-        io.Curve.Input("curve", optional=True, socketless=False,
-                       tooltip="Keyframes from the first frame to the last, from none at the bottom to all at the top; read when timing is curve."),
+        io.Combo.Input(
+            "timing",
+            options=["constant", "curve"],
+            default="constant",
+            optional=True,
+            tooltip=f"Whether {what} holds all the time or follows the curve.",
+        ),
+        io.Curve.Input(
+            "curve",
+            optional=True,
+            socketless=False,
+            tooltip="Keyframes from the first frame to the last, from none at the bottom to all at the top; read when "
+            "timing is curve.",
+        ),
     ]

@@ -1,11 +1,18 @@
 """Motion and flow as material: shaped, frozen and posed with what comes with the pack."""
+
 from author_workflows import INPUTS, MODEL, MODELS, MOTION, RENDERING, Workflow
 
 FLOW = "#8a5a2b"
 LIBRARY = MODEL.removesuffix(".safetensors")
-YOURS = ("\n\n**Your own photo**: put **Load Image** in place of the sample. The small model that comes with the pack moves heads well, "
-         "mouths and lids a little; for more, put LIA or LIA-X weights into `ComfyUI/models/leo` and choose them in **LEO Load Animator**.")
-OTHER_ANIMATORS = " (a motion fits only the animator it was made with; read one from a clip with **LEO Motion Encoder**)"
+YOURS = (
+    "\n\n**Your own photo**: put **Load Image** in place of the sample. The small model that comes with the pack "
+    "moves heads well, "
+    "mouths and lids a little; for more, put LIA or LIA-X weights into `ComfyUI/models/leo` and choose them in **LEO "
+    "Load Animator**."
+)
+OTHER_ANIMATORS = (
+    " (a motion fits only the animator it was made with; read one from a clip with **LEO Motion Encoder**)"
+)
 
 
 class Scene:
@@ -16,94 +23,212 @@ class Scene:
         self.photo = self.flow.node("LEOLoadSample", column=0, title="Photo", inputs={"sample": sample})
         self.flow.note(note, column=0, size=(400, height))
         self.animator = self.flow.node("LEOLoadAnimator", column=1, inputs={"model": MODEL})
-        self.look = self.flow.node("LEOEncoder", column=1, inputs={"animator": self.animator["animator"], "image": self.photo["image"]})
+        self.look = self.flow.node(
+            "LEOEncoder", column=1, inputs={"animator": self.animator["animator"], "image": self.photo["image"]}
+        )
 
     def motion_of_library(self, name: str):
         """A ready-made motion on the person of the photo."""
-        ready = self.flow.node("LEOLoadMotion", column=2, inputs={"file": f"{LIBRARY}/{name}.safetensors"}, size=(330, 170))
-        return ready, self.flow.node("LEOTransferMotion", column=2, inputs={"source_pose": self.look["pose"], "driving": ready["motion"]})
+        ready = self.flow.node(
+            "LEOLoadMotion", column=2, inputs={"file": f"{LIBRARY}/{name}.safetensors"}, size=(330, 170)
+        )
+        return ready, self.flow.node(
+            "LEOTransferMotion", column=2, inputs={"source_pose": self.look["pose"], "driving": ready["motion"]}
+        )
 
     def maps(self, motion, title: str, column: int):
-        return self.flow.node("LEOFlowGenerator", column=column, title=title, size=(290, 300), inputs={
-            "animator": self.animator["animator"], "appearance": self.look["appearance"], "motion": motion})
+        return self.flow.node(
+            "LEOFlowGenerator",
+            column=column,
+            title=title,
+            size=(290, 300),
+            inputs={"animator": self.animator["animator"], "appearance": self.look["appearance"], "motion": motion},
+        )
 
     def decoded(self, maps, column: int):
-        return self.flow.node("LEOInpaintingDecoder", column=column, inputs={
-            "animator": self.animator["animator"], "appearance": self.look["appearance"], "flow": maps, "picture": self.photo["image"],
-            "full_resolution": True}, size=(290, 340))
+        return self.flow.node(
+            "LEOInpaintingDecoder",
+            column=column,
+            inputs={
+                "animator": self.animator["animator"],
+                "appearance": self.look["appearance"],
+                "flow": maps,
+                "picture": self.photo["image"],
+                "full_resolution": True,
+            },
+            size=(290, 340),
+        )
 
 
-scene = Scene("LEO - Shape a motion with sliders and curves",
-              "## Shape a motion with sliders and curves\n\nPress **Run**: a ready-made motion is put on the person of the photo, played "
-              "faster, calmed, and bent with sliders along a curve. The plot shows it in color, and in gray what it was.\n\n"
-              "**LEO Edit Directions**: add a row, choose what moves, drag; drag the keyframes on its timeline, where the "
-              "edit comes and goes (a double click adds one or removes one). Every run shows the strongest frame on the node. "
-              "Nothing is rendered before the end, so try what you like: shaping takes no time.\n\n"
-              "**LEO Load Motion** has more motions" + OTHER_ANIMATORS + ", and **LEO Save Motion** keeps yours in a few kB."
-              + YOURS, sample="woman.png", height=350)
+scene = Scene(
+    "LEO - Shape a motion with sliders and curves",
+    "## Shape a motion with sliders and curves\n\nPress **Run**: a ready-made motion is put on the person of the "
+    "photo, played "
+    "faster, calmed, and bent with sliders along a curve. The plot shows it in color, and in gray what it was.\n\n"
+    "**LEO Edit Directions**: add a row, choose what moves, drag; drag the keyframes on its timeline, where the "
+    "edit comes and goes (a double click adds one or removes one). Every run shows the strongest frame on the node. "
+    "Nothing is rendered before the end, so try what you like: shaping takes no time.\n\n"
+    "**LEO Load Motion** has more motions"
+    + OTHER_ANIMATORS
+    + ", and **LEO Save Motion** keeps yours in a few kB."
+    + YOURS,
+    sample="woman.png",
+    height=350,
+)
 ready, moved = scene.motion_of_library("look around")
-faster = scene.flow.node("LEORetimeMotion", column=2, inputs={"motion": moved["motion"], "timing": "speed", "timing.speed": 2.0})
+faster = scene.flow.node(
+    "LEORetimeMotion", column=2, inputs={"motion": moved["motion"], "timing": "speed", "timing.speed": 2.0}
+)
 calm = scene.flow.node("LEOSmoothMotion", column=2, inputs={"motion": faster["motion"], "seconds": 0.5})
-bent = scene.flow.node("LEOEditDirections", column=3, size=(400, 800), inputs={
-    "motion": calm["motion"], "edits": "tilt: 2\nnod: 0.6", "timing": "curve",
-    "curve": {"points": [[0, 0], [0.35, 1], [0.65, 1], [1, 0]], "interpolation": "monotone_cubic"},
-    "animator": scene.animator["animator"], "appearance": scene.look["appearance"]})
-plot = scene.flow.node("LEOPlotMotion", column=4, row=1, size=(420, 280), inputs={
-    "motion": bent["motion"], "behind": faster["motion"], "width": 640, "strip": 32})
-shown = scene.flow.node("PreviewImage", column=4, row=1, title="The motion, and before in gray", inputs={"images": plot["image"]}, size=(420, 400))
-kept = scene.flow.node("LEOSaveMotion", column=4, row=1, inputs={"motion": bent["motion"], "filename_prefix": "leo/shaped",
-                                                          "description": "Looks around, the head tilted."})
-video = scene.flow.node("LEORenderVideo", column=5, inputs={
-    "animator": scene.animator["animator"], "appearance": scene.look["appearance"], "motion": bent["motion"],
-    "picture": scene.photo["image"], "full_resolution": True}, size=(290, 560))
-scene.flow.node("SaveVideo", column=6, inputs={"video": video["video"], "filename_prefix": "leo/shaped"}, size=(400, 460))
+bent = scene.flow.node(
+    "LEOEditDirections",
+    column=3,
+    size=(400, 800),
+    inputs={
+        "motion": calm["motion"],
+        "edits": "tilt: 2\nnod: 0.6",
+        "timing": "curve",
+        "curve": {"points": [[0, 0], [0.35, 1], [0.65, 1], [1, 0]], "interpolation": "monotone_cubic"},
+        "animator": scene.animator["animator"],
+        "appearance": scene.look["appearance"],
+    },
+)
+plot = scene.flow.node(
+    "LEOPlotMotion",
+    column=4,
+    row=1,
+    size=(420, 280),
+    inputs={"motion": bent["motion"], "behind": faster["motion"], "width": 640, "strip": 32},
+)
+shown = scene.flow.node(
+    "PreviewImage",
+    column=4,
+    row=1,
+    title="The motion, and before in gray",
+    inputs={"images": plot["image"]},
+    size=(420, 400),
+)
+kept = scene.flow.node(
+    "LEOSaveMotion",
+    column=4,
+    row=1,
+    inputs={"motion": bent["motion"], "filename_prefix": "leo/shaped", "description": "Looks around, the head tilted."},
+)
+video = scene.flow.node(
+    "LEORenderVideo",
+    column=5,
+    inputs={
+        "animator": scene.animator["animator"],
+        "appearance": scene.look["appearance"],
+        "motion": bent["motion"],
+        "picture": scene.photo["image"],
+        "full_resolution": True,
+    },
+    size=(290, 560),
+)
+scene.flow.node(
+    "SaveVideo", column=6, inputs={"video": video["video"], "filename_prefix": "leo/shaped"}, size=(400, 460)
+)
 scene.flow.group("Read", scene.animator, scene.look, ready, color=MODELS)
 scene.flow.group("Put on the person, and time", moved, faster, calm, color=MOTION)
 scene.flow.group("Sliders and a curve", bent, color=INPUTS)
 scene.flow.group("See and keep", plot, shown, kept, color=MOTION)
 scene.flow.group("Render", video, color=RENDERING)
 
-scene = Scene("LEO - Edit the flow with a mask",
-              "## Edit the flow with a mask\n\nPress **Run**: the head moves, the shirt holds still. On the right of the video, arrows show "
-              "where things go; they end at the mask.\n\nBetween a motion and its frames lies the *flow*: where each pixel of the photo "
-              "goes, and what is left to inpainting. **LEO Edit Flow** weakens it, mixes two, pushes it with a picture of your own, or "
-              "freezes a region: hands, a logo, the background. *still* says how the frozen region looks at rest.\n\nHere the mask is a soft "
-              "rectangle. To paint your own, load the photo with **Load Image**, open its mask editor, and connect *MASK* to *freeze*."
-              + YOURS, sample="man.png", height=350)
+scene = Scene(
+    "LEO - Edit the flow with a mask",
+    "## Edit the flow with a mask\n\nPress **Run**: the head moves, the shirt holds still. On the right of the video, "
+    "arrows show "
+    "where things go; they end at the mask.\n\nBetween a motion and its frames lies the *flow*: where each pixel of "
+    "the photo "
+    "goes, and what is left to inpainting. **LEO Edit Flow** weakens it, mixes two, pushes it with a picture of your "
+    "own, or "
+    "freezes a region: hands, a logo, the background. *still* says how the frozen region looks at rest.\n\nHere the "
+    "mask is a soft "
+    "rectangle. To paint your own, load the photo with **Load Image**, open its mask editor, and connect *MASK* to "
+    "*freeze*." + YOURS,
+    sample="man.png",
+    height=350,
+)
 ready, moved = scene.motion_of_library("look around")
-short = scene.flow.node("LEORetimeMotion", column=2, inputs={"motion": moved["motion"], "timing": "speed", "timing.speed": 2.5})
-empty = scene.flow.node("SolidMask", column=3, row=1, title="Nothing", inputs={"value": 0.0, "width": 256, "height": 256})
-block = scene.flow.node("SolidMask", column=2, row=1, title="The lower part", inputs={"value": 1.0, "width": 256, "height": 70})
+short = scene.flow.node(
+    "LEORetimeMotion", column=2, inputs={"motion": moved["motion"], "timing": "speed", "timing.speed": 2.5}
+)
+empty = scene.flow.node(
+    "SolidMask", column=3, row=1, title="Nothing", inputs={"value": 0.0, "width": 256, "height": 256}
+)
+block = scene.flow.node(
+    "SolidMask", column=2, row=1, title="The lower part", inputs={"value": 1.0, "width": 256, "height": 70}
+)
 soft = scene.flow.node("FeatherMask", column=3, row=1, inputs={"mask": block["MASK"], "top": 16})
-region = scene.flow.node("MaskComposite", column=3, row=1, inputs={
-    "destination": empty["MASK"], "source": soft["MASK"], "x": 0, "y": 186, "operation": "add"})
+region = scene.flow.node(
+    "MaskComposite",
+    column=3,
+    row=1,
+    inputs={"destination": empty["MASK"], "source": soft["MASK"], "x": 0, "y": 186, "operation": "add"},
+)
 maps = scene.maps(short["motion"], "Flow of the motion", 5)
 rest = scene.maps(scene.look["pose"], "Flow at rest", 5)
-held = scene.flow.node("LEOEditFlow", column=4, inputs={"flow": maps["flow"], "freeze": region["MASK"], "still": rest["flow"]}, size=(330, 560))
+held = scene.flow.node(
+    "LEOEditFlow",
+    column=4,
+    inputs={"flow": maps["flow"], "freeze": region["MASK"], "still": rest["flow"]},
+    size=(330, 560),
+)
 frames = scene.decoded(held["flow"], 5)
-arrows = scene.flow.node("LEOVisualizeFlow", column=5, inputs={
-    "flow": held["flow"], "view": "arrows", "size": 256, "spacing": 16, "image": scene.photo["image"]})
-pair = scene.flow.node("ImageStitch", column=6, inputs={"image1": frames["images"], "image2": arrows["image"], "direction": "right"})
+arrows = scene.flow.node(
+    "LEOVisualizeFlow",
+    column=5,
+    inputs={"flow": held["flow"], "view": "arrows", "size": 256, "spacing": 16, "image": scene.photo["image"]},
+)
+pair = scene.flow.node(
+    "ImageStitch", column=6, inputs={"image1": frames["images"], "image2": arrows["image"], "direction": "right"}
+)
 video = scene.flow.node("CreateVideo", column=6, inputs={"images": pair[0], "fps": 25.0})
-scene.flow.node("SaveVideo", column=6, inputs={"video": video["VIDEO"], "filename_prefix": "leo/frozen"}, size=(400, 380))
+scene.flow.node(
+    "SaveVideo", column=6, inputs={"video": video["VIDEO"], "filename_prefix": "leo/frozen"}, size=(400, 380)
+)
 scene.flow.group("Read", scene.animator, scene.look, ready, color=MODELS)
 scene.flow.group("Move", moved, short, color=MOTION)
 scene.flow.group("The region to hold", empty, block, soft, region, color=INPUTS)
 scene.flow.group("Flow", maps, rest, held, color=FLOW)
 scene.flow.group("Render and show", frames, arrows, color=RENDERING)
 
-scene = Scene("LEO - Pose a still picture",
-              "## Pose a still picture\n\nPress **Run**: the person of the photo turns and lowers the head, the background stays.\n\n"
-              "**LEO Edit Directions** has the names of what the model can move: add a "
-              "row, choose, drag, run again. Amounts are in standard deviations of what the model has seen; 2 is far. "
-              "*strength* scales all rows together." + YOURS, sample="woman.png", height=260)
-posed = scene.flow.node("LEOEditDirections", column=2, size=(360, 720), inputs={
-    "motion": scene.look["pose"], "edits": "turn: 2\nnod: 0.7", "animator": scene.animator["animator"], "appearance": scene.look["appearance"]})
+scene = Scene(
+    "LEO - Pose a still picture",
+    "## Pose a still picture\n\nPress **Run**: the person of the photo turns and lowers the head, the background "
+    "stays.\n\n"
+    "**LEO Edit Directions** has the names of what the model can move: add a "
+    "row, choose, drag, run again. Amounts are in standard deviations of what the model has seen; 2 is far. "
+    "*strength* scales all rows together." + YOURS,
+    sample="woman.png",
+    height=260,
+)
+posed = scene.flow.node(
+    "LEOEditDirections",
+    column=2,
+    size=(360, 720),
+    inputs={
+        "motion": scene.look["pose"],
+        "edits": "turn: 2\nnod: 0.7",
+        "animator": scene.animator["animator"],
+        "appearance": scene.look["appearance"],
+    },
+)
 maps = scene.maps(posed["motion"], "Flow", 3)
 frames = scene.decoded(maps["flow"], 3)
-pair = scene.flow.node("ImageStitch", column=4, row=1, inputs={"image1": scene.photo["image"], "image2": frames["images"], "direction": "right"})
-shown = scene.flow.node("PreviewImage", column=4, row=1, title="Photo and new pose", inputs={"images": pair[0]}, size=(400, 280))
-scene.flow.node("SaveImage", column=5, inputs={"images": frames["images"], "filename_prefix": "leo/posed"}, size=(400, 440))
+pair = scene.flow.node(
+    "ImageStitch",
+    column=4,
+    row=1,
+    inputs={"image1": scene.photo["image"], "image2": frames["images"], "direction": "right"},
+)
+shown = scene.flow.node(
+    "PreviewImage", column=4, row=1, title="Photo and new pose", inputs={"images": pair[0]}, size=(400, 280)
+)
+scene.flow.node(
+    "SaveImage", column=5, inputs={"images": frames["images"], "filename_prefix": "leo/posed"}, size=(400, 440)
+)
 scene.flow.group("Read", scene.animator, scene.look, color=MODELS)
 scene.flow.group("Pose", posed, color=INPUTS)
 scene.flow.group("Render", maps, frames, color=RENDERING)

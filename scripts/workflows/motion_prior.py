@@ -1,22 +1,32 @@
 """Motion out of nothing: one picture and a seed, no driving clip. All of it runs with what comes with the pack."""
+
 from author_workflows import INPUTS, MODEL, MODELS, MOTION, RENDERING, Node, Output, Workflow
 
 PRIOR = "leo-face-128-prior.safetensors"
-YOURS = ("\n\n**Your own photo**: put **Load Image** in place of the sample, connected to **LEO Crop Subject** and to *picture* of "
-         "**LEO Render Video**. The person is found, cropped, animated and put back into the photo. For LIA or LIA-X weights from "
-         "`ComfyUI/models/leo`, choose them in **LEO Load Animator** and train a prior for them with **LEO Train Motion Prior**.")
+YOURS = (
+    "\n\n**Your own photo**: put **Load Image** in place of the sample, connected to **LEO Crop Subject** and to "
+    "*picture* of "
+    "**LEO Render Video**. The person is found, cropped, animated and put back into the photo. For LIA or LIA-X "
+    "weights from "
+    "`ComfyUI/models/leo`, choose them in **LEO Load Animator** and train a prior for them with **LEO Train Motion "
+    "Prior**."
+)
 
 
 class Scene:
     """What all of these graphs have: a photo, the animator, its motion prior, and a rendered video."""
 
-    def __init__(self, title: str, note: str, *, sample: str = "portrait_1.jpg", height: float = 330, prior: bool = True):
+    def __init__(
+        self, title: str, note: str, *, sample: str = "portrait_1.jpg", height: float = 330, prior: bool = True
+    ):
         self.flow = Workflow(title)
         self.photo = self.flow.node("LEOLoadSample", column=0, title="Photo", inputs={"sample": sample})
         self.flow.note(note, column=0, size=(400, height))
         self.person = self.flow.node("LEOCropSubject", column=1, inputs={"image": self.photo["image"]})
         self.animator = self.flow.node("LEOLoadAnimator", column=1, inputs={"model": MODEL})
-        self.look = self.flow.node("LEOEncoder", column=1, inputs={"animator": self.animator["animator"], "image": self.person["image"]})
+        self.look = self.flow.node(
+            "LEOEncoder", column=1, inputs={"animator": self.animator["animator"], "image": self.person["image"]}
+        )
         self.read = [self.person, self.animator, self.look]
         if prior:
             self.prior = self.flow.node("LEOLoadMotionPrior", column=1, inputs={"prior": PRIOR})
@@ -24,83 +34,172 @@ class Scene:
 
     def sampler(self, frames: int, seed: int, *, column: int = 2, prior: Output | None = None, **inputs) -> Node:
         """Free motion from the photo's own pose; the seed stays as it is until the user lets it go."""
-        return self.flow.node("LEOLMDMSampler", column=column, size=(290, 490), inputs={
-            "prior": prior or self.prior["prior"], "start_pose": self.look["pose"], "frames": frames, "seed": seed,
-            "control_after_generate": "randomize", "steps": 25, **inputs})
+        return self.flow.node(
+            "LEOLMDMSampler",
+            column=column,
+            size=(290, 490),
+            inputs={
+                "prior": prior or self.prior["prior"],
+                "start_pose": self.look["pose"],
+                "frames": frames,
+                "seed": seed,
+                "control_after_generate": "randomize",
+                "steps": 25,
+                **inputs,
+            },
+        )
 
     def driven(self, clip: Node, *, column: int) -> Node:
         """The photo with the motion of a clip."""
-        read = self.flow.node("LEOMotionEncoder", column=1, inputs={"animator": self.animator["animator"], "video": clip["video"]})
+        read = self.flow.node(
+            "LEOMotionEncoder", column=1, inputs={"animator": self.animator["animator"], "video": clip["video"]}
+        )
         self.read.append(read)
-        return self.flow.node("LEOTransferMotion", column=column, inputs={"source_pose": self.look["pose"], "driving": read["motion"]})
+        return self.flow.node(
+            "LEOTransferMotion", column=column, inputs={"source_pose": self.look["pose"], "driving": read["motion"]}
+        )
 
     def render(self, motion: Output, name: str, *, column: int) -> None:
         """The two last nodes, and the groups of the reading and the rendering ones."""
-        video = self.flow.node("LEORenderVideo", column=column, size=(290, 600), inputs={
-            "animator": self.animator["animator"], "appearance": self.look["appearance"], "motion": motion, "picture": self.photo["image"],
-            "crop": self.person["crop"], "full_resolution": True})
-        self.flow.node("SaveVideo", column=column + 1, inputs={"video": video["video"], "filename_prefix": f"leo/{name}"}, size=(400, 460))
+        video = self.flow.node(
+            "LEORenderVideo",
+            column=column,
+            size=(290, 600),
+            inputs={
+                "animator": self.animator["animator"],
+                "appearance": self.look["appearance"],
+                "motion": motion,
+                "picture": self.photo["image"],
+                "crop": self.person["crop"],
+                "full_resolution": True,
+            },
+        )
+        self.flow.node(
+            "SaveVideo",
+            column=column + 1,
+            inputs={"video": video["video"], "filename_prefix": f"leo/{name}"},
+            size=(400, 460),
+        )
         self.flow.group("Read", *self.read, color=MODELS)
         self.flow.group("Render", video, color=RENDERING)
 
 
-scene = Scene("LEO - Animate a person from one image",
-              "## Animate a person from one image\n\nPress **Run**: the person of the photo turns, nods, tilts and looks around for five "
-              "seconds. There is no driving video: the motion comes out of a diffusion model of motion, and every run draws another "
-              "*seed*; set *control after generate* to *fixed* to keep one.\n\n*frames* may be any number, 25 make a second."
-              + YOURS, height=270)
+scene = Scene(
+    "LEO - Animate a person from one image",
+    "## Animate a person from one image\n\nPress **Run**: the person of the photo turns, nods, tilts and looks around "
+    "for five "
+    "seconds. There is no driving video: the motion comes out of a diffusion model of motion, and every run draws "
+    "another "
+    "*seed*; set *control after generate* to *fixed* to keep one.\n\n*frames* may be any number, 25 make a second."
+    + YOURS,
+    height=270,
+)
 motion = scene.sampler(125, 7)
 scene.render(motion["motion"], "animated", column=4)
-shown = scene.flow.node("LEOPlotMotion", column=5, row=1, title="The motion, under the video's playhead", size=(400, 270),
-                            inputs={"motion": motion["motion"]})
+shown = scene.flow.node(
+    "LEOPlotMotion",
+    column=5,
+    row=1,
+    title="The motion, under the video's playhead",
+    size=(400, 270),
+    inputs={"motion": motion["motion"]},
+)
 scene.flow.group("Motion out of nothing", motion, color=MOTION)
 
-scene = Scene("LEO - Endless video from one image",
-              "## Endless video from one image\n\nPress **Run**: half a minute from one photo. Set *frames* to what you like, 90,000 are an "
-              "hour: motion is made window by window, each starting where the last one ended, and kept around where it began; "
-              "**LEO Render Video** writes frames to disk as they come. Memory does not grow with the length of the video." + YOURS,
-              sample="portrait_2.jpg", height=250)
+scene = Scene(
+    "LEO - Endless video from one image",
+    "## Endless video from one image\n\nPress **Run**: half a minute from one photo. Set *frames* to what you like, "
+    "90,000 are an "
+    "hour: motion is made window by window, each starting where the last one ended, and kept around where it began; "
+    "**LEO Render Video** writes frames to disk as they come. Memory does not grow with the length of the video."
+    + YOURS,
+    sample="portrait_2.jpg",
+    height=250,
+)
 motion = scene.sampler(750, 3)
 scene.flow.group("Motion out of nothing", motion, color=MOTION)
 scene.render(motion["motion"], "endless", column=3)
 
-scene = Scene("LEO - Seamless loop",
-              "## Seamless loop\n\nPress **Run**: a clip whose last frame leads back to its first. **LEO Loop Motion** makes the way back "
-              "with the motion prior, which is given both ends; *transition frames* is how long it takes.\n\nAny motion can be closed "
-              "this way, also that of a driving video (**LEO Motion Encoder**)." + YOURS, height=250)
+scene = Scene(
+    "LEO - Seamless loop",
+    "## Seamless loop\n\nPress **Run**: a clip whose last frame leads back to its first. **LEO Loop Motion** makes "
+    "the way back "
+    "with the motion prior, which is given both ends; *transition frames* is how long it takes.\n\nAny motion can be "
+    "closed "
+    "this way, also that of a driving video (**LEO Motion Encoder**)." + YOURS,
+    height=250,
+)
 motion = scene.sampler(100, 11)
-loop = scene.flow.node("LEOLoopMotion", column=3, inputs={
-    "prior": scene.prior["prior"], "motion": motion["motion"], "transition_frames": 25, "steps": 25})
+loop = scene.flow.node(
+    "LEOLoopMotion",
+    column=3,
+    inputs={"prior": scene.prior["prior"], "motion": motion["motion"], "transition_frames": 25, "steps": 25},
+)
 scene.flow.group("Motion out of nothing", motion, loop, color=MOTION)
 scene.render(loop["motion"], "loop", column=4)
 
-scene = Scene("LEO - Join two motions",
-              "## Join two motions\n\nPress **Run**: the person of the photo first moves as in one clip, then as in the other. "
-              "**LEO Join Motion** makes the second between them with the motion prior, which sees where one motion ends and the other "
-              "begins, so that no cut shows. More motions can be joined: every connected input opens another." + YOURS, height=250)
-clips = [scene.flow.node("LEOLoadSample", column=0, row=0, title=f"{which} motion", inputs={"sample": name})
-         for which, name in (("First", "man_talking.mp4"), ("Second", "woman_talking.mp4"))]
+scene = Scene(
+    "LEO - Join two motions",
+    "## Join two motions\n\nPress **Run**: the person of the photo first moves as in one clip, then as in the other. "
+    "**LEO Join Motion** makes the second between them with the motion prior, which sees where one motion ends and "
+    "the other "
+    "begins, so that no cut shows. More motions can be joined: every connected input opens another." + YOURS,
+    height=250,
+)
+clips = [
+    scene.flow.node("LEOLoadSample", column=0, row=0, title=f"{which} motion", inputs={"sample": name})
+    for which, name in (("First", "man_talking.mp4"), ("Second", "woman_talking.mp4"))
+]
 driven = [scene.driven(clip, column=2) for clip in clips]
-joined = scene.flow.node("LEOJoinMotion", column=3, inputs={
-    "motions.motion0": driven[0]["motion"], "motions.motion1": driven[1]["motion"], "prior": scene.prior["prior"],
-    "transition_frames": 25, "steps": 25})
+joined = scene.flow.node(
+    "LEOJoinMotion",
+    column=3,
+    inputs={
+        "motions.motion0": driven[0]["motion"],
+        "motions.motion1": driven[1]["motion"],
+        "prior": scene.prior["prior"],
+        "transition_frames": 25,
+        "steps": 25,
+    },
+)
 scene.flow.group("Motions", *clips, color=INPUTS)
 scene.flow.group("Join", *driven, joined, color=MOTION)
 scene.render(joined["motion"], "joined", column=4)
 
-scene = Scene("LEO - Train a motion prior on your clips",
-              "## Train a motion prior on your clips\n\nPress **Run**: the motion of two clips is learnt in about a minute, saved to "
-              "`output/leo`, and new motion like it is put on the photo. **LEO Load Motion Prior** lists what was saved (press *R*).\n\n"
-              "**For your own clips** connect as many **LEO Motion Encoder** as you have, some of ten seconds or more, and raise *steps* "
-              "to 1500. A prior fits the animator that read the clips: LEO's, LIA's or LIA-X's.", height=220, prior=False)
-clips = [scene.flow.node("LEOLoadSample", column=0, title=title, inputs={"sample": name})
-         for title, name in (("First clip", "man_talking.mp4"), ("Second clip", "woman_talking.mp4"))]
-encoders = [scene.flow.node("LEOMotionEncoder", column=1, inputs={"animator": scene.animator["animator"], "video": clip["video"]})
-            for clip in clips]
+scene = Scene(
+    "LEO - Train a motion prior on your clips",
+    "## Train a motion prior on your clips\n\nPress **Run**: the motion of two clips is learnt in about a minute, "
+    "saved to "
+    "`output/leo`, and new motion like it is put on the photo. **LEO Load Motion Prior** lists what was saved (press "
+    "*R*).\n\n"
+    "**For your own clips** connect as many **LEO Motion Encoder** as you have, some of ten seconds or more, and "
+    "raise *steps* "
+    "to 1500. A prior fits the animator that read the clips: LEO's, LIA's or LIA-X's.",
+    height=220,
+    prior=False,
+)
+clips = [
+    scene.flow.node("LEOLoadSample", column=0, title=title, inputs={"sample": name})
+    for title, name in (("First clip", "man_talking.mp4"), ("Second clip", "woman_talking.mp4"))
+]
+encoders = [
+    scene.flow.node(
+        "LEOMotionEncoder", column=1, inputs={"animator": scene.animator["animator"], "video": clip["video"]}
+    )
+    for clip in clips
+]
 scene.read += encoders
-trained = scene.flow.node("LEOTrainMotionPrior", column=2, inputs={
-    **{f"motions.motion{index}": encoder["motion"] for index, encoder in enumerate(encoders)},
-    "name": "two clips", "steps": 100, "batch": 16, "window": 48})
+trained = scene.flow.node(
+    "LEOTrainMotionPrior",
+    column=2,
+    inputs={
+        **{f"motions.motion{index}": encoder["motion"] for index, encoder in enumerate(encoders)},
+        "name": "two clips",
+        "steps": 100,
+        "batch": 16,
+        "window": 48,
+    },
+)
 motion = scene.sampler(125, 5, column=3, prior=trained["prior"])
 scene.flow.group("Clips", *clips, color=INPUTS)
 scene.flow.group("Learn and sample", trained, motion, color=MOTION)

@@ -1,4 +1,5 @@
 """What holds for an animator of any weights."""
+
 import importlib.util
 from fractions import Fraction
 from pathlib import Path
@@ -24,7 +25,11 @@ def load_benchmark(name: str):
 
 def small_animator(config: AnimatorConfig | None = None, seed: int = 0) -> Animator:
     """A tiny animator with weights of the size training gives them."""
-    animator = Animator(config or lia(32, {4: 16, 8: 16, 16: 8, 32: 8}, style_dim=16, directions=4)).eval().requires_grad_(False)
+    animator = (
+        Animator(config or lia(32, {4: 16, 8: 16, 16: 8, 32: 8}, style_dim=16, directions=4))
+        .eval()
+        .requires_grad_(False)
+    )
     generator = torch.Generator().manual_seed(seed)
     for name, parameter in animator.named_parameters():
         fan_in = parameter[0].numel() if parameter.ndim > 1 else 16
@@ -56,7 +61,9 @@ def test_start_frame_reproduces_the_reconstruction(animator, pictures):
     """Relative motion whose driving frame is its start frame is the source's own reconstruction, bit for bit."""
     code, features = animator.encoder(pictures[:1])
     me = AnimatorId("test", "0")
-    pose, driving = (MotionSequence(animator.motion_head(z), Fraction(25), me) for z in (code, animator.encoder(pictures[1:])[0]))
+    pose, driving = (
+        MotionSequence(animator.motion_head(z), Fraction(25), me) for z in (code, animator.encoder(pictures[1:])[0])
+    )
     motion = transfer(driving, pose, "relative", 0)
     own = animator.render(features, code + animator.dictionary(pose.codes))
     assert torch.equal(own, animator.render(features, code + animator.dictionary(motion.codes[:1])))
@@ -77,8 +84,9 @@ def test_half_precision_flows_change_nothing_visible(animator, pictures):
     code, features = animator.encoder(pictures[:1])
     displacement, mask = animator.flow_generator(features, code + animator.dictionary(animator.motion_head(code)))
     exact = animator.decoder(features, displacement, mask).clamp(-1, 1)
-    rounded = animator.decoder(features, {r: d.half() for r, d in displacement.items()},
-                               {r: m.half() for r, m in mask.items()}).clamp(-1, 1)
+    rounded = animator.decoder(
+        features, {r: d.half() for r, d in displacement.items()}, {r: m.half() for r, m in mask.items()}
+    ).clamp(-1, 1)
     assert ((exact - rounded) / 2).abs().mean() < 1 / 255
 
 
@@ -124,13 +132,17 @@ def test_published_sizes(size):
 
 def test_published_parameter_counts():
     """45.1 M parameters of LIA 256 and 910.6 M of LIA-X, noise gains, blur kernels and LIA's unused RGB head apart."""
+
     def millions(config):
         return sum(p.numel() for p in Animator(config, device="meta").parameters()) / 1e6
+
     assert millions(lia(256)) == pytest.approx(45.1, abs=0.1)
     assert millions(liax()) == pytest.approx(910.6, abs=0.1)
 
 
-@pytest.mark.parametrize("change", [{"size": 100}, {"size": 8}, {"directions": 0}, {"style_dim": 10**9}, {"channels": {4: 8}}])
+@pytest.mark.parametrize(
+    "change", [{"size": 100}, {"size": 8}, {"directions": 0}, {"style_dim": 10**9}, {"channels": {4: 8}}]
+)
 def test_impossible_configurations_are_refused(change):
     with pytest.raises(ValueError, match="animator's"):
         AnimatorConfig.from_dict({**lia(64).to_dict(), **change})
@@ -147,15 +159,18 @@ def test_the_direct_formulation_is_the_same_function(pictures):
     torch.testing.assert_close(code, own_code, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(features, own_features, rtol=1e-4, atol=1e-5)
     for i in range(len(pictures)):
-        own_motion = direct.motion(direct.encode(pictures[i:i + 1])[0])
-        torch.testing.assert_close(motion[i:i + 1], own_motion, rtol=1e-4, atol=1e-5)
-        frame = animator.render(features, code + animator.dictionary(motion[i:i + 1]))
-        torch.testing.assert_close(frame, direct.generate(own_features, direct.latent(own_code, own_motion)), rtol=1e-4, atol=1e-5)
+        own_motion = direct.motion(direct.encode(pictures[i : i + 1])[0])
+        torch.testing.assert_close(motion[i : i + 1], own_motion, rtol=1e-4, atol=1e-5)
+        frame = animator.render(features, code + animator.dictionary(motion[i : i + 1]))
+        torch.testing.assert_close(
+            frame, direct.generate(own_features, direct.latent(own_code, own_motion)), rtol=1e-4, atol=1e-5
+        )
 
 
 @pytest.mark.parametrize("up", [False, True])
 def test_scaling_kernel_or_maps_is_one_function(up):
-    """A sample by itself, whose map is larger than the kernel, takes the one way, two of them the other: values and gradients."""
+    """A sample by itself, whose map is larger than the kernel, takes the one way, two of them the other: values and
+    gradients."""
     torch.manual_seed(5)
     # double: sums of float32 round differently from one CPU to the next, by more than the tolerance
     conv = StyledConv(4, 6, 8, torch.nn, up=up).double()
@@ -177,7 +192,9 @@ def test_frame_by_frame_is_one_function(animator, pictures, monkeypatch):
 
     def run() -> list[torch.Tensor]:
         code, features = animator.encoder(pictures)
-        frames = animator.render(features, code + animator.dictionary(animator.motion_head(animator.encoder.codes(pictures))))
+        frames = animator.render(
+            features, code + animator.dictionary(animator.motion_head(animator.encoder.codes(pictures)))
+        )
         return [frames, *torch.autograd.grad(frames.square().mean(), list(animator.parameters()))]
 
     together = run()
@@ -202,9 +219,14 @@ def test_wide_maps_are_sampled_as_narrow_ones(align_corners, sources):
 def test_bfloat16_flows_change_nothing_visible():
     """What the nodes take on CPUs that are made for it: over 40 dB against float32 with trained weights."""
     root = Path(__file__).resolve().parents[2]
-    exact, fast = (load_animator(root / "models" / "leo-face-64.safetensors", flow_dtype=dtype)[0] for dtype in (None, torch.bfloat16))
+    exact, fast = (
+        load_animator(root / "models" / "leo-face-64.safetensors", flow_dtype=dtype)[0]
+        for dtype in (None, torch.bfloat16)
+    )
     photo = torch.from_numpy(next(iter(read_video(str(root / "samples" / "woman.png"))))).movedim(-1, 0)[None]
-    code, features = exact.encoder(torch.nn.functional.interpolate(photo.float() / 127.5 - 1, (64, 64), mode="bilinear", antialias=True))
+    code, features = exact.encoder(
+        torch.nn.functional.interpolate(photo.float() / 127.5 - 1, (64, 64), mode="bilinear", antialias=True)
+    )
     codes = load_motion(root / "models" / "leo-face-64" / "man talking.safetensors")[0].codes[::10]
     latents = code + exact.dictionary(codes - codes[:1] + exact.motion_head(code))
     rounded = fast.flow_generator({scale: maps.bfloat16() for scale, maps in features.items()}, latents.bfloat16())

@@ -1,4 +1,5 @@
 """The published architecture, computed: golden outputs of tests/data for weights rebuilt from their layouts."""
+
 import argparse
 import importlib.util
 from pathlib import Path
@@ -29,7 +30,10 @@ def files(request, tmp_path_factory):
     name = request.param
     state = recipe.weights(recipe.load_layout(DATA / f"{name}_layout.json"))
     path = tmp_path_factory.mktemp(name) / name
-    torch.save(state if name == "liax_half" else {"gen": state, "dis": {}, "args": argparse.Namespace(size=256)}, path.with_suffix(".pt"))
+    torch.save(
+        state if name == "liax_half" else {"gen": state, "dis": {}, "args": argparse.Namespace(size=256)},
+        path.with_suffix(".pt"),
+    )
     save_file(state, path.with_suffix(".safetensors"))
     return name, path.with_suffix(".pt"), path.with_suffix(".safetensors")
 
@@ -62,7 +66,9 @@ def test_golden_outputs(files):
     assert error(animator.decoder(features, displacement, mask), gold["relative_frames"]) < TOLERANCE
 
     if "absolute_frames" in gold:
-        assert error(animator.render(features, code + animator.dictionary(driving)), gold["absolute_frames"]) < TOLERANCE
+        assert (
+            error(animator.render(features, code + animator.dictionary(driving)), gold["absolute_frames"]) < TOLERANCE
+        )
     if "edited_frame" in gold:
         edited = pose.clone()
         edited[:, 37] += 0.4

@@ -3,12 +3,13 @@
     python tests/benchmarks/animator.py [--threads 2]          LIA 256, float32
     python tests/benchmarks/animator.py --liax 0.5             the networks of LIA-X at half scale, alone
 
-Random weights. Everything is run in turns and the best of a few rounds counts, in seconds of processor time with one thread
-(so that other programs change them little) and of the clock with more. An operation is a multiplication or an addition,
-counted on the published formulation (`direct.py`); grid sampling, normalization and activations count as none. "of it" is
-the share of the rate of a plain 3x3 convolution of the animator's own widths and sizes, the fastest one and in its best
-memory layout. Outputs are compared before anything is timed. Nothing is asserted about time.
+Random weights. Everything is run in turns and the best of a few rounds counts, in seconds of processor time with one
+thread (so that other programs change them little) and of the clock with more. An operation is a multiplication or an
+addition, counted on the published formulation (`direct.py`); grid sampling, normalization and activations count as
+none. "of it" is the share of the rate of a plain 3x3 convolution of the animator's own widths and sizes, the fastest
+one and in its best memory layout. Outputs are compared before anything is timed. Nothing is asserted about time.
 """
+
 import argparse
 import os
 import sys
@@ -86,7 +87,9 @@ def said(name: str, rate: float) -> str:
 def rows(made: dict[str, tuple[int, float]], rate: float) -> None:
     print(f"    {'':34}{'Gop':>8}{'seconds':>10}{'Gop/s':>10}{'of it':>8}")
     for name, (count, seconds) in made.items():
-        print(f"    {name:34}{count / 1e9:8.1f}{seconds:10.3f}{count / seconds / 1e9:10.1f}{count / seconds / rate:8.0%}")
+        print(
+            f"    {name:34}{count / 1e9:8.1f}{seconds:10.3f}{count / seconds / 1e9:10.1f}{count / seconds / rate:8.0%}"
+        )
 
 
 def measure_lia(batch: int, rounds: int) -> None:
@@ -108,31 +111,51 @@ def measure_lia(batch: int, rounds: int) -> None:
     print("relative error against the direct formulation")
     compare("appearance codes", code, own_code)
     compare("motion codes of the last picture", codes[-1:], own_motion)
-    compare("features of the source", torch.cat([f.flatten() for f in features.values()]), torch.cat([f.flatten() for f in own_features.values()]))
+    compare(
+        "features of the source",
+        torch.cat([f.flatten() for f in features.values()]),
+        torch.cat([f.flatten() for f in own_features.values()]),
+    )
     compare("frames", animator.render(features, latents)[-1:], direct.generate(own_features, own_latent))
 
     plain = convolutions(animator.config)
-    best = best_seconds({
-        **{name: run for name, (run, _) in plain.items()},
-        "direct encoder": lambda: direct.encode(source),
-        "direct generator": lambda: direct.generate(own_features, own_latent),
-        "encoder, the source": lambda: animator.encoder(source),
-        "encoder, driving frames": lambda: drive(pictures),
-        "generator": lambda: animator.render(features, latents),
-    }, rounds)
+    best = best_seconds(
+        {
+            **{name: run for name, (run, _) in plain.items()},
+            "direct encoder": lambda: direct.encode(source),
+            "direct generator": lambda: direct.generate(own_features, own_latent),
+            "encoder, the source": lambda: animator.encoder(source),
+            "encoder, driving frames": lambda: drive(pictures),
+            "generator": lambda: animator.render(features, latents),
+        },
+        rounds,
+    )
     rate = max(count / best[name] for name, (_, count) in plain.items())
-    reading, painting = operations(lambda: direct.encode(source)), operations(lambda: direct.generate(own_features, own_latent))
+    reading, painting = (
+        operations(lambda: direct.encode(source)),
+        operations(lambda: direct.generate(own_features, own_latent)),
+    )
     read, painted = best["encoder, driving frames"] / batch, best["generator"] / batch
 
     print(said("LIA 256", rate))
-    rows({"direct encoder": (reading, best["direct encoder"]), "direct generator": (painting, best["direct generator"]),
-          "encoder, the source": (reading, best["encoder, the source"]), f"encoder, a frame of {batch}": (reading, read),
-          f"generator, a frame of {batch}": (painting, painted)}, rate)
+    rows(
+        {
+            "direct encoder": (reading, best["direct encoder"]),
+            "direct generator": (painting, best["direct generator"]),
+            "encoder, the source": (reading, best["encoder, the source"]),
+            f"encoder, a frame of {batch}": (reading, read),
+            f"generator, a frame of {batch}": (painting, painted),
+        },
+        rate,
+    )
     ours = painted + best["encoder, the source"] / CLIP
     loop = best["direct encoder"] + best["direct generator"]
     print(f"    {'a frame, seconds':34}{'direct':>10}{'ours':>8}{'times':>8}")
-    for name, theirs, mine in (("without a driving clip", loop, ours), ("the same, source read once", best["direct generator"], ours),
-                               ("with a driving clip", loop + best["direct encoder"], ours + read)):
+    for name, theirs, mine in (
+        ("without a driving clip", loop, ours),
+        ("the same, source read once", best["direct generator"], ours),
+        ("with a driving clip", loop + best["direct encoder"], ours + read),
+    ):
         print(f"    {name:34}{theirs:10.3f}{mine:8.3f}{theirs / mine:8.1f}")
 
 
@@ -143,14 +166,22 @@ def measure_stages(name: str, config: AnimatorConfig, batch: int, rounds: int) -
     code, features = animator.encoder(pictures[:1])
     latents = code + animator.dictionary(animator.motion_head(code)).expand(batch, -1)
     displacement, mask = animator.flow_generator(features, latents)
-    stages = {"encoder": lambda: animator.motion_head(animator.encoder(pictures)[0]),
-              "flow generator": lambda: animator.flow_generator(features, latents),
-              "decoder": lambda: animator.decoder(features, displacement, mask)}
+    stages = {
+        "encoder": lambda: animator.motion_head(animator.encoder(pictures)[0]),
+        "flow generator": lambda: animator.flow_generator(features, latents),
+        "decoder": lambda: animator.decoder(features, displacement, mask),
+    }
     plain = convolutions(config)
     best = best_seconds({**{name: run for name, (run, _) in plain.items()}, **stages}, rounds)
     rate = max(count / best[name] for name, (_, count) in plain.items())
     print(said(name, rate) + f"; {sum(p.numel() for p in animator.parameters()) / 1e6:.1f} M parameters")
-    rows({f"{stage}, a frame of {batch}": (operations(run) / batch, best[stage] / batch) for stage, run in stages.items()}, rate)
+    rows(
+        {
+            f"{stage}, a frame of {batch}": (operations(run) / batch, best[stage] / batch)
+            for stage, run in stages.items()
+        },
+        rate,
+    )
 
 
 @torch.inference_mode()
@@ -159,7 +190,9 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--batch", type=int, default=4, help="frames at once in ours")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--liax", type=float, metavar="SCALE", help="measure LIA-X instead; the released weights have scale 2")
+    parser.add_argument(
+        "--liax", type=float, metavar="SCALE", help="measure LIA-X instead; the released weights have scale 2"
+    )
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     if options.liax is None:

@@ -1,9 +1,11 @@
-"""LIA as it is usually written down, the baseline that `tests/benchmarks/animator.py` compares with. Our own code from the
-paper's description, on the weights of our animator; nothing here is tuned, and nothing here is slowed down.
+"""LIA as it is usually written down, the baseline that `tests/benchmarks/animator.py` compares with. Our own code
+from the paper's description, on the weights of our animator; nothing here is tuned, and nothing here is slowed down.
 
-One frame at a time; the equalized learning rate multiplied in at run time; one kernel per sample in a grouped convolution;
-blur as zero insertion, padding and a 2-D kernel, on channels turned into samples; upsampling by transposed convolution.
+One frame at a time; the equalized learning rate multiplied in at run time; one kernel per sample in a grouped
+convolution; blur as zero insertion, padding and a 2-D kernel, on channels turned into samples; upsampling by
+transposed convolution.
 """
+
 import math
 
 import torch
@@ -57,7 +59,9 @@ class DirectLIA:
 
     def down(self, x: torch.Tensor, name: str) -> torch.Tensor:
         h = activate(F.conv2d(x, self.weight(f"{name}.conv1"), padding=1), self.stored[f"{name}.conv1.bias"])
-        h = activate(F.conv2d(fir(h, (2, 2)), self.weight(f"{name}.conv2"), stride=2), self.stored[f"{name}.conv2.bias"])
+        h = activate(
+            F.conv2d(fir(h, (2, 2)), self.weight(f"{name}.conv2"), stride=2), self.stored[f"{name}.conv2.bias"]
+        )
         return (h + F.conv2d(fir(x, (1, 1)), self.weight(f"{name}.skip"), stride=2)) / math.sqrt(2)
 
     def motion(self, code: torch.Tensor) -> torch.Tensor:
@@ -69,7 +73,9 @@ class DirectLIA:
     def latent(self, code: torch.Tensor, motion: torch.Tensor) -> torch.Tensor:
         return code + motion @ self.stored["dictionary.basis"].T
 
-    def modulated(self, x: torch.Tensor, latent: torch.Tensor, name: str, up: bool = False, demodulate: bool = True) -> torch.Tensor:
+    def modulated(
+        self, x: torch.Tensor, latent: torch.Tensor, name: str, up: bool = False, demodulate: bool = True
+    ) -> torch.Tensor:
         count, channels, height, width = x.shape
         kernels = self.weight(f"{name}.conv") * self.linear(latent, f"{name}.modulation")[:, None, :, None, None]
         if demodulate:
@@ -91,7 +97,9 @@ class DirectLIA:
         """Sample where the identity grid plus tanh(flow) [1, 2, r, r] points."""
         axis = torch.linspace(-1, 1, flow.shape[-1])
         grid = torch.stack(torch.meshgrid(axis, axis, indexing="xy"))[None] + torch.tanh(flow)
-        return F.grid_sample(features, grid.permute(0, 2, 3, 1), "bilinear", "zeros", align_corners=self.config.align_corners)
+        return F.grid_sample(
+            features, grid.permute(0, 2, 3, 1), "bilinear", "zeros", align_corners=self.config.align_corners
+        )
 
     def generate(self, features: dict[int, torch.Tensor], latent: torch.Tensor) -> torch.Tensor:
         """Features of the source and a latent [1, style_dim] -> picture [1, 3, S, S], unbounded around -1..1."""
@@ -101,7 +109,10 @@ class DirectLIA:
             level, picture = f"flow_generator.levels.{i}", f"decoder.levels.{i}.rgb"
             h = self.styled(h, latent, f"{level}.up", up=True)
             h = self.styled(h, latent, f"{level}.refine.0")
-            head = self.modulated(h, latent, f"{level}.head", demodulate=False) + self.stored[f"{level}.head.bias"][:, None, None]
+            head = (
+                self.modulated(h, latent, f"{level}.head", demodulate=False)
+                + self.stored[f"{level}.head.bias"][:, None, None]
+            )
             raw = head if raw is None else head + fir(raw, (2, 1), up=2, gain=4)
             mask = torch.sigmoid(raw[:, 2:])
             warped = self.warp(features[scale], raw[:, :2]) * mask

@@ -1,10 +1,12 @@
-"""The full-resolution warp beside one bicubic `grid_sample` of the same picture: python tests/benchmarks/fullres.py [--sides 512 4096]
+"""The full-resolution warp beside one bicubic `grid_sample` of the same picture: python tests/benchmarks/fullres.py
+[--sides 512 4096]
 
-A frame of leo-face-128 on a bundled photo scaled to squares of these sides, at a few moments of a bundled clip. Both run in
-turns and the best of a few rounds counts: seconds of processor time with one thread, of the clock with more. The grid is the
-flow of the same frame, made beforehand. "memory" is what the process grows by at most while it makes a frame, beside the bytes
-of the frame. Nothing is asserted.
+A frame of leo-face-128 on a bundled photo scaled to squares of these sides, at a few moments of a bundled clip. Both
+run in turns and the best of a few rounds counts: seconds of processor time with one thread, of the clock with more.
+The grid is the flow of the same frame, made beforehand. "memory" is what the process grows by at most while it makes
+a frame, beside the bytes of the frame. Nothing is asserted.
 """
+
 import argparse
 import sys
 from functools import partial
@@ -53,7 +55,9 @@ def main() -> None:
     print(f"{'':32}{'grid_sample':>14}{'full resolution':>18}{'times':>8}{'memory, MB':>14}{'frame, MB':>12}")
     for side in options.sides:
         large = F.interpolate(photo, (side, side), mode="bicubic", antialias=True).clamp(0, 1)
-        full = FullResolution(large[0].movedim(0, -1), animator.config.align_corners, tuple(part[size] for part in at_rest))
+        full = FullResolution(
+            large[0].movedim(0, -1), animator.config.align_corners, tuple(part[size] for part in at_rest)
+        )
         sampled = made = 0.0
         for frame in finest:
             grid = looked_at(full.at_full_size(*frame[1:])[0]).movedim(1, -1).contiguous()
@@ -65,8 +69,12 @@ def main() -> None:
         before = resident("VmRSS")
         full(*finest[0])
         grown = (resident("VmHWM") - before) / 1e6
-        print(f"    {side:5} x {side:5} px{'':13}{1000 * sampled / len(finest):14.1f}{1000 * made / len(finest):18.1f}{made / sampled:8.2f}"
-              f"{grown:14.1f}{12 * side**2 / 1e6:12.1f}", flush=True)
+        print(
+            f"    {side:5} x {side:5} "
+            f"px{'':13}{1000 * sampled / len(finest):14.1f}{1000 * made / len(finest):18.1f}{made / sampled:8.2f}"
+            f"{grown:14.1f}{12 * side**2 / 1e6:12.1f}",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

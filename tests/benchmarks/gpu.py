@@ -1,12 +1,16 @@
-"""Everything about speed that wants a GPU, in under eight minutes: python tests/benchmarks/gpu.py [--write docs/speed.md]
+"""Everything about speed that wants a GPU, in under eight minutes: python tests/benchmarks/gpu.py [--write
+docs/speed.md]
 
-Prints one Markdown table; --write also puts it into a file, between the two lines that mark its place there. `--device cpu
---small` runs every measurement on tiny networks in seconds, so that it is known to work when a GPU is at hand.
+Prints one Markdown table; --write also puts it into a file, between the two lines that mark its place there.
+`--device cpu --small` runs every measurement on tiny networks in seconds, so that it is known to work when a GPU is
+at hand.
 
-Frames a second are of flow generator and decoder in half precision (float32 on a CPU), at the batch that makes the most of them;
-their share is of the rate of the fastest 3x3 convolution of the same network's widths, measured in the same run, in operations
-counted on what runs. LIA and LIA-X have random weights. Times are of the clock, the best of a few rounds, the device waited for.
+Frames a second are of flow generator and decoder in half precision (float32 on a CPU), at the batch that makes the
+most of them; their share is of the rate of the fastest 3x3 convolution of the same network's widths, measured in the
+same run, in operations counted on what runs. LIA and LIA-X have random weights. Times are of the clock, the best of
+a few rounds, the device waited for.
 """
+
 import argparse
 import sys
 import tempfile
@@ -85,11 +89,17 @@ class Machine:
 
 def photo(side: int) -> torch.Tensor:
     """A bundled photo as [1, 3, side, side] in -1..1."""
-    picture = torch.from_numpy(next(iter(read_video(str(ROOT / "samples" / "astronaut.png"))))).movedim(-1, 0)[None].float() / 127.5 - 1
+    picture = (
+        torch.from_numpy(next(iter(read_video(str(ROOT / "samples" / "astronaut.png"))))).movedim(-1, 0)[None].float()
+        / 127.5
+        - 1
+    )
     return F.interpolate(picture, (side, side), mode="bilinear", antialias=True)
 
 
-def renderer(animator: Animator, codes: torch.Tensor, place: torch.device, precision: torch.dtype) -> Callable[[int], torch.Tensor]:
+def renderer(
+    animator: Animator, codes: torch.Tensor, place: torch.device, precision: torch.dtype
+) -> Callable[[int], torch.Tensor]:
     """A function of a number of frames that renders them there from the bundled photo."""
     animator, picture = animator.to(place, precision), photo(animator.config.size)
     code, features = animator.encoder(picture.to(place, precision))
@@ -103,7 +113,9 @@ def convolution_rate(machine: Machine, config: AnimatorConfig) -> float:
     for width, side in {(config.channels[side], side) for side in config.scales if side >= min(32, config.size)}:
         maps = torch.randn(machine.batches[-1], width, side, side, device=machine.device, dtype=machine.half)
         maps = maps.contiguous(memory_format=torch.channels_last)
-        kernel = torch.randn(width, width, 3, 3, device=machine.device, dtype=machine.half).contiguous(memory_format=torch.channels_last)
+        kernel = torch.randn(width, width, 3, 3, device=machine.device, dtype=machine.half).contiguous(
+            memory_format=torch.channels_last
+        )
         run = lambda maps=maps, kernel=kernel: F.conv2d(maps, kernel, padding=1)  # noqa: E731
         best = max(best, operations(run) / machine.seconds(run))
     return best
@@ -113,8 +125,10 @@ def frames(machine: Machine) -> Iterator[Row]:
     """Flow generator and decoder of every family."""
     ours, _ = load_animator(MODEL)
     if machine.small:
-        families = {"LIA": random_animator(lia(32, SMALL, 32, 4)),
-                    "LIA-X": random_animator(AnimatorConfig("LIA-X", 32, 32, 6, SMALL, 1, True, True, 2, 2))}
+        families = {
+            "LIA": random_animator(lia(32, SMALL, 32, 4)),
+            "LIA-X": random_animator(AnimatorConfig("LIA-X", 32, 32, 6, SMALL, 1, True, True, 2, 2)),
+        }
     else:
         families = {"LIA 256": random_animator(lia(256)), "LIA-X 512": random_animator(liax())}
     for name, animator in {**families, MODEL.stem: ours}.items():
@@ -138,24 +152,45 @@ def frames(machine: Machine) -> Iterator[Row]:
 
 def accuracy(machine: Machine) -> Iterator[Row]:
     """Half precision on the device beside float32 on the CPU, with trained weights and the bundled motions."""
-    motions = [load_motion(path)[0].codes[:: 40 if machine.small else 8] for path in sorted((ROOT / "models" / MODEL.stem).glob("*.safetensors"))]
+    motions = [
+        load_motion(path)[0].codes[:: 40 if machine.small else 8]
+        for path in sorted((ROOT / "models" / MODEL.stem).glob("*.safetensors"))
+    ]
     codes = torch.cat(motions[:1] if machine.small else motions)
     pictures = []
     for place, precision in ((torch.device("cpu"), torch.float32), (machine.device, machine.half)):
         animator, _ = load_animator(MODEL)
         render = [renderer(animator, part, place, precision) for part in codes.split(16)]
-        pictures.append(torch.cat([run(len(part)).float().cpu().clamp(-1, 1) for run, part in zip(render, codes.split(16), strict=True)]))
+        pictures.append(
+            torch.cat(
+                [run(len(part)).float().cpu().clamp(-1, 1) for run, part in zip(render, codes.split(16), strict=True)]
+            )
+        )
     error = (pictures[0] - pictures[1]).div(2).square().mean((1, 2, 3))
-    told = "exact" if not error.any() else "{:.1f} / {:.1f} dB".format(*(-10 * torch.log10(value) for value in (error.max(), error.mean())))
+    told = (
+        "exact"
+        if not error.any()
+        else "{:.1f} / {:.1f} dB".format(*(-10 * torch.log10(value) for value in (error.max(), error.mean())))
+    )
     yield f"{MODEL.stem}, PSNR against float32 on a CPU, worst / mean", told
 
 
 def prior(machine: Machine) -> Iterator[Row]:
     """Sampling, and whether a seed makes the motion that it makes on a CPU."""
-    path, count, sampling = MODEL.with_name(f"{MODEL.stem}-prior.safetensors"), 64, Sampling(0, 2 if machine.small else 50)
+    path, count, sampling = (
+        MODEL.with_name(f"{MODEL.stem}-prior.safetensors"),
+        64,
+        Sampling(0, 2 if machine.small else 50),
+    )
     there = load_prior(path, device=machine.device)
     seconds = machine.seconds(lambda: there.sample(count, sampling, device=machine.device))
-    off = there.scale.residual(there.sample(count, sampling, device=machine.device) - load_prior(path).sample(count, sampling)).abs().max()
+    off = (
+        there.scale.residual(
+            there.sample(count, sampling, device=machine.device) - load_prior(path).sample(count, sampling)
+        )
+        .abs()
+        .max()
+    )
     yield f"motion prior, {count} frames in {sampling.steps} steps", f"{seconds:.2f} s"
     yield "motion prior, a seed's motion there beside a CPU's, normalized", f"{off:.1e}"
 
@@ -183,10 +218,20 @@ def training(machine: Machine) -> Iterator[Row]:
     config, count = (lia(32, SMALL, 32, 4), 1) if machine.small else (load_animator(MODEL)[0].config, 8)
     config = replace(config, family="LIA")
     chance = np.random.default_rng(0)
-    clips = [Clip(str(i), str(i), chance.integers(256, size=(8, config.size, config.size, 3), dtype=np.uint8)) for i in range(4)]
+    clips = [
+        Clip(str(i), str(i), chance.integers(256, size=(8, config.size, config.size, 3), dtype=np.uint8))
+        for i in range(4)
+    ]
     precision = "no" if machine.device.type == "cpu" else "bf16"
     with tempfile.TemporaryDirectory() as run, machine.peak() as peak, torch.inference_mode(False), torch.enable_grad():
-        trainer = Trainer(Path(run), config, Weights(), 1e-3, 0, accelerator=Accelerator(cpu=machine.device.type == "cpu", mixed_precision=precision))
+        trainer = Trainer(
+            Path(run),
+            config,
+            Weights(),
+            1e-3,
+            0,
+            accelerator=Accelerator(cpu=machine.device.type == "cpu", mixed_precision=precision),
+        )
         seconds = machine.seconds(lambda: trainer.train_step(clips, count, 1000))
         yield f"train-animator, {config.size} px, batches of {count}", f"{1 / seconds:.2f} steps a second ({precision})"
         yield "train-animator, peak memory", peak()
@@ -210,15 +255,19 @@ def written(text: str, made: str) -> str:
     :raises ValueError: the document does not mark one.
     """
     if not 0 <= text.find(BEGIN) < text.find(END):
-        raise ValueError(f"The file does not say where the table belongs. Write these two lines into it: {BEGIN} and {END}")
-    return text[:text.index(BEGIN) + len(BEGIN)] + f"\n{made}\n" + text[text.index(END):]
+        raise ValueError(
+            f"The file does not say where the table belongs. Write these two lines into it: {BEGIN} and {END}"
+        )
+    return text[: text.index(BEGIN) + len(BEGIN)] + f"\n{made}\n" + text[text.index(END) :]
 
 
 @torch.inference_mode()
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cuda")
-    parser.add_argument("--small", action="store_true", help="tiny networks and few rounds: whether it works, not how fast")
+    parser.add_argument(
+        "--small", action="store_true", help="tiny networks and few rounds: whether it works, not how fast"
+    )
     parser.add_argument("--write", type=Path, metavar="FILE", help="put the table into this document")
     options = parser.parse_args(arguments)
     if options.device == "cuda" and not torch.cuda.is_available():

@@ -1,9 +1,10 @@
 """How long every motion operation takes on an hour of motion, and how much memory: python tests/benchmarks/motion.py
 
-90,000 frames of 20 directions on one CPU core; each operation should stay under one second. Seconds are of processor time,
-so that other programs change them little. Memory is what the resident size of a process of its own grows by at most, as
-Linux counts it, in multiples of the motion; a result as long as the motion is 1 of them.
+90,000 frames of 20 directions on one CPU core; each operation should stay under one second. Seconds are of processor
+time, so that other programs change them little. Memory is what the resident size of a process of its own grows by at
+most, as Linux counts it, in multiples of the motion; a result as long as the motion is 1 of them.
 """
+
 import os
 import sys
 import tempfile
@@ -46,8 +47,12 @@ def growth(run: Callable) -> int:
 def main() -> None:
     torch.set_num_threads(1)
     generator = torch.Generator().manual_seed(0)
-    first, second = (MotionSequence(torch.randn(FRAMES, DIRECTIONS, generator=generator), Fraction(25), AnimatorId("benchmark", "0" * 64))
-                     for _ in range(2))
+    first, second = (
+        MotionSequence(
+            torch.randn(FRAMES, DIRECTIONS, generator=generator), Fraction(25), AnimatorId("benchmark", "0" * 64)
+        )
+        for _ in range(2)
+    )
     pose, curve = ops.trim(first, 0, 1), torch.rand(FRAMES, generator=generator)
     file = Path(tempfile.mkdtemp()) / "motion.safetensors"
     operations = {

@@ -1,13 +1,13 @@
 """What surrounds the networks: python tests/benchmarks/pipeline.py [streaming] [graph] [memory]
 
-streaming: 1,000 frames of the shipped animator rendered into a file by LEO Render Video, beside rendering them alone.
-graph: a photo and a clip of 64 frames (--frames) to a video in a real ComfyUI, LIA 256 with random weights, beside the core calls of
-the same work in this process.
-memory: what a process grows by at most while LEO Flow Generator and LEO Inpainting Decoder make 16, 32 and 64 frames of LIA
-256, beside its weights and its outputs.
+streaming: 1,000 frames of the shipped animator rendered into a file by LEO Render Video, beside rendering them
+alone. graph: a photo and a clip of 64 frames (--frames) to a video in a real ComfyUI, LIA 256 with random weights,
+beside the core calls of the same work in this process. memory: what a process grows by at most while LEO Flow
+Generator and LEO Inpainting Decoder make 16, 32 and 64 frames of LIA 256, beside its weights and its outputs.
 
 Seconds of the clock and of the processor: other programs change the latter little. Nothing is asserted.
 """
+
 import argparse
 import importlib
 import json
@@ -118,10 +118,14 @@ def graph(count: int) -> None:
             if entry["class_type"] == "LEOLoadAnimator":
                 entry["inputs"]["model"] = model.name
             if entry["class_type"] == "LEOInpaintingDecoder":  # at the animator's size, not the photo's
-                entry["inputs"] = {name: value for name, value in entry["inputs"].items() if name != "picture"} | {"full_resolution": False}
+                entry["inputs"] = {name: value for name, value in entry["inputs"].items() if name != "picture"} | {
+                    "full_resolution": False
+                }
         prompt["2"] = {"class_type": "LoadVideo", "inputs": {"file": clip.name}}
         for entry in prompt.values():
-            entry["inputs"] = {name: ["2", 0] if value == ["2", 1] else value for name, value in entry["inputs"].items()}
+            entry["inputs"] = {
+                name: ["2", 0] if value == ["2", 1] else value for name, value in entry["inputs"].items()
+            }
         before = processor_seconds(server.process.pid)
         messages = dict(server.run(prompt, timeout=1800)["status"]["messages"])
         processor = processor_seconds(server.process.pid) - before
@@ -149,18 +153,30 @@ def graph(count: int) -> None:
 @torch.inference_mode()
 def made(model: str, count: int) -> None:
     """In a process of its own: print how much it grew by, its weights and its outputs, in bytes."""
-    handle_type, flow, decoder = node("animator", "AnimatorHandle"), node("animator", "LEOFlowGenerator"), node("animator", "LEOInpaintingDecoder")
+    handle_type, flow, decoder = (
+        node("animator", "AnimatorHandle"),
+        node("animator", "LEOFlowGenerator"),
+        node("animator", "LEOInpaintingDecoder"),
+    )
     small = handle_type(str(SHIPPED))  # what torch and ComfyUI take for themselves on first use is no part of it
     decoder.execute(small, sources(small, 4)[0], flow.execute(small, *sources(small, 4)).args[0], False)
     Path("/proc/self/clear_refs").write_text("5")
     before = resident("VmRSS")
     handle = handle_type(model)
     appearance, motion = sources(handle, count)
-    field, = flow.execute(handle, appearance, motion).args
+    (field,) = flow.execute(handle, appearance, motion).args
     images, inpainted = decoder.execute(handle, appearance, field, False).args
     grown = resident("VmHWM") - before
-    weights = sum(p.nbytes for part in (handle.encoder, handle.motion_head, handle.flow_generator, handle.decoder) for p in part.model.parameters())
-    outputs = images.nbytes + inpainted.nbytes + sum(map(lambda maps: maps.nbytes, [*field.displacement.values(), *field.mask.values()]))
+    weights = sum(
+        p.nbytes
+        for part in (handle.encoder, handle.motion_head, handle.flow_generator, handle.decoder)
+        for p in part.model.parameters()
+    )
+    outputs = (
+        images.nbytes
+        + inpainted.nbytes
+        + sum(map(lambda maps: maps.nbytes, [*field.displacement.values(), *field.mask.values()]))
+    )
     print(json.dumps([grown, weights, outputs]))
 
 
@@ -171,7 +187,9 @@ def memory() -> None:
         with torch.inference_mode():
             write_lia(Path(model))
         for count in (16, 32, 64):
-            run = subprocess.run([sys.executable, __file__, "--made", model, str(count)], capture_output=True, text=True, check=True)
+            run = subprocess.run(
+                [sys.executable, __file__, "--made", model, str(count)], capture_output=True, text=True, check=True
+            )
             grown, weights, outputs = (value / 1e6 for value in json.loads(run.stdout.splitlines()[-1]))
             print(f"    {count:3} frames{grown:20.0f}{weights:10.0f}{outputs:10.0f}{2 * weights + outputs:22.0f}")
 

@@ -1,9 +1,10 @@
 """Lower precision on this CPU: python tests/benchmarks/precision.py
 
-PSNR of frames against float32 with the trained weights that ship with the pack, the worst and the mean over all bundled
-motions, and seconds of processor time per frame in one thread, beside LIA 256 with random weights (time only). The nodes
-take bfloat16 for the flow generator where `fast_bfloat16` says so, and float32 otherwise.
+PSNR of frames against float32 with the trained weights that ship with the pack, the worst and the mean over all
+bundled motions, and seconds of processor time per frame in one thread, beside LIA 256 with random weights (time
+only). The nodes take bfloat16 for the flow generator where `fast_bfloat16` says so, and float32 otherwise.
 """
+
 import copy
 from functools import partial
 from pathlib import Path
@@ -30,7 +31,9 @@ def in_precision(animator: Animator, flow: torch.dtype, rest: torch.dtype):
     def frames(picture: torch.Tensor, codes: torch.Tensor, pose: torch.Tensor) -> torch.Tensor:
         code, features = changed.encoder(picture.to(rest))
         latents = code.float() + changed.dictionary(codes - codes[:1] + pose)
-        displacement, mask = changed.flow_generator({r: maps.to(flow) for r, maps in features.items()}, latents.to(flow))
+        displacement, mask = changed.flow_generator(
+            {r: maps.to(flow) for r, maps in features.items()}, latents.to(flow)
+        )
         return changed.decoder(features, displacement, mask).float().clamp(-1, 1)
 
     return changed, frames
@@ -44,7 +47,9 @@ def main() -> None:
     picture = torch.from_numpy(photo).movedim(-1, 0)[None].float() / 127.5 - 1
     picture = torch.nn.functional.interpolate(picture, (64, 64), mode="bilinear", antialias=True)
     pose = animator.motion_head(animator.encoder.codes(picture))
-    motions = [load_motion(path)[0].codes[::8] for path in sorted((ROOT / "models" / "leo-face-64").glob("*.safetensors"))]
+    motions = [
+        load_motion(path)[0].codes[::8] for path in sorted((ROOT / "models" / "leo-face-64").glob("*.safetensors"))
+    ]
 
     large = random_animator(lia(256))
     pictures = torch.rand(BATCH, 3, 256, 256) * 2 - 1
@@ -55,22 +60,38 @@ def main() -> None:
 
     true = [in_precision(animator, torch.float32, torch.float32)[1](picture, codes, pose) for codes in motions]
     said, runs = {}, {}
-    for name, flow, rest in (("float32", torch.float32, torch.float32), ("bfloat16 flow generator", torch.bfloat16, torch.float32),
-                             ("bfloat16 in all networks", torch.bfloat16, torch.bfloat16), ("float16 flow generator", torch.float16, torch.float32)):
+    for name, flow, rest in (
+        ("float32", torch.float32, torch.float32),
+        ("bfloat16 flow generator", torch.bfloat16, torch.float32),
+        ("bfloat16 in all networks", torch.bfloat16, torch.bfloat16),
+        ("float16 flow generator", torch.float16, torch.float32),
+    ):
         frames = in_precision(animator, flow, rest)[1]
-        errors = torch.cat([(frames(picture, codes, pose) - own).div(2).square().mean((1, 2, 3)) for codes, own in zip(motions, true, strict=True)])
+        errors = torch.cat(
+            [
+                (frames(picture, codes, pose) - own).div(2).square().mean((1, 2, 3))
+                for codes, own in zip(motions, true, strict=True)
+            ]
+        )
         psnr = -10 * torch.log10(errors)
         said[name] = "exact" if not errors.any() else f"{psnr.min():.1f} / {psnr.mean():.1f}"
         for size, whole, maps, rows in ((64, animator, small_features, small_latents), (256, large, features, latents)):
             changed, _ = in_precision(whole, flow, rest)
-            runs[name, size, "generator"] = partial(changed.flow_generator, {r: f.to(flow) for r, f in maps.items()}, rows.to(flow))
+            runs[name, size, "generator"] = partial(
+                changed.flow_generator, {r: f.to(flow) for r, f in maps.items()}, rows.to(flow)
+            )
         runs[name, 256, "encoder"] = partial(changed.encoder.codes, pictures.to(rest))
     slow = [key for key in runs if key[0] == "float16 flow generator"]
-    best = best_seconds({key: run for key, run in runs.items() if key not in slow}, 3) | best_seconds({key: runs[key] for key in slow}, 1)
+    best = best_seconds({key: run for key, run in runs.items() if key not in slow}, 3) | best_seconds(
+        {key: runs[key] for key in slow}, 1
+    )
     print(f"native bfloat16: {'yes' if fast_bfloat16() else 'no'}; milliseconds per frame in batches of {BATCH}")
     print(f"    {'':26}{'PSNR, dB':>16}{'64 px generator':>18}{'256 px generator':>18}{'256 px encoder':>16}")
     for name, psnr in said.items():
-        times = [1000 * best[name, size, part] / BATCH for size, part in ((64, "generator"), (256, "generator"), (256, "encoder"))]
+        times = [
+            1000 * best[name, size, part] / BATCH
+            for size, part in ((64, "generator"), (256, "generator"), (256, "encoder"))
+        ]
         print(f"    {name:26}{psnr:>16}{times[0]:18.1f}{times[1]:18.1f}{times[2]:16.1f}")
 
 

@@ -1,8 +1,11 @@
-"""How long sampling takes with the motion priors that ship, and whether a GPU makes the same motion: python tests/benchmarks/prior.py
+"""How long sampling takes with the motion priors that ship, and whether a GPU makes the same motion: python
+tests/benchmarks/prior.py
 
-64 frames at 50 steps from one start pose should take less than three seconds on two cores. Seconds are of processor time on one
-core, so that other programs change them little. Where PyTorch finds a GPU, its motion should be the CPU's to 1e-3 normalized units.
+64 frames at 50 steps from one start pose should take less than three seconds on two cores. Seconds are of processor
+time on one core, so that other programs change them little. Where PyTorch finds a GPU, its motion should be the
+CPU's to 1e-3 normalized units.
 """
+
 import sys
 import time
 from pathlib import Path

@@ -1,8 +1,9 @@
 """How well flow of real clips is estimated, on rendered ones whose exact flow is known, of 25 frames a second:
 
-python -m leo_core render-humans --assets ASSETS --out CLIPS --identities 8 --clips-per-identity 1 --frames 90 --fps 25 --framing body --seed 900
-python tests/benchmarks/tracking.py CLIPS
+python -m leo_core render-humans --assets ASSETS --out CLIPS --identities 8 --clips-per-identity 1 --frames 90 --fps
+25 --framing body --seed 900 python tests/benchmarks/tracking.py CLIPS
 """
+
 import argparse
 import sys
 from pathlib import Path
@@ -15,15 +16,18 @@ from leo_core.training.data import read_source  # noqa: E402
 from leo_core.training.tracking import follow  # noqa: E402
 
 LOOKED_AT = (10, 20, 40, 60, 89)  # frames
-MOVES = 0.05                      # half widths of the picture, from which on a pixel moves
+MOVES = 0.05  # half widths of the picture, from which on a pixel moves
 
 
 def errors(flow: np.ndarray, believed: np.ndarray, exact: np.ndarray, visible: np.ndarray) -> np.ndarray:
-    """Summed error and length of the flow of moving pixels that are believed, their number, and that of all moving ones."""
+    """Summed error and length of the flow of moving pixels that are believed, their number, and that of all moving
+    ones."""
     length = np.linalg.norm(exact, axis=-1)
     moving = visible & (length > MOVES)
     error = np.linalg.norm(flow - exact, axis=-1)
-    return np.array([error[moving & believed].sum(), length[moving & believed].sum(), (moving & believed).sum(), moving.sum()])
+    return np.array(
+        [error[moving & believed].sum(), length[moving & believed].sum(), (moving & believed).sum(), moving.sum()]
+    )
 
 
 def main() -> None:

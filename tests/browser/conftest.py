@@ -1,4 +1,6 @@
-"""The real frontend in a headless Chromium, on the server that all tests share (fixture `frontend`: a fresh page each)."""
+"""The real frontend in a headless Chromium, on the server that all tests share (fixture `frontend`: a fresh page
+each)."""
+
 import importlib.util
 from pathlib import Path
 
@@ -69,14 +71,19 @@ def reduced():
 
 @pytest.fixture(scope="session")
 def narrow_liax(tmp_path_factory) -> Path:
-    """A file of LIA-X's structure and 40 directions, narrow and with one residual block per scale, with random weights."""
+    """A file of LIA-X's structure and 40 directions, narrow and with one residual block per scale, with random
+    weights."""
     import torch
 
     spec = importlib.util.spec_from_file_location("recipe", DATA / "recipe.py")
     recipe = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(recipe)
     layout = recipe.load_layout(DATA / "liax_half_layout.json")
-    kept = {key: shape for key, shape in layout.items() if not any(f"{block}.{i}." in key for block in ("_2", "_rgb") for i in (1, 2, 3))}
+    kept = {
+        key: shape
+        for key, shape in layout.items()
+        if not any(f"{block}.{i}." in key for block in ("_2", "_rgb") for i in (1, 2, 3))
+    }
     path = tmp_path_factory.mktemp("liax") / "lia-x.pt"
     torch.save(recipe.weights({key: [NARROW.get(n, n) for n in shape] for key, shape in kept.items()}), path)
     return path
@@ -94,8 +101,9 @@ def liax(server, narrow_liax):
 
 @pytest.fixture
 def save_face_detector(server):
-    """A function that puts a file of ComfyUI's face detector in its place, whose weights are nothing but biases: it finds a face in the
-    left half of every picture, the size of a head, with the given landmarks [478, 3] in the detector's own picture of 192 pixels."""
+    """A function that puts a file of ComfyUI's face detector in its place, whose weights are nothing but biases: it
+    finds a face in the left half of every picture, the size of a head, with the given landmarks [478, 3] in the
+    detector's own picture of 192 pixels."""
     import torch
     from comfy_extras.mediapipe.face_landmarker import FaceLandmarker
     from comfy_extras.nodes_mediapipe import _CONTOUR_PARTS
@@ -104,8 +112,11 @@ def save_face_detector(server):
     path = server.base / "models" / "detection" / "mediapipe_face_fp32.safetensors"
 
     def save(face: torch.Tensor) -> None:
-        weights = {key.replace("detector.", f"detector_{variant}."): torch.zeros_like(value)
-                   for variant in ("short", "full") for key, value in FaceLandmarker(detector_variant=variant).state_dict().items()}
+        weights = {
+            key.replace("detector.", f"detector_{variant}."): torch.zeros_like(value)
+            for variant in ("short", "full")
+            for key, value in FaceLandmarker(detector_variant=variant).state_dict().items()
+        }
         weights["detector_short.cls_16.bias"] += 9  # every anchor of the fine grid is sure
         weights["detector_short.cls_8.bias"] -= 9
         middle, size = [25.0, 45.0], [64.0, 64.0]  # of 128, from the first anchor, which is the one that is kept

@@ -1,4 +1,5 @@
 """The tool that writes workflow files, and the checks on them, against the real frontend."""
+
 import json
 
 import author_workflows
@@ -26,8 +27,10 @@ def authored(chromium_page, tmp_path_factory):
     """The path of a workflow written by the tool."""
     folder = tmp_path_factory.mktemp("authored")
     Image.new("RGBA", (1024, 512), "green").save(folder / "picture.png")
-    (folder / "description.py").write_text(DESCRIPTION.format(thumbnail=str(folder / "picture.png"), prompt=str(folder / "prompt.json")))
-    flow, = author_workflows.describe([str(folder / "description.py")])
+    (folder / "description.py").write_text(
+        DESCRIPTION.format(thumbnail=str(folder / "picture.png"), prompt=str(folder / "prompt.json"))
+    )
+    (flow,) = author_workflows.describe([str(folder / "description.py")])
     chromium_page.open()  # a test before may have led it to another server
     return author_workflows.author(flow, chromium_page, folder / "workflows")
 
@@ -43,10 +46,12 @@ def test_an_authored_workflow_holds_what_was_described(authored):
 
 
 def test_nothing_in_an_authored_workflow_overlaps(authored):
-    boxes = [(node["pos"][0], node["pos"][1] - 30, node["pos"][0] + node["size"][0], node["pos"][1] + node["size"][1])
-             for node in json.loads(authored.read_text())["nodes"]]
+    boxes = [
+        (node["pos"][0], node["pos"][1] - 30, node["pos"][0] + node["size"][0], node["pos"][1] + node["size"][1])
+        for node in json.loads(authored.read_text())["nodes"]
+    ]
     for i, (left, top, right, bottom) in enumerate(boxes):
-        assert not [b for b in boxes[i + 1:] if b[0] < right and left < b[2] and b[1] < bottom and top < b[3]]
+        assert not [b for b in boxes[i + 1 :] if b[0] < right and left < b[2] and b[1] < bottom and top < b[3]]
 
 
 def test_it_runs_by_a_click_and_shows_its_pictures(frontend, authored):

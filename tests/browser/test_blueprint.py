@@ -1,4 +1,5 @@
 """The one node with the graph inside, as a user finds it and as its command writes it."""
+
 import json
 from pathlib import Path
 
@@ -42,11 +43,16 @@ def test_the_blueprint_is_found_by_its_name_and_animates_a_photo(frontend):
 
 def test_the_blueprint_file_is_what_its_command_writes(frontend):
     """But for places and sizes, which the page may round otherwise."""
+
     def content(graph: dict) -> list:
-        inside, = graph["definitions"]["subgraphs"]
-        host, = graph["nodes"]
-        return [host["widgets_values"], [slot["name"] for slot in host["inputs"]],
-                [(node["type"], node.get("widgets_values")) for node in inside["nodes"]], len(inside["links"])]
+        (inside,) = graph["definitions"]["subgraphs"]
+        (host,) = graph["nodes"]
+        return [
+            host["widgets_values"],
+            [slot["name"] for slot in host["inputs"]],
+            [(node["type"], node.get("widgets_values")) for node in inside["nodes"]],
+            len(inside["links"]),
+        ]
 
     written = json.loads((ROOT / "subgraphs" / f"{author_blueprint.TITLE}.json").read_text(encoding="utf-8"))
     assert content(written) == content(author_blueprint.author(frontend))

@@ -1,4 +1,5 @@
 """The rows of LEO Edit Directions in the real frontend."""
+
 import urllib.error
 
 import pytest
@@ -35,8 +36,12 @@ def named_model(server):
     animator.load_state_dict({**weights, "dictionary.basis": orthonormal_basis(dictionary)})
     folder = server.base / "models" / "leo"
     folder.mkdir(parents=True, exist_ok=True)
-    save_animator(folder / "named.safetensors", raw_state(animator, dictionary), config,
-                  directions={1: Direction("turn head", -2.0, 2.0), 4: Direction("smile", -1.0, 0.5)})
+    save_animator(
+        folder / "named.safetensors",
+        raw_state(animator, dictionary),
+        config,
+        directions={1: Direction("turn head", -2.0, 2.0), 4: Direction("smile", -1.0, 0.5)},
+    )
 
 
 @pytest.fixture
@@ -88,7 +93,9 @@ def test_nodes_2_0_offers_the_names_too(page, frontend):
 
 def test_released_weights_give_their_names_before_the_first_run(page, server, narrow_liax):
     (server.base / "models" / "leo" / "named.pt").write_bytes(narrow_liax.read_bytes())
-    page.evaluate("() => { app.graph.nodes.find(n => n.type === 'LEOLoadAnimator').widgets[0].value = 'named.pt'; connect() }")
+    page.evaluate(
+        "() => { app.graph.nodes.find(n => n.type === 'LEOLoadAnimator').widgets[0].value = 'named.pt'; connect() }"
+    )
     page.wait_for_function("() => edit.leoDirections?.length === 40")
     page.evaluate("() => type('yaw: 1')")
     assert page.evaluate(ROWS) == ["37 yaw", 1]

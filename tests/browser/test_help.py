@@ -1,4 +1,5 @@
 """What a user finds when a node is not clear: its help page, and its texts in another language."""
+
 import json
 from pathlib import Path
 
@@ -27,10 +28,13 @@ PICTURES = "() => [...document.querySelectorAll('.markdown-content img')].map(i 
 
 def click_title(page, node: int) -> None:
     page.wait_for_timeout(1000)  # a node that was not drawn yet cannot be clicked
-    x, y = page.evaluate("""i => {
+    x, y = page.evaluate(
+        """i => {
       const n = app.graph.nodes[i], box = app.canvas.canvas.getBoundingClientRect(), ds = app.canvas.ds;
       return [box.x + (n.pos[0] + 60 + ds.offset[0]) * ds.scale, box.y + (n.pos[1] - 15 + ds.offset[1]) * ds.scale];
-    }""", node)
+    }""",
+        node,
+    )
     page.mouse.click(x, y)
 
 
@@ -48,7 +52,7 @@ def test_the_info_button_opens_the_help_page_with_its_picture(frontend):
     page.evaluate(ADD, ["LEOMotionEncoder"])
     assert "few numbers per frame" in open_help(page)
     page.wait_for_function("() => document.querySelector('.markdown-content img')?.naturalWidth > 0")
-    (source, width), = page.evaluate(PICTURES)
+    ((source, width),) = page.evaluate(PICTURES)
     assert source.endswith("/docs/LEOMotionEncoder.webp") and width > 300
     assert page.locator(".markdown-content table").count() == 2
 

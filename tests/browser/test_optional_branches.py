@@ -1,8 +1,10 @@
-"""The branches of the full chain that want a file of their own: bypassed as shipped, switched on here with files that tests make.
+"""The branches of the full chain that want a file of their own: bypassed as shipped, switched on here with files
+that tests make.
 
-A detector whose weights are nothing but biases finds a face in the left half of every picture, the size of a head; an upscaler
-with random weights makes pictures four times as large.
+A detector whose weights are nothing but biases finds a face in the left half of every picture, the size of a head;
+an upscaler with random weights makes pictures four times as large.
 """
+
 import math
 
 import av
@@ -47,9 +49,11 @@ def chain(files, frontend):
 
 
 def switched(frontend, titles: list[str], frames: int) -> np.ndarray:
-    """The video [T, H, W, 3] of a run with so many frames, in which the nodes of these titles were switched on or off."""
+    """The video [T, H, W, 3] of a run with so many frames, in which the nodes of these titles were switched on or
+    off."""
     frontend.page.evaluate(SWITCH, titles)
-    frontend.page.evaluate("""seconds => {
+    frontend.page.evaluate(
+        """seconds => {
       const clip = app.graph.nodes.find(n => n.title === 'Driving video'), part = LiteGraph.createNode('Video Slice');
       app.graph.add(part);
       part.widgets.find(w => w.name === 'start_time').value = 1;
@@ -59,14 +63,20 @@ def switched(frontend, titles: list[str], frames: int) -> np.ndarray:
         part.connect(0, app.graph.getNodeById(link.target_id), link.target_slot);
       }
       clip.connect(1, part, 0);
-    }""", frames / 25)
-    film, = (path for path in frontend.server.files(frontend.run()) if path.suffix == ".mp4" and "pasted" in path.name)
+    }""",
+        frames / 25,
+    )
+    (film,) = (
+        path for path in frontend.server.files(frontend.run()) if path.suffix == ".mp4" and "pasted" in path.name
+    )
     with av.open(str(film)) as container:
         return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]).astype(int)
 
 
 def test_a_detector_finds_who_moves_in_the_place_of_the_box(chain):
-    film = switched(chain, ["Who moves", "Face detector (bypassed)", "Find faces (bypassed)", "Their shape (bypassed)"], 5)
+    film = switched(
+        chain, ["Who moves", "Face detector (bypassed)", "Find faces (bypassed)", "Their shape (bypassed)"], 5
+    )
     moved = np.abs(np.diff(film, axis=0)).mean((0, 1, 3))
     assert moved[:256].max() > 1
     assert moved[300:].max() < 0.5  # the other person, whom the box would have moved

@@ -1,4 +1,6 @@
-"""The timeline on nodes, by the mouse: a part of a motion, keyframes, and the playhead of the video that comes of them."""
+"""The timeline on nodes, by the mouse: a part of a motion, keyframes, and the playhead of the video that comes of
+them."""
+
 import av
 import pytest
 from frontend import READY
@@ -34,12 +36,15 @@ GRAPH = """() => {
 }"""
 FIND = "const find = type => app.graph.nodes.find(n => n.type === type);"
 # The one of the last run: the page shows the one before for a moment longer.
-VIDEO = "seconds => { const v = document.querySelector('video'); return v?.readyState > 1 && Math.abs(v.duration - seconds) < 0.05 }"
+VIDEO = (
+    "seconds => { const v = document.querySelector('video'); return v?.readyState > 1 && Math.abs(v.duration - "
+    "seconds) < 0.05 }"
+)
 FRAMES = 150
 BAND = 18  # pixels above the curves, where the numbers stand, and below, where the words do
 SIDE = 12  # pixels left and right of the drawn frames
-# Counted in drawn frames, since a busy machine draws few in a second: a picture that arrives moves what stands below it, and
-# Nodes 2.0 stretches a timeline to its node some frames after all else.
+# Counted in drawn frames, since a busy machine draws few in a second: a picture that arrives moves what stands below
+# it, and Nodes 2.0 stretches a timeline to its node some frames after all else.
 STANDS_STILL = """async element => {
   const place = () => JSON.stringify(element.getBoundingClientRect());
   for (let still = 0, last = place(); still < 20; ) {
@@ -69,7 +74,9 @@ class Timeline:
     def __init__(self, page, node_type: str):
         self.page, self.node_type = page, node_type
         all_of_them = "[...document.querySelectorAll('.leo-timeline')]"
-        at = page.evaluate(f"type => {{ {FIND} return {all_of_them}.indexOf(find(type).leoTimeline.canvas) }}", node_type)
+        at = page.evaluate(
+            f"type => {{ {FIND} return {all_of_them}.indexOf(find(type).leoTimeline.canvas) }}", node_type
+        )
         self.element = page.locator(".leo-timeline").nth(at)
         self.element.wait_for()
 
@@ -94,8 +101,10 @@ class Timeline:
         self.page.mouse.click(*self.place(share, level), click_count=times)
 
     def value(self, widget: str):
-        return self.page.evaluate(f"([type, name]) => {{ {FIND} return find(type).widgets.find(w => w.name === name).value }}",
-                                  [self.node_type, widget])
+        return self.page.evaluate(
+            f"([type, name]) => {{ {FIND} return find(type).widgets.find(w => w.name === name).value }}",
+            [self.node_type, widget],
+        )
 
     def frame(self) -> int | None:
         return self.page.evaluate(f"type => {{ {FIND} return find(type).leoTimeline.frame }}", self.node_type)
@@ -124,7 +133,7 @@ def test_a_part_is_dragged_out_of_a_motion_and_its_video_carries_the_playhead(pa
     assert (part.value("start"), part.value("frames")) == (55, 15)
     assert page.evaluate(f"() => {{ {FIND} return [...find('LEOTrimMotion').pos] }}") == position
 
-    video, = run(page, frontend)
+    (video,) = run(page, frontend)
     assert frame_count(video) == 15
     page.wait_for_function(VIDEO, arg=15 / 25)
     page.evaluate("() => { const v = document.querySelector('video'); v.pause(); v.currentTime = 4.5 / 25 }")

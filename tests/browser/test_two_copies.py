@@ -1,4 +1,5 @@
 """Two copies of the pack in custom_nodes, as after a download beside a clone."""
+
 import pytest
 from comfy_server import ComfyServer
 from environment import ROOT

@@ -1,4 +1,6 @@
-"""Every shipped workflow, as a user meets it: found in the template browser, opened by a click, run, its output on the page."""
+"""Every shipped workflow, as a user meets it: found in the template browser, opened by a click, run, its output on
+the page."""
+
 import json
 from pathlib import Path
 
@@ -55,7 +57,9 @@ def saved(server, prompt: dict, history: dict) -> list[Path]:
     return written
 
 
-def test_it_opens_runs_and_shows_its_output(server, liax, face_detector, empty_input, frontend, reduced, path, full, pytestconfig):
+def test_it_opens_runs_and_shows_its_output(
+    server, liax, face_detector, empty_input, frontend, reduced, path, full, pytestconfig
+):
     """By clicks on the template and on Run, with nothing in input/."""
     state = frontend.open_template(path.stem)
     assert (state["toasts"], state["unknown"], state["red"]) == ([], [], [])
@@ -98,7 +102,9 @@ def test_data_flows_from_left_to_right(path):
 
 def test_another_animator_chosen_in_the_first_workflow_runs_too(server, liax, frontend, reduced):
     frontend.open_template(FIRST)
-    frontend.page.evaluate("() => { app.graph.nodes.find(n => n.type === 'LEOLoadAnimator').widgets[0].value = 'lia-x.pt' }")
+    frontend.page.evaluate(
+        "() => { app.graph.nodes.find(n => n.type === 'LEOLoadAnimator').widgets[0].value = 'lia-x.pt' }"
+    )
     reduced(frontend.page, seconds=0.1)
-    video, = saved(server, frontend.prompt(), frontend.run())
+    (video,) = saved(server, frontend.prompt(), frontend.run())
     assert pictures(video).shape[1:] == (256, 256, 3)

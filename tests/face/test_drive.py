@@ -1,4 +1,5 @@
 """Landmarks become controls, and controls become an animator's motion."""
+
 import importlib.util
 from fractions import Fraction
 from pathlib import Path
@@ -19,8 +20,17 @@ FPS = Fraction(25)
 OURS = AnimatorId("ours", "a" * 64)
 NAMED = {i: Direction(name, -3.0, 3.0) for i, name in enumerate(face.NAMES)}
 # What one unit of a puppet's action moves; the others are measured off other shapes than they are posed by.
-MOVED_BY = {"jaw open": "jaw", "smile": "smile", "pucker": "pucker", "close left eye": "left lid", "close right eye": "right lid",
-            "brows up": "brows up", "brows down": "brows down", "look sideways": "gaze sideways", "look up": "gaze up"}
+MOVED_BY = {
+    "jaw open": "jaw",
+    "smile": "smile",
+    "pucker": "pucker",
+    "close left eye": "left lid",
+    "close right eye": "right lid",
+    "brows up": "brows up",
+    "brows down": "brows down",
+    "look sideways": "gaze sideways",
+    "look up": "gaze up",
+}
 
 
 def posed(mean_face, actions, angles=None):
@@ -28,7 +38,11 @@ def posed(mean_face, actions, angles=None):
     count = len(actions)
     angles = np.zeros((count, 3)) if angles is None else angles
     head = face.HeadPose(face.rotation_of(*angles.T), np.full(count, 128.0), np.tile([128.0, 128.0, 0.0], (count, 1)))
-    puppet = Puppet(face.HeadPose(np.eye(3)[None], np.array([128.0]), np.array([[128.0, 128.0, 0.0]])).to_picture(mean_face[None])[0])
+    puppet = Puppet(
+        face.HeadPose(np.eye(3)[None], np.array([128.0]), np.array([[128.0, 128.0, 0.0]])).to_picture(mean_face[None])[
+            0
+        ]
+    )
     return puppet.posed(Pose(actions, head))[1]
 
 
@@ -103,7 +117,10 @@ def test_calibration_puts_the_driver_at_rest(track):
 def test_place_counts_as_in_a_crop_around_the_head(track):
     """The same talker, small in a wide picture."""
     wide = track * 0.25 + np.array([900, 300, 0])
-    near, far = (face.steady_place(face.calibrated(face.measure(points, size), "absolute")) for points, size in ((track, 256), (wide, (1920, 1080))))
+    near, far = (
+        face.steady_place(face.calibrated(face.measure(points, size), "absolute"))
+        for points, size in ((track, 256), (wide, (1920, 1080)))
+    )
     assert np.abs(near - far).max() < 0.02
 
 
@@ -160,9 +177,14 @@ def test_an_animator_without_names_is_refused():
         face.driven(np.zeros((2, 20), np.float32), FPS, OURS, 20, {3: Direction("", -1, 1)})
 
 
-@pytest.mark.parametrize("value, message", [
-    (None, "Connect that output"), ({"frames": []}, "Connect that output"), ({"frames": [], "image_size": (1, 1)}, "no pictures"),
-])
+@pytest.mark.parametrize(
+    "value, message",
+    [
+        (None, "Connect that output"),
+        ({"frames": []}, "Connect that output"),
+        ({"frames": [], "image_size": (1, 1)}, "no pictures"),
+    ],
+)
 def test_something_else_than_landmarks_is_refused(value, message):
     with pytest.raises(ValueError, match=message):
         face.read_detections(value)

@@ -1,4 +1,6 @@
-"""The face finder without its weights: what its maps mean, how pictures get to it, and that training learns where a face is."""
+"""The face finder without its weights: what its maps mean, how pictures get to it, and that training learns where a
+face is."""
+
 import cv2
 import numpy as np
 import pytest
@@ -11,7 +13,8 @@ from leo_core.training.train_finder import folded, targets
 
 
 class Shown(torch.nn.Module):
-    """In place of a trained finder: says that every bright blob is a face of 40 x 50 pixels of the picture that it sees."""
+    """In place of a trained finder: says that every bright blob is a face of 40 x 50 pixels of the picture that it
+    sees."""
 
     def forward(self, pictures):
         bright = torch.nn.functional.avg_pool2d(pictures.mean(1, keepdim=True), STRIDE)
@@ -32,7 +35,9 @@ def test_targets_decode_to_the_boxes_they_were_made_of():
     maps[0, 2] = ((wanted[0, ..., 1] + wanted[0, ..., 3]) / 2 - cells[:, None]) / STRIDE
     maps[0, 3:] = ((wanted[0, ..., 2:] - wanted[0, ..., :2]) / STRIDE).clamp(min=1e-3).log().movedim(-1, 0)
     found, scores = decode(maps)
-    assert {tuple(box) for box in found[scores > 0.5].round().int().tolist()} == {tuple(box) for box in boxes[0].astype(int).tolist()}
+    assert {tuple(box) for box in found[scores > 0.5].round().int().tolist()} == {
+        tuple(box) for box in boxes[0].astype(int).tolist()
+    }
 
 
 @pytest.mark.parametrize("size", [(256, 256), (1080, 1920), (3000, 4000), (700, 300)])
@@ -40,7 +45,7 @@ def test_targets_decode_to_the_boxes_they_were_made_of():
 def test_places_are_those_of_the_picture_whatever_its_size(size, kind):
     picture = torch.zeros(*size, 3)
     y, x, side = size[0] // 3, size[1] // 2, max(8, size[0] // 12)
-    picture[y:y + side, x:x + side] = 1
+    picture[y : y + side, x : x + side] = 1
     faces = find_faces(Shown(), picture if kind == torch.float32 else (picture * 255).to(kind))
     middles = [((face.box[0] + face.box[2]) / 2, (face.box[1] + face.box[3]) / 2) for face in faces]
     assert faces and all(abs(mx - x - side / 2) < side and abs(my - y - side / 2) < side for mx, my in middles)
@@ -51,7 +56,11 @@ def test_gray_pictures_and_alpha_are_seen_too():
     bright = torch.zeros(300, 300, 1)
     bright[100:140, 100:140] = 1
     three = find_faces(Shown(), bright.expand(-1, -1, 3))
-    assert find_faces(Shown(), bright) == three == find_faces(Shown(), torch.cat([bright.expand(-1, -1, 3), torch.ones(300, 300, 1)], 2))
+    assert (
+        find_faces(Shown(), bright)
+        == three
+        == find_faces(Shown(), torch.cat([bright.expand(-1, -1, 3), torch.ones(300, 300, 1)], 2))
+    )
 
 
 def test_shrinking_averages():
@@ -66,7 +75,11 @@ def test_the_head_is_an_eighth_larger_on_each_side():
     picture[20:30, 20:30] = 1
     face = find_faces(Shown(), picture)[0]
     head = face.head()
-    assert head["width"] == pytest.approx(1.25 * (face.box[2] - face.box[0])) and head["x"] < face.box[0] and head["score"] == face.confidence
+    assert (
+        head["width"] == pytest.approx(1.25 * (face.box[2] - face.box[0]))
+        and head["x"] < face.box[0]
+        and head["score"] == face.confidence
+    )
 
 
 def test_normalizations_fold_into_the_convolutions():
@@ -97,8 +110,24 @@ def test_the_command_trains_a_finder_that_loads(tmp_path, mean_face, capsys):
         names, landmarks, masks = [*names, f"p{number}"], [*landmarks, points], [*masks, mask]
     np.savez(tmp_path / "landmarks.npz", names=names, landmarks=landmarks, masks=masks)
     # the last photo is held out
-    code = main(["train-finder", str(tmp_path / "finder.safetensors"), "--photos", str(tmp_path), "--landmarks", str(tmp_path / "landmarks.npz"),
-                 "--held-out", "1", "--backdrops", "4", "--steps", "8", "--batch", "2"])
+    code = main(
+        [
+            "train-finder",
+            str(tmp_path / "finder.safetensors"),
+            "--photos",
+            str(tmp_path),
+            "--landmarks",
+            str(tmp_path / "landmarks.npz"),
+            "--held-out",
+            "1",
+            "--backdrops",
+            "4",
+            "--steps",
+            "8",
+            "--batch",
+            "2",
+        ]
+    )
     assert code == 0 and "8 steps in" in capsys.readouterr().out
     assert (tmp_path / "finder.safetensors").stat().st_size < 500_000
     assert load_finder(tmp_path / "finder.safetensors")(torch.zeros(1, 3, GRID, GRID)).shape == (1, 5, 8, 8)

@@ -2,9 +2,10 @@
 
 .dev/venv/bin/python tests/fuzz/fuzz_files.py [-runs=N] [-max_total_time=SECONDS] [CORPUS FOLDER]
 
-The first byte of an input chooses the reader, the rest is the file. Anything but a result or a ValueError of one readable line is a
-find, as is a call of a few seconds, or two gigabytes of memory. Arguments go to libFuzzer.
+The first byte of an input chooses the reader, the rest is the file. Anything but a result or a ValueError of one
+readable line is a find, as is a call of a few seconds, or two gigabytes of memory. Arguments go to libFuzzer.
 """
+
 import os
 import sys
 import tempfile
@@ -21,8 +22,13 @@ with atheris.instrument_imports(include=["leo_core"]):
 import malformed  # noqa: E402
 import torch  # noqa: E402
 
-SUFFIXES = {"model.pt": checkpoint.load_animator, "model.safetensors": checkpoint.load_animator, "told.safetensors": checkpoint.read_directions,
-            "motion.safetensors": motion.load_motion, "prior.safetensors": prior.load_prior}
+SUFFIXES = {
+    "model.pt": checkpoint.load_animator,
+    "model.safetensors": checkpoint.load_animator,
+    "told.safetensors": checkpoint.read_directions,
+    "motion.safetensors": motion.load_motion,
+    "prior.safetensors": prior.load_prior,
+}
 FOLDER = Path(tempfile.mkdtemp(prefix="leo-fuzz-", dir="/dev/shm" if os.path.isdir("/dev/shm") else None))
 
 
@@ -44,7 +50,9 @@ def seeds() -> list[bytes]:
         found.append(b"\x03" + path.read_bytes())
     metadata = {"leo.kind": "animator", "leo.config": "{}", "leo.directions": "{}"}
     for number in range(1, len(SUFFIXES)):
-        found += [bytes([number]) + content for _, content in malformed.lying_safetensors(metadata) if len(content) < 4000]
+        found += [
+            bytes([number]) + content for _, content in malformed.lying_safetensors(metadata) if len(content) < 4000
+        ]
     return found
 
 

@@ -1,4 +1,5 @@
 """A small prior, trained for seconds on smooth random motion of made-up people."""
+
 from fractions import Fraction
 
 import pytest

@@ -1,4 +1,5 @@
 """The linear motion condition."""
+
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -40,7 +41,9 @@ def test_no_residual_renders_a_still_video(animator_file):
 
         def render(codes):
             latents = (look + animator.dictionary(code) for code in codes.split(1))
-            return torch.cat([animator.decoder(features, *animator.flow_generator(features, latent)) for latent in latents])
+            return torch.cat(
+                [animator.decoder(features, *animator.flow_generator(features, latent)) for latent in latents]
+            )
 
         still = render(linear_motion_condition(torch.zeros(6, 4), pose[0]))
         moving = render(linear_motion_condition(torch.linspace(0, 1, 6).unsqueeze(1).expand(6, 4), pose[0]))

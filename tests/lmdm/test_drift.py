@@ -1,4 +1,5 @@
 """Drift control on motion that would wander off without it."""
+
 import pytest
 import torch
 
@@ -8,7 +9,8 @@ FPS, LENGTH, KNOWN = 15, 40, 4
 
 
 def chain(seconds: int, control: bool, slide: float, growth: float = 1.0) -> tuple[torch.Tensor, list[torch.Tensor]]:
-    """Windows that begin with the last codes of the one before, return to rest slowly, and rest a little elsewhere each time."""
+    """Windows that begin with the last codes of the one before, return to rest slowly, and rest a little elsewhere
+    each time."""
     generator = torch.Generator().manual_seed(0)
     codes = torch.zeros(1, 3)
     drift, windows = DriftControl(codes, FPS), []

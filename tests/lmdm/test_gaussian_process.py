@@ -1,4 +1,5 @@
 """The posterior mean of clean motion, against the textbook formula and against made-up motion."""
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -13,7 +14,10 @@ def smooth_windows(count=400, length=32, directions=3, seed=0) -> torch.Tensor:
     time = torch.arange(length) / 16
     waves = torch.stack([torch.cos(3.14 * k * time) / (1 + k * k) for k in range(5)])
     mixed = torch.randn(count, directions, 5, generator=generator) @ waves
-    return mixed.transpose(1, 2) @ torch.tensor([[1.0, 0.5, 0.0], [0.0, 1.0, 0.3], [0.2, 0.0, 0.5]])[:directions, :directions]
+    return (
+        mixed.transpose(1, 2)
+        @ torch.tensor([[1.0, 0.5, 0.0], [0.0, 1.0, 0.3], [0.2, 0.0, 0.5]])[:directions, :directions]
+    )
 
 
 @pytest.fixture(scope="module")
@@ -44,14 +48,21 @@ def test_it_is_the_conditional_expectation(process):
     one = GaussianProcess(torch.eye(1), process.covariance[:1], process.amplitudes)
     known, power, seen_at, home, lively = smooth_windows(1)[:, :16, :1], 0.6, [0, 1, 9], 0.3, 1.4
     _, noisy = noised(known, power)
-    guess = one.posterior_mean(noisy, known, marks(16, *seen_at), level(power), at(torch.full((1, 1), home), lively))[0, :, 0]
+    guess = one.posterior_mean(noisy, known, marks(16, *seen_at), level(power), at(torch.full((1, 1), home), lively))[
+        0, :, 0
+    ]
 
     covariance = lively**2 * process.covariance[0].double()
     hidden = [i for i in range(16) if i not in seen_at]
     first = known[0, 0, 0].double()
-    observed = torch.cat([known[0, seen_at, 0].double(), noisy[0, [i - 1 for i in hidden], 0].double() / power**0.5 + first]) - home
+    observed = (
+        torch.cat([known[0, seen_at, 0].double(), noisy[0, [i - 1 for i in hidden], 0].double() / power**0.5 + first])
+        - home
+    )
     order = [*seen_at, *hidden]
-    variance = torch.diag(torch.tensor([1e-6] * len(seen_at) + [(1 - power) / power] * len(hidden), dtype=torch.float64))
+    variance = torch.diag(
+        torch.tensor([1e-6] * len(seen_at) + [(1 - power) / power] * len(hidden), dtype=torch.float64)
+    )
     expected = home + covariance[:, order] @ torch.linalg.solve(covariance[order][:, order] + variance, observed)
     assert torch.allclose(guess.double(), expected[1:] - first, atol=1e-4)
 
@@ -74,7 +85,8 @@ def test_people_far_away_are_guessed_like_those_near(process):
     windows = smooth_windows(4, seed=5)[:, :7]
     _, noisy = noised(windows, 0.9)
     near, far = (
-        process.posterior_mean(noisy, windows + away, marks(7, 0), level(0.9), at(torch.zeros(4, 3) + away)) for away in (0, 30)
+        process.posterior_mean(noisy, windows + away, marks(7, 0), level(0.9), at(torch.zeros(4, 3) + away))
+        for away in (0, 30)
     )
     assert near.shape == (4, 6, 3) and torch.allclose(near, far, atol=1e-3)
 
@@ -83,7 +95,9 @@ def test_style_is_measured_where_there_is_motion_and_drawn_where_there_is_none(p
     lively = 3 + 2 * smooth_windows(1, 400, seed=9)[0]
     measured = process.measure(lively)
     assert torch.allclose(measured.rest_pose[0], lively.mean(0))
-    assert process.measure(3 + (lively - 3) / 2).amplitude.item() == pytest.approx(measured.amplitude.item() / 2, rel=1e-4)
+    assert process.measure(3 + (lively - 3) / 2).amplitude.item() == pytest.approx(
+        measured.amplitude.item() / 2, rel=1e-4
+    )
 
     inferred = process.infer(lively[None], torch.Generator().manual_seed(0))
     assert (inferred.rest_pose - measured.rest_pose).norm() < 0.3 * 3 * process.spread.norm() * measured.amplitude
@@ -96,7 +110,7 @@ def test_style_is_measured_where_there_is_motion_and_drawn_where_there_is_none(p
 def test_motion_drawn_from_nothing_is_as_wide_as_the_motion_it_was_learned_from():
     """On motion that is alike at all times: noise made smooth, around rest poses that differ."""
     generator = torch.Generator().manual_seed(0)
-    smooth = torch.exp(-((torch.arange(25) - 12) / 5.0) ** 2)[None, None]
+    smooth = torch.exp(-(((torch.arange(25) - 12) / 5.0) ** 2))[None, None]
     clips = F.conv1d(torch.randn(600 * 2, 1, 184, generator=generator), smooth).reshape(600, 2, 160).transpose(1, 2)
     clips = clips / clips.std() + torch.randn(600, 1, 2, generator=generator)
     process = GaussianProcess.fit(list(clips), 16)
@@ -104,8 +118,14 @@ def test_motion_drawn_from_nothing_is_as_wide_as_the_motion_it_was_learned_from(
     style = process.infer(windows[:, :1], generator)
     noise = torch.randn(windows[:, 1:].shape, generator=generator)
     times, alpha_bar = sampling_times(50, 1000), cosine_alpha_bar()
-    drawn = sample_dpmpp_2m(lambda x, t: process.posterior_mean(x, windows, marks(16, 0), alpha_bar[t : t + 1], style), noise, times,
-                            alpha_bar, lambda: noise, lambda done, estimate: None)
+    drawn = sample_dpmpp_2m(
+        lambda x, t: process.posterior_mean(x, windows, marks(16, 0), alpha_bar[t : t + 1], style),
+        noise,
+        times,
+        alpha_bar,
+        lambda: noise,
+        lambda done, estimate: None,
+    )
     real = windows[:, 1:] - windows[:, :1]
     assert (drawn.std((0, 1)) / real.std((0, 1)) - 1).abs().max() < 0.06
 
@@ -125,5 +145,7 @@ def test_lively_motion_of_few_frequencies_is_joined():
     codes = sum(torch.sin(6.283 * (f * time + phase)) for f, phase in zip((0.4, 0.7), phases, strict=True))
     process = GaussianProcess.fit([codes], 16)
     known = codes[None, :16]
-    guess = process.posterior_mean(known[:, 1:], known, marks(16, 0, 15), level(0.9999), at(codes.mean(0, keepdim=True), 1000.0))
+    guess = process.posterior_mean(
+        known[:, 1:], known, marks(16, 0, 15), level(0.9999), at(codes.mean(0, keepdim=True), 1000.0)
+    )
     assert guess.isfinite().all()

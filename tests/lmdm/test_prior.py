@@ -1,4 +1,5 @@
 """Motion out of a prior: any length, exact starts, transitions, variations, files."""
+
 from dataclasses import replace
 
 import pytest
@@ -43,7 +44,9 @@ def test_without_a_start_pose_one_is_drawn_from_those_of_the_training_people(pri
 
 
 def test_windows_share_codes_and_joints_are_as_smooth_as_the_rest(prior, people):
-    codes = torch.cat([prior.sample(200, replace(FEW, seed=seed, steps=20), people[seed].codes[:1]) for seed in range(3)])
+    codes = torch.cat(
+        [prior.sample(200, replace(FEW, seed=seed, steps=20), people[seed].codes[:1]) for seed in range(3)]
+    )
     second = codes.reshape(3, 200, 5).diff(n=2, dim=1).norm(dim=2)
     seams = torch.arange(24, 200, 21)
     at = torch.zeros(198, dtype=torch.bool)
@@ -53,7 +56,12 @@ def test_windows_share_codes_and_joints_are_as_smooth_as_the_rest(prior, people)
 
 def test_progress_counts_every_step_of_every_window_and_shows_codes(prior, start):
     told = []
-    prior.sample(60, FEW, start, progress=lambda done, total, estimate: told.append((done, total, estimate().shape, estimate()[0])))
+    prior.sample(
+        60,
+        FEW,
+        start,
+        progress=lambda done, total, estimate: told.append((done, total, estimate().shape, estimate()[0])),
+    )
     assert [done for done, *_ in told] == list(range(1, 19))
     assert {total for _, total, *_ in told} == {18}
     assert all(shape == (24, 5) for _, _, shape, _ in told)

@@ -1,4 +1,5 @@
 """Schedule and samplers, against a data distribution whose best guess is known in closed form."""
+
 import math
 
 import pytest
@@ -12,10 +13,12 @@ MEAN, SPREAD = 1.5, 0.5
 
 def gaussian_guess(alpha_bar):
     """The exact expectation of clean values of a Gaussian, given the noisy ones."""
+
     def predict(x, t):
         power = float(alpha_bar[t])
         gain = math.sqrt(power) * SPREAD**2 / (power * SPREAD**2 + 1 - power)
         return MEAN + gain * (x - math.sqrt(power) * MEAN)
+
     return predict
 
 

@@ -1,4 +1,5 @@
 """Seams between known and generated motion, on trembling codes."""
+
 import pytest
 import torch
 

@@ -1,4 +1,5 @@
 """The denoiser."""
+
 import pytest
 import torch
 

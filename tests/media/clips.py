@@ -1,8 +1,10 @@
-"""Clips as cameras and old tools write them: containers, codecs and everything that makes them odd, one picture code per frame.
+"""Clips as cameras and old tools write them: containers, codecs and everything that makes them odd, one picture code
+per frame.
 
-Each frame shows four colors in its corners, which tell how it is turned, mirrored and colored, and a row of black and white blocks that is
-its number in binary. So what a reader should show is known without another reader.
+Each frame shows four colors in its corners, which tell how it is turned, mirrored and colored, and a row of black
+and white blocks that is its number in binary. So what a reader should show is known without another reader.
 """
+
 import struct
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -79,10 +81,14 @@ class Clip:
         order = [number for number in range(self.frames) if number not in self.drop] * self.joined
         if self.stamps is None:
             if not self.drop:
-                return order[self.before:]
+                return order[self.before :]
             return [max(n for n in order if n <= number) for number in range(order[-1] + 1)]
         times = [*self.stamps, self.stamps[-1] + 1]
-        return [number for number, (here, after) in enumerate(zip(times, times[1:], strict=False)) for _ in range(after - here)]
+        return [
+            number
+            for number, (here, after) in enumerate(zip(times, times[1:], strict=False))
+            for _ in range(after - here)
+        ]
 
 
 def picture(number: int) -> np.ndarray:
@@ -90,14 +96,14 @@ def picture(number: int) -> np.ndarray:
     shown = CORNERS.repeat(HEIGHT // 2, 0).repeat(WIDTH // 2, 1).copy()
     block = WIDTH // BITS
     for bit in range(BITS):
-        shown[HEIGHT // 2 - 8:HEIGHT // 2 + 8, bit * block:(bit + 1) * block] = 235 if number >> bit & 1 else 20
+        shown[HEIGHT // 2 - 8 : HEIGHT // 2 + 8, bit * block : (bit + 1) * block] = 235 if number >> bit & 1 else 20
     return shown
 
 
 def number_of(frame: np.ndarray) -> int:
     """The number that an upright frame of any size shows."""
     height, width = frame.shape[:2]
-    row = frame[height // 2 - height // 16:height // 2 + height // 16].mean((0, 2))
+    row = frame[height // 2 - height // 16 : height // 2 + height // 16].mean((0, 2))
     return sum(int(row[round((bit + 0.5) * width / BITS)] > 128) << bit for bit in range(BITS))
 
 
@@ -112,8 +118,11 @@ def stored(number: int, clip: Clip) -> av.VideoFrame:
     frame = av.VideoFrame.from_ndarray(picture(number), format="rgb24")
     if clip.transfer:
         frame = av.VideoFrame.from_ndarray(hdr(picture(number), clip.transfer), format="rgb48le")
-    return frame.reformat(format=clip.pixels, dst_colorspace=MATRICES[clip.matrix] if "yuv" in clip.pixels else None,
-                          dst_color_range=2 if clip.full_range else 1)
+    return frame.reformat(
+        format=clip.pixels,
+        dst_colorspace=MATRICES[clip.matrix] if "yuv" in clip.pixels else None,
+        dst_color_range=2 if clip.full_range else 1,
+    )
 
 
 def hdr(rgb: np.ndarray, transfer: str) -> np.ndarray:
@@ -139,9 +148,17 @@ def write(clip: Clip, folder: Path) -> str:
         path.write_bytes(b"".join(parts))
         return str(path)
     with av.open(str(path), "w", format=clip.format, options=clip.options.get("container", {})) as out:
-        streams = [replace(clip, gop=5), clip] if clip.second_stream and clip.suffix != ".mp4" else [clip, replace(clip, gop=5)]
-        streams = [_stream(out, each) for each in streams[:1 + clip.second_stream]]  # of an MP4, the first is marked as default
-        stream, other = (streams if clip.suffix == ".mp4" else streams[::-1]) if clip.second_stream else (*streams, None)
+        streams = (
+            [replace(clip, gop=5), clip]
+            if clip.second_stream and clip.suffix != ".mp4"
+            else [clip, replace(clip, gop=5)]
+        )
+        streams = [
+            _stream(out, each) for each in streams[: 1 + clip.second_stream]
+        ]  # of an MP4, the first is marked as default
+        stream, other = (
+            (streams if clip.suffix == ".mp4" else streams[::-1]) if clip.second_stream else (*streams, None)
+        )
         stream.height, stream.width = HEIGHT, WIDTH
         if other is not None:
             other.height, other.width = HEIGHT // 2, WIDTH // 2
@@ -157,7 +174,11 @@ def write(clip: Clip, folder: Path) -> str:
             _mux(out, stream.encode(frame), clip)
             if sound is not None:
                 block = av.AudioFrame.from_ndarray(np.zeros((1, 1920), np.float32), format="fltp", layout="mono")
-                block.sample_rate, block.pts, block.time_base = 48000, number * 1920 + round(clip.start * 48000), Fraction(1, 48000)
+                block.sample_rate, block.pts, block.time_base = (
+                    48000,
+                    number * 1920 + round(clip.start * 48000),
+                    Fraction(1, 48000),
+                )
                 out.mux(sound.encode(block))
         _mux(out, stream.encode(None), clip)
         if other is not None:
@@ -194,11 +215,20 @@ def _stream(out: av.container.OutputContainer, clip: Clip) -> av.VideoStream:
 
 
 def _quality(clip: Clip) -> dict[str, str]:
-    known = {"libx264": {"crf": "4", "preset": "veryfast"}, "libx265": {"crf": "6", "x265-params": "log-level=none", "preset": "ultrafast"},
-             "libvpx": {"crf": "4", "b": "4M", "auto-alt-ref": "1", "lag-in-frames": "10"},
-             "libvpx-vp9": {"crf": "10", "b": "0", "cpu-used": "5", "lag-in-frames": "10"}, "libsvtav1": {"crf": "10", "preset": "10"},
-             "libaom-av1": {"crf": "10", "cpu-used": "8"}}
-    return known.get(clip.codec, {} if clip.codec in ("ffv1", "png", "gif", "apng", "prores_ks", "qtrle", "huffyuv") else {"b": "6M", "qmin": "1"})
+    known = {
+        "libx264": {"crf": "4", "preset": "veryfast"},
+        "libx265": {"crf": "6", "x265-params": "log-level=none", "preset": "ultrafast"},
+        "libvpx": {"crf": "4", "b": "4M", "auto-alt-ref": "1", "lag-in-frames": "10"},
+        "libvpx-vp9": {"crf": "10", "b": "0", "cpu-used": "5", "lag-in-frames": "10"},
+        "libsvtav1": {"crf": "10", "preset": "10"},
+        "libaom-av1": {"crf": "10", "cpu-used": "8"},
+    }
+    return known.get(
+        clip.codec,
+        {}
+        if clip.codec in ("ffv1", "png", "gif", "apng", "prores_ks", "qtrle", "huffyuv")
+        else {"b": "6M", "qmin": "1"},
+    )
 
 
 def _cover(out: av.container.OutputContainer) -> av.VideoStream:
@@ -221,52 +251,112 @@ def turn(path: Path, matrix: tuple[int, int, int, int]) -> None:
     data = bytearray(path.read_bytes())
     place = data.index(b"tkhd") + 44
     a, b, c, d = (value * 2**16 for value in matrix)
-    data[place:place + 36] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 2**30)
+    data[place : place + 36] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 2**30)
     path.write_bytes(data)
 
 
 H264, MPEG2, MPEG4 = "libx264", "mpeg2video", "mpeg4"
 # Ways to store a clip: all codecs in the containers they are met in.
 STORED = [
-    Clip(), Clip(".mov"), Clip(".mkv"), Clip(".avi"), Clip(".ts"), Clip(".flv"), Clip(".nut"), Clip(".h264"),
-    Clip(codec="libx265"), Clip(".mkv", "libx265"), Clip(".ts", "libx265"), Clip(".hevc", "libx265"),
-    Clip(codec=MPEG4), Clip(".avi", MPEG4), Clip(".m4v", MPEG4, format="m4v"), Clip(".3gp", MPEG4),
-    Clip(".mpg", MPEG2), Clip(".vob", MPEG2, format="vob"), Clip(".ts", MPEG2), Clip(".mxf", MPEG2), Clip(".mkv", MPEG2), Clip(".m2v", MPEG2),
-    Clip(".mpg", "mpeg1video", format="mpeg"), Clip(".wmv", "wmv2", b_frames=0), Clip(".flv", "flv", b_frames=0),
-    Clip(".webm", "libvpx", b_frames=0), Clip(".webm", "libvpx-vp9", b_frames=0), Clip(".ivf", "libvpx-vp9", b_frames=0),
-    Clip(".mkv", "ffv1", "bgr0", gop=1, b_frames=0), Clip(".avi", "mjpeg", "yuvj420p", gop=1, b_frames=0, full_range=True),
-    Clip(".avi", "huffyuv", "yuv422p", gop=1, b_frames=0), Clip(".mov", "prores_ks", "yuv422p10le", gop=1, b_frames=0),
-    Clip(".mov", "qtrle", "rgb24", b_frames=0), Clip(".gif", "gif", "rgb8", b_frames=0), Clip(".apng", "apng", "rgb24", b_frames=0, format="apng"),
-    Clip(codec="libsvtav1", b_frames=0), Clip(options={"container": {"movflags": "frag_keyframe+empty_moov"}}, frames=21),
+    Clip(),
+    Clip(".mov"),
+    Clip(".mkv"),
+    Clip(".avi"),
+    Clip(".ts"),
+    Clip(".flv"),
+    Clip(".nut"),
+    Clip(".h264"),
+    Clip(codec="libx265"),
+    Clip(".mkv", "libx265"),
+    Clip(".ts", "libx265"),
+    Clip(".hevc", "libx265"),
+    Clip(codec=MPEG4),
+    Clip(".avi", MPEG4),
+    Clip(".m4v", MPEG4, format="m4v"),
+    Clip(".3gp", MPEG4),
+    Clip(".mpg", MPEG2),
+    Clip(".vob", MPEG2, format="vob"),
+    Clip(".ts", MPEG2),
+    Clip(".mxf", MPEG2),
+    Clip(".mkv", MPEG2),
+    Clip(".m2v", MPEG2),
+    Clip(".mpg", "mpeg1video", format="mpeg"),
+    Clip(".wmv", "wmv2", b_frames=0),
+    Clip(".flv", "flv", b_frames=0),
+    Clip(".webm", "libvpx", b_frames=0),
+    Clip(".webm", "libvpx-vp9", b_frames=0),
+    Clip(".ivf", "libvpx-vp9", b_frames=0),
+    Clip(".mkv", "ffv1", "bgr0", gop=1, b_frames=0),
+    Clip(".avi", "mjpeg", "yuvj420p", gop=1, b_frames=0, full_range=True),
+    Clip(".avi", "huffyuv", "yuv422p", gop=1, b_frames=0),
+    Clip(".mov", "prores_ks", "yuv422p10le", gop=1, b_frames=0),
+    Clip(".mov", "qtrle", "rgb24", b_frames=0),
+    Clip(".gif", "gif", "rgb8", b_frames=0),
+    Clip(".apng", "apng", "rgb24", b_frames=0, format="apng"),
+    Clip(codec="libsvtav1", b_frames=0),
+    Clip(options={"container": {"movflags": "frag_keyframe+empty_moov"}}, frames=21),
 ]
 _TS, _PS, _AVI = Clip(".ts"), Clip(".mpg", MPEG2), Clip(".avi")
 _RGB = {"gop": 1, "b_frames": 0}
 # What the pack got wrong before, or could.
 ODD = [
-    replace(_TS, gop=250, start=1.4, frames=40), replace(_TS, gop=25, start=1.4, frames=40), replace(_PS, gop=25, start=0.5, frames=40),
-    replace(_TS, joined=2), replace(_PS, joined=2), replace(_TS, joined=3, sound=True), replace(_TS, start=30000.0),
-    replace(_AVI, gop=250, frames=40), replace(_AVI, sound=True, options={"sound": "mp2"}),
-    Clip(drop=(7,), b_frames=0, gop=1), Clip(".mkv", drop=(5, 6), b_frames=0, gop=1), replace(_TS, drop=(9,), b_frames=0, gop=1),
+    replace(_TS, gop=250, start=1.4, frames=40),
+    replace(_TS, gop=25, start=1.4, frames=40),
+    replace(_PS, gop=25, start=0.5, frames=40),
+    replace(_TS, joined=2),
+    replace(_PS, joined=2),
+    replace(_TS, joined=3, sound=True),
+    replace(_TS, start=30000.0),
+    replace(_AVI, gop=250, frames=40),
+    replace(_AVI, sound=True, options={"sound": "mp2"}),
+    Clip(drop=(7,), b_frames=0, gop=1),
+    Clip(".mkv", drop=(5, 6), b_frames=0, gop=1),
+    replace(_TS, drop=(9,), b_frames=0, gop=1),
     Clip(".mkv", stamps=(0, 1, 2, 3, 5, 7, 9, 10, 11, 12), frames=10, b_frames=0),
     Clip(stamps=(0, 1, 2, 6, 7, 8, 9, 10, 11, 12), frames=10, b_frames=0),
-    Clip(before=5, gop=1, b_frames=0), Clip(before=3, b_frames=0), Clip(start=0.5), Clip(".mkv", start=2.0),
-    *(Clip(turn=turn) for turn in TURNS if turn != "upright"), Clip(".mov", turn="transposed"),
-    *(Clip(pixel_shape=Fraction(*shape)) for shape in ((4, 3), (1, 3), (16, 15))), Clip(".mkv", pixel_shape=Fraction(64, 45)),
-    replace(_PS, pixel_shape=Fraction(8, 9)), Clip(pixel_shape=Fraction(4, 3), turn="turned 90"),
-    Clip(full_range=True), Clip(".mkv", full_range=True, matrix="bt709"), Clip(matrix="bt709"), Clip(".ts", "libx265", matrix="bt709"),
+    Clip(before=5, gop=1, b_frames=0),
+    Clip(before=3, b_frames=0),
+    Clip(start=0.5),
+    Clip(".mkv", start=2.0),
+    *(Clip(turn=turn) for turn in TURNS if turn != "upright"),
+    Clip(".mov", turn="transposed"),
+    *(Clip(pixel_shape=Fraction(*shape)) for shape in ((4, 3), (1, 3), (16, 15))),
+    Clip(".mkv", pixel_shape=Fraction(64, 45)),
+    replace(_PS, pixel_shape=Fraction(8, 9)),
+    Clip(pixel_shape=Fraction(4, 3), turn="turned 90"),
+    Clip(full_range=True),
+    Clip(".mkv", full_range=True, matrix="bt709"),
+    Clip(matrix="bt709"),
+    Clip(".ts", "libx265", matrix="bt709"),
     Clip(codec="libx265", pixels="yuv420p10le", matrix="bt2020", transfer="pq"),
     Clip(codec="libx265", pixels="yuv420p10le", matrix="bt2020", transfer="hlg"),
-    Clip(".mkv", "libx265", "yuv420p10le", matrix="bt2020", transfer="pq"), Clip(pixels="yuv422p10le"), Clip(pixels="yuv444p"), Clip(pixels="gray"),
-    Clip(interlaced=True, b_frames=0), replace(_PS, interlaced=True), replace(_TS, interlaced=True),
-    Clip(cover=True), Clip(cover=True, sound=True), Clip(".mkv", second_stream=True), Clip(second_stream=True), replace(_TS, second_stream=True),
+    Clip(".mkv", "libx265", "yuv420p10le", matrix="bt2020", transfer="pq"),
+    Clip(pixels="yuv422p10le"),
+    Clip(pixels="yuv444p"),
+    Clip(pixels="gray"),
+    Clip(interlaced=True, b_frames=0),
+    replace(_PS, interlaced=True),
+    replace(_TS, interlaced=True),
+    Clip(cover=True),
+    Clip(cover=True, sound=True),
+    Clip(".mkv", second_stream=True),
+    Clip(second_stream=True),
+    replace(_TS, second_stream=True),
     *(Clip(fps=Fraction(*fps)) for fps in ((30000, 1001), (24000, 1001), (60000, 1001), (25, 2), (100, 1))),
-    Clip(".mkv", fps=Fraction(30000, 1001)), replace(_TS, fps=Fraction(30000, 1001)), Clip(".flv", fps=Fraction(30000, 1001)),
-    Clip(frames=1), Clip(".mkv", frames=2), replace(_TS, frames=1), Clip(".mkv", "ffv1", "bgra", **_RGB), Clip(".mov", "qtrle", "argb", b_frames=0),
+    Clip(".mkv", fps=Fraction(30000, 1001)),
+    replace(_TS, fps=Fraction(30000, 1001)),
+    Clip(".flv", fps=Fraction(30000, 1001)),
+    Clip(frames=1),
+    Clip(".mkv", frames=2),
+    replace(_TS, frames=1),
+    Clip(".mkv", "ffv1", "bgra", **_RGB),
+    Clip(".mov", "qtrle", "argb", b_frames=0),
 ]
 
 
 def every_combination() -> list[Clip]:
-    """Hundreds: containers and codecs, times how often a frame stands alone, B-frames, start times, and what else each container can hold."""
+    """Hundreds: containers and codecs, times how often a frame stands alone, B-frames, start times, and what else
+    each container can hold."""
     clips = []
     for clip in STORED:
         compressed = clip.gop != 1 and clip.codec not in ("gif", "apng", "qtrle")
@@ -280,9 +370,13 @@ def every_combination() -> list[Clip]:
                 if clip.suffix in (".ts", ".mpg"):
                     clips.append(replace(clip, gop=gop, b_frames=b_frames, joined=2))
     for clip in (Clip(), Clip(".mov"), Clip(codec="libx265"), Clip(codec=MPEG4)):
-        clips += [replace(clip, turn=turn, pixel_shape=shape) for turn in TURNS for shape in (Fraction(1), Fraction(4, 3))]
+        clips += [
+            replace(clip, turn=turn, pixel_shape=shape) for turn in TURNS for shape in (Fraction(1), Fraction(4, 3))
+        ]
     for clip in (Clip(), Clip(".mkv"), Clip(".ts"), Clip(codec="libx265"), Clip(".webm", "libvpx-vp9", b_frames=0)):
-        clips += [replace(clip, full_range=full, matrix=matrix) for full in (False, True) for matrix in ("bt601", "bt709")]
+        clips += [
+            replace(clip, full_range=full, matrix=matrix) for full in (False, True) for matrix in ("bt601", "bt709")
+        ]
     for clip in (Clip(".mkv", "ffv1", "bgr0", **_RGB), Clip(gop=1, b_frames=0), Clip(".ts", gop=1, b_frames=0)):
         clips += [replace(clip, drop=tuple(range(first, first + count))) for first in (3, 10, 15) for count in (1, 4)]
     return clips + ODD

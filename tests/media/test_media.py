@@ -1,4 +1,6 @@
-"""Odd clips: every frame, in order, upright, with square pixels and in its colors, as FFmpeg's decoder and filters show it."""
+"""Odd clips: every frame, in order, upright, with square pixels and in its colors, as FFmpeg's decoder and filters
+show it."""
+
 import io
 import subprocess
 import sys
@@ -41,15 +43,27 @@ def plainly_decoded(path: str, clip: Clip) -> list[np.ndarray]:
     graph = source = None
     frames = []
     with av.open(path) as container:
-        stream = max((s for s in container.streams.video if s.average_rate != 1 or clip.fps == 1), key=lambda s: s.width)
+        stream = max(
+            (s for s in container.streams.video if s.average_rate != 1 or clip.fps == 1), key=lambda s: s.width
+        )
         for frame in container.decode(stream):
             if graph is None:
                 graph = av.filter.Graph()
-                source = graph.add("buffer", f"video_size={frame.width}x{frame.height}:pix_fmt={frame.format.name}:time_base={frame.time_base}:"
-                                             f"colorspace={int(frame.colorspace)}:range={int(frame.color_range)}")
+                source = graph.add(
+                    "buffer",
+                    f"video_size={frame.width}x{frame.height}:pix_fmt={frame.format.name}:time_base={frame.time_base}:"
+                    f"colorspace={int(frame.colorspace)}:range={int(frame.color_range)}",
+                )
                 height, width = upright(replace(clip, turn="upright"))
-                turned = {"turned 90": "transpose=clock", "turned 180": "hflip,vflip", "turned 270": "transpose=cclock", "mirrored": "hflip",
-                          "upside down mirrored": "vflip", "transposed": "transpose=cclock_flip", "transversed": "transpose=clock_flip"}
+                turned = {
+                    "turned 90": "transpose=clock",
+                    "turned 180": "hflip,vflip",
+                    "turned 270": "transpose=cclock",
+                    "mirrored": "hflip",
+                    "upside down mirrored": "vflip",
+                    "transposed": "transpose=cclock_flip",
+                    "transversed": "transpose=clock_flip",
+                }
                 steps = [f"scale={width}:{height}", "format=rgb24", *turned.get(clip.turn, "null").split(",")]
                 nodes = [source, *(graph.add(*step.split("=")) for step in steps), graph.add("buffersink")]
                 graph.link_nodes(*nodes).configure()
@@ -69,7 +83,13 @@ def test_every_frame_is_shown_as_it_was_meant(tmp_path, any_clip):
     if clip.pixels == "gray":
         expected = expected @ (0.299, 0.587, 0.114)
     if clip.codec != "gif":
-        assert np.abs(corners(frames[0]) - corners(np.broadcast_to(expected.reshape(*expected.shape[:2], -1), (*expected.shape[:2], 3)))).max() < NEAR
+        assert (
+            np.abs(
+                corners(frames[0])
+                - corners(np.broadcast_to(expected.reshape(*expected.shape[:2], -1), (*expected.shape[:2], 3)))
+            ).max()
+            < NEAR
+        )
 
 
 def test_frames_are_those_of_ffmpegs_filters(tmp_path, any_clip):
@@ -86,9 +106,20 @@ def test_frames_are_those_of_ffmpegs_filters(tmp_path, any_clip):
         assert np.abs(frame.astype(int) - reference).mean() < near
 
 
-@pytest.mark.parametrize("clip", [Clip(frames=60, gop=250), Clip(".ts", frames=60, gop=250, start=1.4), Clip(".mpg", "mpeg2video", frames=60, gop=30),
-                                  Clip(".avi", frames=60, gop=250), Clip(".mkv", frames=60, gop=10, start=2.0), Clip(".h264", frames=60),
-                                  Clip(".flv", frames=60), Clip(".webm", "libvpx-vp9", frames=60, b_frames=0)], ids=lambda clip: clip.name)
+@pytest.mark.parametrize(
+    "clip",
+    [
+        Clip(frames=60, gop=250),
+        Clip(".ts", frames=60, gop=250, start=1.4),
+        Clip(".mpg", "mpeg2video", frames=60, gop=30),
+        Clip(".avi", frames=60, gop=250),
+        Clip(".mkv", frames=60, gop=10, start=2.0),
+        Clip(".h264", frames=60),
+        Clip(".flv", frames=60),
+        Clip(".webm", "libvpx-vp9", frames=60, b_frames=0),
+    ],
+    ids=lambda clip: clip.name,
+)
 def test_a_part_is_that_part_of_the_whole(tmp_path, clip):
     """Seeking lands behind the place that was asked for, or on a frame that does not stand alone."""
     path = write(clip, tmp_path)
@@ -112,8 +143,17 @@ def test_a_video_in_memory_is_read_by_many_at_once(tmp_path):
         assert heard.result() >= 40 * 1920
 
 
-@pytest.mark.parametrize("clip", [Clip(turn="turned 90"), Clip(pixel_shape=Fraction(1, 3)), Clip(".ts", gop=250, start=1.4), Clip(cover=True),
-                                  Clip(codec="libx265", pixels="yuv420p10le", matrix="bt2020", transfer="hlg")], ids=lambda clip: clip.name)
+@pytest.mark.parametrize(
+    "clip",
+    [
+        Clip(turn="turned 90"),
+        Clip(pixel_shape=Fraction(1, 3)),
+        Clip(".ts", gop=250, start=1.4),
+        Clip(cover=True),
+        Clip(codec="libx265", pixels="yuv420p10le", matrix="bt2020", transfer="hlg"),
+    ],
+    ids=lambda clip: clip.name,
+)
 def test_training_sees_what_a_graph_sees(tmp_path, clip):
     from PIL import Image
 
@@ -130,9 +170,12 @@ def test_sound_of_joined_recordings_stays_with_them(tmp_path):
 
 
 def test_what_was_done_to_the_colors_is_said(tmp_path):
-    for clip, words in ((Clip(codec="libx265", pixels="yuv420p10le", matrix="bt2020", transfer="pq"), "HDR (PQ) converted to SDR"),
-                        (Clip(codec="libx265", pixels="yuv420p10le", matrix="bt2020", transfer="hlg"), "HDR (HLG) converted to SDR"),
-                        (Clip(interlaced=True, b_frames=0), "20 frames deinterlaced"), (Clip(), "every frame as it is in the file")):
+    for clip, words in (
+        (Clip(codec="libx265", pixels="yuv420p10le", matrix="bt2020", transfer="pq"), "HDR (PQ) converted to SDR"),
+        (Clip(codec="libx265", pixels="yuv420p10le", matrix="bt2020", transfer="hlg"), "HDR (HLG) converted to SDR"),
+        (Clip(interlaced=True, b_frames=0), "20 frames deinterlaced"),
+        (Clip(), "every frame as it is in the file"),
+    ):
         stream = read_video(write(clip, tmp_path))
         list(stream)
         assert str(stream.report) == words
@@ -148,7 +191,7 @@ def test_transparent_pixels_are_black_and_said_so(tmp_path):
         out.mux(stream.encode(av.VideoFrame.from_ndarray(rgba, format="rgba")))
         out.mux(stream.encode(None))
     stream = read_video(str(tmp_path / "cut_out.mov"))
-    frame, = stream
+    (frame,) = stream
     assert (frame[:, :16] == 0).all() and (frame[:, 16:20] == 100).all() and (frame[:, 20:] == 200).all()
     assert str(stream.report) == "1 transparent frames shown on black"
 
@@ -161,7 +204,7 @@ def test_fields_of_an_interlaced_clip_do_not_comb(tmp_path):
         for index in range(5):
             woven = np.full((64, 96, 3), 30, np.uint8)
             for field in (0, 1):
-                woven[field::2, :16 + 16 * index + 8 * field] = 220
+                woven[field::2, : 16 + 16 * index + 8 * field] = 220
             out.mux(stream.encode(av.VideoFrame.from_ndarray(woven, format="rgb24")))
         out.mux(stream.encode(None))
     frames = [frame.astype(int) for frame in read_video(str(tmp_path / "bar.mpg"))]
@@ -176,6 +219,11 @@ def test_a_picture_with_a_named_color_profile_is_let_go_of_cleanly(tmp_path):
 
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     Image.fromarray(picture(5)).save(tmp_path / "profile.png", icc_profile=profile)
-    code = "import gc, sys; from leo_core.video import read_video; print(next(iter(read_video(sys.argv[1]))).shape); gc.collect()"
-    run = subprocess.run([sys.executable, "-c", code, str(tmp_path / "profile.png")], capture_output=True, text=True, cwd=clips.ROOT)
+    code = (
+        "import gc, sys; from leo_core.video import read_video; print(next(iter(read_video(sys.argv[1]))).shape); "
+        "gc.collect()"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "profile.png")], capture_output=True, text=True, cwd=clips.ROOT
+    )
     assert (run.returncode, run.stdout) == (0, "(64, 96, 3)\n"), run.stderr

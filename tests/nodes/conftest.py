@@ -1,4 +1,5 @@
 """What node tests share: a tiny animator on its socket, ComfyUI's inference mode."""
+
 import pytest
 import torch
 

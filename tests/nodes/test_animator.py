@@ -1,4 +1,5 @@
 """The four stages as nodes, on a tiny animator."""
+
 from fractions import Fraction
 
 import pytest
@@ -24,8 +25,8 @@ def clip():
 @pytest.fixture
 def graph(nodes, handle, photo, clip):
     appearance, pose = nodes.LEOEncoder.execute(handle, photo).result
-    motion, = nodes.LEOMotionEncoder.execute(handle, fps=12.5, images=clip).result
-    flow, = nodes.LEOFlowGenerator.execute(handle, appearance, motion).result
+    (motion,) = nodes.LEOMotionEncoder.execute(handle, fps=12.5, images=clip).result
+    (flow,) = nodes.LEOFlowGenerator.execute(handle, appearance, motion).result
     return appearance, pose, motion, flow
 
 
@@ -42,7 +43,9 @@ def test_decoder_without_and_with_the_picture(nodes, handle, graph, photo):
     small, painted = nodes.LEOInpaintingDecoder.execute(handle, appearance, flow, False).result
     assert small.shape == (11, 32, 32, 3) and painted.shape == (11, 32, 32)
     for full_resolution in (False, True):
-        frames, painted = nodes.LEOInpaintingDecoder.execute(handle, appearance, flow, full_resolution, picture=photo).result
+        frames, painted = nodes.LEOInpaintingDecoder.execute(
+            handle, appearance, flow, full_resolution, picture=photo
+        ).result
         assert frames.shape == (11, 40, 48, 3) and painted.shape == (11, 40, 48)
         assert 0 <= frames.min() and frames.max() <= 1 and 0 <= painted.min() and painted.max() <= 1
 
@@ -60,20 +63,22 @@ def test_little_memory_gives_the_same_frames(nodes, handle, graph, clip, photo, 
     expected, _ = nodes.LEOInpaintingDecoder.execute(handle, appearance, flow, False).result
     for patcher in (handle.encoder, handle.flow_generator, handle.decoder):
         monkeypatch.setattr(patcher.model, "forward", one_at_a_time(patcher.model.forward))
-    again, = nodes.LEOMotionEncoder.execute(handle, fps=12.5, images=clip).result
+    (again,) = nodes.LEOMotionEncoder.execute(handle, fps=12.5, images=clip).result
     torch.testing.assert_close(again.codes, motion.codes, rtol=1e-4, atol=1e-5)
-    flow, = nodes.LEOFlowGenerator.execute(handle, appearance, motion).result
+    (flow,) = nodes.LEOFlowGenerator.execute(handle, appearance, motion).result
     frames, _ = nodes.LEOInpaintingDecoder.execute(handle, appearance, flow, False).result
     torch.testing.assert_close(frames, expected, rtol=0, atol=2 / 255)
 
 
 def one_at_a_time(forward):
     """A network on a device with room for one frame."""
+
     def limited(*arguments):
         count = max(len(a) if isinstance(a, torch.Tensor) else max(map(len, a.values())) for a in arguments)
         if count > 1:
             raise torch.OutOfMemoryError("no room")
         return forward(*arguments)
+
     return limited
 
 
@@ -83,13 +88,16 @@ def test_grey_and_alpha(nodes, handle, channels):
     assert nodes.LEOEncoder.execute(handle, picture).result[0].pose.shape == (1, 4)
 
 
-@pytest.mark.parametrize("picture, words", [
-    (torch.zeros(0, 32, 32, 3), "batch is empty"),
-    (torch.zeros(1, 1, 1, 3), "1x1 pixels"),
-    (torch.zeros(1, 32, 32, 2), "2 channels"),
-    (torch.full((1, 32, 32, 3), float("nan")), "NaN or infinite"),
-    (torch.zeros(2, 32, 32, 3), "Image From Batch"),
-])
+@pytest.mark.parametrize(
+    "picture, words",
+    [
+        (torch.zeros(0, 32, 32, 3), "batch is empty"),
+        (torch.zeros(1, 1, 1, 3), "1x1 pixels"),
+        (torch.zeros(1, 32, 32, 2), "2 channels"),
+        (torch.full((1, 32, 32, 3), float("nan")), "NaN or infinite"),
+        (torch.zeros(2, 32, 32, 3), "Image From Batch"),
+    ],
+)
 def test_pictures_that_cannot_be_read(nodes, handle, picture, words):
     with pytest.raises(ValueError, match=words):
         nodes.LEOEncoder.execute(handle, picture)

@@ -1,4 +1,5 @@
 """The nodes that let a face drive LEO, as a graph would call them."""
+
 import importlib.util
 from fractions import Fraction
 from pathlib import Path
@@ -17,7 +18,13 @@ spec = importlib.util.spec_from_file_location("face_helpers", Path(__file__).par
 helpers = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(helpers)
 TRACK = np.load(helpers.DATA)["track"].astype(np.float32)
-SETTINGS = {"calibration": "automatic", "neutral_frame": 0, "smooth": 0.2, "missing": "interpolate", **dict.fromkeys(face.GROUPS, 1.0)}
+SETTINGS = {
+    "calibration": "automatic",
+    "neutral_frame": 0,
+    "smooth": 0.2,
+    "missing": "interpolate",
+    **dict.fromkeys(face.GROUPS, 1.0),
+}
 WHO = {"person": "largest", "index": 0, "point_x": 0.5, "point_y": 0.5}
 
 
@@ -52,7 +59,9 @@ def from_face(value, animator=Animator, fps=25.0, **changes):
 
 
 def clip(count=75, height=256, width=256, fps=Fraction(30000, 1001)):
-    return InputImpl.VideoFromComponents(Types.VideoComponents(images=torch.zeros(count, height, width, 3), audio=None, frame_rate=fps))
+    return InputImpl.VideoFromComponents(
+        Types.VideoComponents(images=torch.zeros(count, height, width, 3), audio=None, frame_rate=fps)
+    )
 
 
 @pytest.mark.parametrize("node", nodes.NODES, ids=lambda node: node.__name__)
@@ -99,7 +108,9 @@ def test_a_recording_goes_out_and_comes_back(folders):
     text = nodes.LEOSaveFaceCapture.execute(Animator, motion, "leo/talk").ui.as_dict()["text"][0]
     assert "talk_00001_.csv: 75 frames at 25 fps" in text
     (folders / "output" / "leo" / "talk_00001_.csv").rename(folders / "input" / "talk.csv")
-    back = nodes.LEOLoadFaceCapture.execute(Animator, "talk.csv", 0.0, **{**SETTINGS, "calibration": "absolute", "smooth": 0.0}).result[0]
+    back = nodes.LEOLoadFaceCapture.execute(
+        Animator, "talk.csv", 0.0, **{**SETTINGS, "calibration": "absolute", "smooth": 0.0}
+    ).result[0]
     known = [i for i in range(20) if i not in (3, 4, 5)]
     assert back.fps == 25 and (back.codes - motion.codes)[:, known].abs().max() < 3e-3 and not back.codes[:, 3:6].any()
 

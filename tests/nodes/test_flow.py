@@ -1,4 +1,5 @@
 """The flow nodes as a graph would call them."""
+
 import pytest
 import torch
 from leo_pack.nodes import flow as nodes
@@ -16,7 +17,9 @@ def make(frames=3, seed=0) -> FlowField:
     return FlowField(
         {r: (0.6 * torch.rand(frames, 2, r, r, generator=generator) - 0.3).half() for r in SCALES},
         {r: torch.rand(frames, 1, r, r, generator=generator).half() for r in SCALES},
-        True, ANIMATOR)
+        True,
+        ANIMATOR,
+    )
 
 
 def edit(flow, strength=1.0, blend=0.5, timing="constant", push_reach=0.1, **links) -> FlowField:
@@ -34,7 +37,10 @@ def test_everything_explains_itself(node):
 
 def test_an_unedited_flow_is_exactly_the_input():
     flow, edited = make(), edit(make())
-    assert all(torch.equal(flow.displacement[r], edited.displacement[r]) and torch.equal(flow.mask[r], edited.mask[r]) for r in SCALES)
+    assert all(
+        torch.equal(flow.displacement[r], edited.displacement[r]) and torch.equal(flow.mask[r], edited.mask[r])
+        for r in SCALES
+    )
 
 
 def test_the_frozen_region_wins_over_every_other_edit():
@@ -52,7 +58,9 @@ def test_blending_follows_the_curve():
     assert torch.equal(mixed.displacement[8][2], second.displacement[8][2])
 
 
-@pytest.mark.parametrize("image", [None, torch.rand(2, 50, 40, 4), torch.rand(1, 70, 70, 1)], ids=["none", "rgba batch", "gray"])
+@pytest.mark.parametrize(
+    "image", [None, torch.rand(2, 50, 40, 4), torch.rand(1, 70, 70, 1)], ids=["none", "rgba batch", "gray"]
+)
 @pytest.mark.parametrize("view", ["color", "arrows", "grid", "warped picture"])
 def test_every_view_has_the_asked_size(view, image):
     if view == "warped picture" and image is None:

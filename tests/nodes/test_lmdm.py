@@ -1,4 +1,5 @@
 """The motion prior nodes as a graph would call them."""
+
 import re
 from fractions import Fraction
 from pathlib import Path
@@ -23,7 +24,9 @@ SAMPLING = {"seed": 1, "steps": 4, "sampler": "dpmpp_2m", "eta": 0.0}
 def sway(person: int, frames=90, fps=25, animator=ANIMATOR, directions=4) -> MotionSequence:
     generator = torch.Generator().manual_seed(person)
     time = torch.arange(frames).unsqueeze(1) / fps
-    codes = torch.randn(directions, generator=generator) + torch.sin(4 * time + 6 * torch.rand(directions, generator=generator))
+    codes = torch.randn(directions, generator=generator) + torch.sin(
+        4 * time + 6 * torch.rand(directions, generator=generator)
+    )
     return MotionSequence(codes, Fraction(fps), animator)
 
 
@@ -125,17 +128,29 @@ def test_a_loop_is_the_motion_and_a_way_back(handle):
     assert len(loop) == 66 and torch.equal(loop.codes[:50], given.codes)
 
 
-@pytest.mark.parametrize("call, words", [
-    (lambda h: sample(h, start_pose=sway(1, 2)), "LEO Trim Motion"),
-    (lambda h: sample(h, start_pose=sway(1, 1, animator=OTHER)), "'talker'.*'walker'"),
-    (lambda h: sample(h, motion=sway(1, animator=OTHER)), "'talker'.*'walker'"),
-    (lambda h: sample(h, 0), "Ask for 1 or more"),
-    (lambda h: sample(h, start_pose=MotionSequence(torch.full((1, 4), float("nan")), Fraction(25), ANIMATOR)), "not finite"),
-    (lambda h: run(nodes.LEOLoopMotion, h, sway(1, animator=OTHER), 8, **SAMPLING), "'talker'.*'walker'"),
-    (lambda h: run(nodes.LEOLoopMotion, h, sway(1, fps=30), 8, **SAMPLING), "30 fps.*25 fps.*LEO Retime Motion"),
-    (lambda h: run(nodes.LEOJoinMotion, {"a": sway(1), "b": sway(2, animator=OTHER)}, 8, **SAMPLING, prior=h), "'walker'.*'talker'"),
-    (lambda h: run(nodes.LEOJoinMotion, {"a": sway(1), "b": sway(2, fps=30)}, 8, **SAMPLING, prior=h), "LEO Retime Motion"),
-])
+@pytest.mark.parametrize(
+    "call, words",
+    [
+        (lambda h: sample(h, start_pose=sway(1, 2)), "LEO Trim Motion"),
+        (lambda h: sample(h, start_pose=sway(1, 1, animator=OTHER)), "'talker'.*'walker'"),
+        (lambda h: sample(h, motion=sway(1, animator=OTHER)), "'talker'.*'walker'"),
+        (lambda h: sample(h, 0), "Ask for 1 or more"),
+        (
+            lambda h: sample(h, start_pose=MotionSequence(torch.full((1, 4), float("nan")), Fraction(25), ANIMATOR)),
+            "not finite",
+        ),
+        (lambda h: run(nodes.LEOLoopMotion, h, sway(1, animator=OTHER), 8, **SAMPLING), "'talker'.*'walker'"),
+        (lambda h: run(nodes.LEOLoopMotion, h, sway(1, fps=30), 8, **SAMPLING), "30 fps.*25 fps.*LEO Retime Motion"),
+        (
+            lambda h: run(nodes.LEOJoinMotion, {"a": sway(1), "b": sway(2, animator=OTHER)}, 8, **SAMPLING, prior=h),
+            "'walker'.*'talker'",
+        ),
+        (
+            lambda h: run(nodes.LEOJoinMotion, {"a": sway(1), "b": sway(2, fps=30)}, 8, **SAMPLING, prior=h),
+            "LEO Retime Motion",
+        ),
+    ],
+)
 def test_bad_input_says_what_to_do(handle, call, words):
     with pytest.raises(ValueError, match=words):
         call(handle)
@@ -164,7 +179,11 @@ def test_sampling_shows_progress_and_the_emerging_motion(handle, monkeypatch):
     import comfy.utils
 
     told = []
-    monkeypatch.setattr(comfy.utils, "PROGRESS_BAR_HOOK", lambda value, total, preview, node_id=None: told.append((value, total, preview)))
+    monkeypatch.setattr(
+        comfy.utils,
+        "PROGRESS_BAR_HOOK",
+        lambda value, total, preview, node_id=None: told.append((value, total, preview)),
+    )
     sample(handle, 37)
     assert told[-1][:2] == (8, 8)
     picture = next(preview for _, _, preview in told if preview)[1]
@@ -191,9 +210,16 @@ def test_training_on_motions_of_a_graph_gives_a_prior_that_can_be_chosen(leo_fol
     assert loaded.prior.animator == ANIMATOR
     motion = sample(loaded, 40, start_pose=trim(motions["motion1"], 0, 1))
     assert torch.equal(motion.codes, sample(result.result[0], 40, start_pose=trim(motions["motion1"], 0, 1)).codes)
-    sampled = [sample(loaded, 24, seed=seed, start_pose=trim(motions[f"motion{seed % 3}"], seed, 1)).codes for seed in range(12)]
-    # Around where each of them rests: one pose does not tell where that is, so samples rest in more places than three people do.
-    moved, known = (sum((codes - codes.mean(0)).square().mean(0) for codes in every).div(len(every)).sqrt() for every in (sampled, before))
+    sampled = [
+        sample(loaded, 24, seed=seed, start_pose=trim(motions[f"motion{seed % 3}"], seed, 1)).codes
+        for seed in range(12)
+    ]
+    # Around where each of them rests: one pose does not tell where that is, so samples rest in more places than three
+    # people do.
+    moved, known = (
+        sum((codes - codes.mean(0)).square().mean(0) for codes in every).div(len(every)).sqrt()
+        for every in (sampled, before)
+    )
     assert (moved > 0.5 * known).all() and (moved < 2 * known).all()
 
 
@@ -213,11 +239,14 @@ def test_stopping_the_training_leaves_no_file(leo_folder, monkeypatch):
     assert not leo_folder.exists() or not list(leo_folder.iterdir())
 
 
-@pytest.mark.parametrize("motions, words", [
-    ({"motion0": sway(0), "motion1": sway(1, animator=OTHER)}, "'walker'.*'talker'"),
-    ({"motion0": sway(0, 5), "motion1": sway(1, 9)}, "longest of 2 motions has 9 frames.*longer clips"),
-    ({}, "at least one"),
-])
+@pytest.mark.parametrize(
+    "motions, words",
+    [
+        ({"motion0": sway(0), "motion1": sway(1, animator=OTHER)}, "'walker'.*'talker'"),
+        ({"motion0": sway(0, 5), "motion1": sway(1, 9)}, "longest of 2 motions has 9 frames.*longer clips"),
+        ({}, "at least one"),
+    ],
+)
 def test_training_refuses_what_it_cannot_learn_from(leo_folder, motions, words):
     with pytest.raises(ValueError, match=words):
         train(motions)

@@ -1,4 +1,5 @@
 """The motion nodes as a graph would call them."""
+
 from fractions import Fraction
 
 import pytest
@@ -44,6 +45,7 @@ def leo_folder(comfy_folders, monkeypatch):
     monkeypatch.setattr(folder_paths, "filename_list_cache", {})
     return folder
 
+
 @pytest.mark.parametrize("node", [*nodes.NODES, *motion_files.NODES], ids=lambda node: node.__name__)
 def test_everything_explains_itself(node, leo_folder):
     schema = node.GET_SCHEMA()
@@ -70,7 +72,17 @@ class TestTransfer:
 
     def test_gains_by_name(self):
         pose, driving = make(1, seed=3), make(6)
-        moved = run(nodes.LEOTransferMotion, pose, driving, "relative", "first frame", 0, 2.0, "smile: 0\n0: 0.5", NamedAnimator())
+        moved = run(
+            nodes.LEOTransferMotion,
+            pose,
+            driving,
+            "relative",
+            "first frame",
+            0,
+            2.0,
+            "smile: 0\n0: 0.5",
+            NamedAnimator(),
+        )
         assert torch.equal(moved.codes[:, 3], pose.codes[:, 3].expand(6))
         torch.testing.assert_close(moved.codes[:, 0] - pose.codes[:, 0], driving.codes[:, 0] - driving.codes[0, 0])
 
@@ -102,10 +114,15 @@ class TestEditDirections:
         assert [row["name"] for row in told] == ["", "turn", "", "smile", ""]
         assert told[1]["high"] == 2 and told[3]["low"] == -2
 
-    @pytest.mark.parametrize("edits,message", [
-        ("smile", "not a direction and an amount"), ("9: 1", "from 0 to 4"), ("grin: 1", r"turn \(1\), smile \(3\)"),
-        ("1: big", "not a direction and an amount"),
-    ])
+    @pytest.mark.parametrize(
+        "edits,message",
+        [
+            ("smile", "not a direction and an amount"),
+            ("9: 1", "from 0 to 4"),
+            ("grin: 1", r"turn \(1\), smile \(3\)"),
+            ("1: big", "not a direction and an amount"),
+        ],
+    )
     def test_rows_that_cannot_be_read_say_so(self, edits, message):
         with pytest.raises(ValueError, match=message):
             self.edit(make(), edits, animator=NamedAnimator())
@@ -186,7 +203,9 @@ class TestFiles:
         loaded = motion_files.LEOLoadMotion.execute("wave_00002_.safetensors")
         assert torch.equal(loaded.result[0].codes, make(seed=2).codes) and "waves" in str(loaded.ui.as_dict())
 
-    @pytest.mark.parametrize("prefix", ["../../wave", "leo/../../wave", "/wave", "link/wave", "link/deeper/wave", "leo\\..\\..\\wave"])
+    @pytest.mark.parametrize(
+        "prefix", ["../../wave", "leo/../../wave", "/wave", "link/wave", "link/deeper/wave", "leo\\..\\..\\wave"]
+    )
     def test_a_prefix_that_leads_out_of_the_output_folder_is_refused(self, leo_folder, tmp_path, prefix):
         (tmp_path / "elsewhere").mkdir()
         (leo_folder.parent / "link").symlink_to(tmp_path / "elsewhere", target_is_directory=True)

@@ -1,4 +1,5 @@
 """Crop Subject, Paste Back and Load Sample as a graph would call them."""
+
 import pytest
 import torch
 from leo_pack.nodes import photo, sample
@@ -6,8 +7,18 @@ from leo_pack.nodes.support.images import opaque
 from leo_pack.nodes.support.streams import open_video
 
 BOX = {"x": 30.5, "y": 20, "width": 40.0, "height": 50.0}
-CROP = {"margin": 0.25, "aspect": 1.0, "border": "edge", "person": "automatic", "index": 0, "point_x": 0.5, "point_y": 0.5, "track": "still",
-        "smooth": 5.0, "missing": "hold"}
+CROP = {
+    "margin": 0.25,
+    "aspect": 1.0,
+    "border": "edge",
+    "person": "automatic",
+    "index": 0,
+    "point_x": 0.5,
+    "point_y": 0.5,
+    "track": "still",
+    "smooth": 5.0,
+    "missing": "hold",
+}
 
 
 def pictures(count=1, height=120, width=160, channels=3):
@@ -37,7 +48,8 @@ def test_everything_explains_itself(node):
 
 
 def test_an_unconnected_box_crops_nothing():
-    """BOUNDING_BOX is a widget with a default box; as an input that must be wired it cannot crop behind the user's back."""
+    """BOUNDING_BOX is a widget with a default box; as an input that must be wired it cannot crop behind the user's
+    back."""
     inputs = photo.LEOCropSubject.GET_NODE_INFO_V1()["input"]
     assert inputs["optional"]["boxes"][1]["forceInput"] is True
     image = pictures(2)
@@ -54,7 +66,7 @@ def on_wall(*people, height=900, width=1400):
     """Portraits with their corners at (y, x) on a plain wall, [1, H, W, 3]."""
     image = torch.full((1, height, width, 3), 0.6)
     for name, (y, x) in people:
-        image[0, y:y + 256, x:x + 256] = portrait(name)
+        image[0, y : y + 256, x : x + 256] = portrait(name)
     return image
 
 
@@ -77,7 +89,9 @@ def test_of_several_people_the_nearest_or_largest_is_taken():
     image = on_wall(("portrait_1", (100, 100)), ("portrait_4", (500, 1000)))
     assert middle(crop(image, person="nearest", point_x=0.1, point_y=0.1)[1]) == pytest.approx((228, 228), abs=30)
     assert middle(crop(image, person="nearest", point_x=0.9, point_y=0.9)[1]) == pytest.approx((628, 1128), abs=30)
-    small = torch.nn.functional.interpolate(portrait("portrait_1").movedim(-1, 0)[None], (128, 128), mode="area")[0].movedim(0, -1)
+    small = torch.nn.functional.interpolate(portrait("portrait_1").movedim(-1, 0)[None], (128, 128), mode="area")[
+        0
+    ].movedim(0, -1)
     image[0, 100:356, 100:356] = 0.6
     image[0, 100:228, 100:228] = small
     assert middle(crop(image)[1]) == pytest.approx((628, 1128), abs=30)
@@ -88,7 +102,9 @@ def test_a_photo_without_a_face_is_taken_whole_and_says_so(caplog):
     image = torch.linspace(0, 1, 300)[None, :, None, None].expand(1, 300, 400, 3)
     cut, _ = crop(image, aspect=0.0)
     assert torch.equal(cut, image) and "No face was found: the whole picture is taken" in caplog.text
-    with pytest.raises(ValueError, match="No face was found in the picture, and person is 'largest'. Connect boxes or a mask"):
+    with pytest.raises(
+        ValueError, match="No face was found in the picture, and person is 'largest'. Connect boxes or a mask"
+    ):
         crop(image, person="largest")
 
 
@@ -127,8 +143,15 @@ def test_frames_go_back_into_one_photo_and_only_there():
     assert changed.amin(0).tolist() >= [8, 13] and changed.amax(0).tolist() <= [82, 88]
 
 
-@pytest.mark.parametrize("length, count, behind", [("hold", 5, [0, 1, 2, 2, 2]), ("loop", 5, [0, 1, 2, 0, 1]),
-                                                   ("ping-pong", 5, [0, 1, 2, 1, 0]), ("cut", 3, [0, 1, 2])])
+@pytest.mark.parametrize(
+    "length, count, behind",
+    [
+        ("hold", 5, [0, 1, 2, 2, 2]),
+        ("loop", 5, [0, 1, 2, 0, 1]),
+        ("ping-pong", 5, [0, 1, 2, 1, 0]),
+        ("cut", 3, [0, 1, 2]),
+    ],
+)
 def test_fewer_pictures_than_frames_follow_the_policy(length, count, behind):
     image = pictures(3)
     _, at = crop(image, boxes=BOX)

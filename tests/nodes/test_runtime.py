@@ -1,4 +1,5 @@
 """Chunks that shrink when memory runs out."""
+
 import pytest
 import torch
 
@@ -16,6 +17,7 @@ def machine_with_room_for(items: int, done: list):
             raise torch.OutOfMemoryError("no room")
         done.append((start, stop))
         return list(range(start, stop))
+
     return compute
 
 

@@ -1,4 +1,5 @@
 """What people see of the nodes and what saved workflows know them by: ids, order, texts, help, translations."""
+
 import ast
 import functools
 import inspect
@@ -51,9 +52,16 @@ def test_every_input_with_a_default_can_be_left_out(pack, nodes):
 
 def test_a_bypassed_node_hands_on_what_it_works_on(pack):
     """ComfyUI takes the first input of the output's type: not the pose of a picture in place of a motion."""
-    for node_id, handed_on in (("LEOTransferMotion", "driving"), ("LEOLMDMSampler", "motion"), ("LEOBlendMotion", "first"),
-                               ("LEOPasteBack", "images"), ("LEOCropSubject", "image"), ("LEOSelectDirections", "motion"),
-                               ("LEORenderVideo", "video"), ("LEOEditFlow", "flow")):
+    for node_id, handed_on in (
+        ("LEOTransferMotion", "driving"),
+        ("LEOLMDMSampler", "motion"),
+        ("LEOBlendMotion", "first"),
+        ("LEOPasteBack", "images"),
+        ("LEOCropSubject", "image"),
+        ("LEOSelectDirections", "motion"),
+        ("LEORenderVideo", "video"),
+        ("LEOEditFlow", "flow"),
+    ):
         schema = pack[node_id].GET_SCHEMA()
         assert next(port.id for port in schema.inputs if port.io_type == schema.outputs[0].io_type) == handed_on
 
@@ -62,7 +70,11 @@ def test_every_input_and_output_has_a_tooltip_of_one_sentence(nodes):
     for node_id, info in nodes.items():
         texts = {name: options.get("tooltip") for name, _, options in node_schema.all_inputs(info)}
         texts |= dict(zip(info["output_name"], info["output_tooltips"], strict=True))
-        bad = {name: text for name, text in texts.items() if not text or not text.endswith(".") or re.search(r"[.!?] [A-Z]", text)}
+        bad = {
+            name: text
+            for name, text in texts.items()
+            if not text or not text.endswith(".") or re.search(r"[.!?] [A-Z]", text)
+        }
         assert not bad, node_id
 
 
@@ -77,7 +89,11 @@ def test_every_node_has_a_help_page_that_names_all_its_inputs_and_outputs(nodes)
 
 
 def test_the_pictures_of_the_help_pages_are_there_and_small():
-    shown = {name for path in HELP.glob("*.md") for name in re.findall(r"!\[[^]]+\]\(([^)]+)\)", path.read_text(encoding="utf-8"))}
+    shown = {
+        name
+        for path in HELP.glob("*.md")
+        for name in re.findall(r"!\[[^]]+\]\(([^)]+)\)", path.read_text(encoding="utf-8"))
+    }
     there = {path.name for path in HELP.iterdir() if path.suffix != ".md"}
     assert shown == there
     assert {path.stem for path in HELP.glob("*.md")} == {Path(name).stem for name in shown}
@@ -85,7 +101,11 @@ def test_the_pictures_of_the_help_pages_are_there_and_small():
 
 
 def test_every_node_is_used_by_a_workflow(nodes):
-    used = {node["type"] for path in (ROOT / "workflows").glob("*.json") for node in json.loads(path.read_text(encoding="utf-8"))["nodes"]}
+    used = {
+        node["type"]
+        for path in (ROOT / "workflows").glob("*.json")
+        for node in json.loads(path.read_text(encoding="utf-8"))["nodes"]
+    }
     assert set(nodes) <= used
 
 
@@ -95,7 +115,9 @@ def error_patterns() -> list[str]:
     patterns = []
     for path in [*(ROOT / "leo_core").rglob("*.py"), *(ROOT / "nodes").rglob("*.py")]:
         for found in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            made = found.exc if isinstance(found, ast.Raise) else found.value if isinstance(found, ast.Return) else None  # some for others to raise
+            made = (
+                found.exc if isinstance(found, ast.Raise) else found.value if isinstance(found, ast.Return) else None
+            )  # some for others to raise
             if isinstance(made, ast.Call) and made.args:
                 pattern = as_pattern(made.args[0])
                 if len(pattern.replace(".+", "")) > 20:

@@ -1,4 +1,5 @@
 """Render Video as a graph would call it: on disk, on time, in place, in flat memory."""
+
 import gc
 from fractions import Fraction
 from io import BytesIO
@@ -19,7 +20,14 @@ from leo_pack.nodes.support.streams import open_video
 from leo_core.motion import MotionSequence
 from leo_core.video import VideoWriter, read_video, sound_of_file, sound_of_tensor
 
-SETTINGS = {"full_resolution": False, "crf": 18, "feather": 0.1, "region": "box", "length": "motion", "broken_frames": "hold"}
+SETTINGS = {
+    "full_resolution": False,
+    "crf": 18,
+    "feather": 0.1,
+    "region": "box",
+    "length": "motion",
+    "broken_frames": "hold",
+}
 FPS = Fraction(25)
 SHIPPED = Path(__file__).resolve().parents[2] / "models" / "leo-face-64.safetensors"
 
@@ -77,7 +85,11 @@ def noise(seconds, rate=44100):
 
 def test_it_explains_itself():
     schema = video.LEORenderVideo.GET_SCHEMA()
-    assert schema.node_id == "LEORenderVideo" and schema.display_name == "LEO Render Video" and schema.category == "LEO/core"
+    assert (
+        schema.node_id == "LEORenderVideo"
+        and schema.display_name == "LEO Render Video"
+        and schema.category == "LEO/core"
+    )
     assert schema.description and schema.search_aliases
     for port in [*schema.inputs, *schema.outputs]:
         assert port.tooltip and port.tooltip.endswith("."), port.id
@@ -117,8 +129,20 @@ def test_save_video_takes_it_as_it_is(handle, appearance, tmp_path):
 
 
 def test_the_photo_keeps_its_size_and_what_is_around_the_crop(handle, photograph):
-    cut, crop, *_ = photo.LEOCropSubject.execute(photograph, 0.0, 1.0, "edge", "largest", 0, 0.5, 0.5, "still", 5.0, "hold",
-                                                 boxes={"x": 60, "y": 40, "width": 60, "height": 60}).result
+    cut, crop, *_ = photo.LEOCropSubject.execute(
+        photograph,
+        0.0,
+        1.0,
+        "edge",
+        "largest",
+        0,
+        0.5,
+        0.5,
+        "still",
+        5.0,
+        "hold",
+        boxes={"x": 60, "y": 40, "width": 60, "height": 60},
+    ).result
     seen = rendering.encode_appearance(handle, cut)
     rendered = render(handle, seen, motion(handle, 6), crop=crop, picture=photograph)
     assert rendered.get_dimensions() == (162, 122), "an odd side has one pixel more"
@@ -134,7 +158,9 @@ def test_a_whole_picture_comes_back_at_its_own_shape(handle, appearance, photogr
     rendered = render(handle, appearance, motion(handle, 2), picture=photograph)
     assert rendered.get_dimensions() == (162, 122)
     alone = render(handle, appearance, motion(handle, 2))
-    small = torch.nn.functional.interpolate(frames_of(rendered)[1].movedim(-1, 0)[None], (32, 32), mode="area")[0].movedim(0, -1)
+    small = torch.nn.functional.interpolate(frames_of(rendered)[1].movedim(-1, 0)[None], (32, 32), mode="area")[
+        0
+    ].movedim(0, -1)
     assert (small.mean(-1) - frames_of(alone)[1].mean(-1)).abs().mean() < 0.06
 
 
@@ -171,7 +197,13 @@ def test_a_motion_shorter_than_the_sound_follows_the_policy(handle, appearance, 
     rendered = render(handle, appearance, moves, length=length, audio={"waveform": noise(0.6), "sample_rate": 44100})
     shown = frames_of(rendered)
     assert len(shown) == count
-    order = {"motion": "012345", "cut": "012345", "hold": "012345555555555", "loop": "012345012345012", "ping-pong": "012345432101234"}[length]
+    order = {
+        "motion": "012345",
+        "cut": "012345",
+        "hold": "012345555555555",
+        "loop": "012345012345012",
+        "ping-pong": "012345432101234",
+    }[length]
     for frame, place in zip(shown, order, strict=True):
         distances = [(frame - shown[i]).abs().mean() for i in range(6)]
         assert int(torch.stack(distances).argmin()) == int(place)
@@ -187,8 +219,21 @@ def test_a_motion_longer_than_the_sound_is_cut_only_when_asked(handle, appearanc
 def small_crop(source, size=(120, 160), frames=1, **changes):
     _, crop = photo.LEOCropSubject.execute(
         torch.zeros(frames, *size, 3),
-        **{"margin": 0.0, "aspect": 1.0, "border": "edge", "person": "largest", "index": 0, "point_x": 0.5, "point_y": 0.5, "track": "still",
-           "smooth": 5.0, "missing": "hold", "boxes": source, **changes}).result
+        **{
+            "margin": 0.0,
+            "aspect": 1.0,
+            "border": "edge",
+            "person": "largest",
+            "index": 0,
+            "point_x": 0.5,
+            "point_y": 0.5,
+            "track": "still",
+            "smooth": 5.0,
+            "missing": "hold",
+            "boxes": source,
+            **changes,
+        },
+    ).result
     return crop
 
 
@@ -203,17 +248,24 @@ def test_it_pastes_into_the_frames_of_a_clip_with_its_sound(handle, appearance, 
     assert shown == [10 + min(i, 24) for i in range(30)]
     heard = rendered.get_components().audio["waveform"][0, 0].numpy()
     start = round(0.4 * 44100)
-    lag = np.correlate(heard[2000:22000], waveform[0, 0, start + 3000:start + 21000].numpy(), "valid").argmax() - 1000
+    lag = np.correlate(heard[2000:22000], waveform[0, 0, start + 3000 : start + 21000].numpy(), "valid").argmax() - 1000
     assert abs(lag) / 44100 < 0.02
 
 
 def test_a_clip_of_another_rate_behind_keeps_its_own_time(handle, appearance, tmp_path):
-    rendered = render(handle, appearance, motion(handle, 20, Fraction(50)), crop=small_crop(BOX), video=clip(tmp_path / "clip.mp4", 30))
+    rendered = render(
+        handle,
+        appearance,
+        motion(handle, 20, Fraction(50)),
+        crop=small_crop(BOX),
+        video=clip(tmp_path / "clip.mp4", 30),
+    )
     assert [brightness(frame) for frame in frames_of(rendered)] == [i // 2 for i in range(20)]
 
 
 def variable_clip(path, waveform):
-    """A VIDEO of 60 frames, shown 20 to 80 ms each, with sound of the same length: (it, when each frame begins in seconds)."""
+    """A VIDEO of 60 frames, shown 20 to 80 ms each, with sound of the same length: (it, when each frame begins in
+    seconds)."""
     begins = np.concatenate([[0], np.cumsum(np.random.default_rng(5).integers(20, 81, 59))])
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=25, options={"crf": "1"})
@@ -244,7 +296,10 @@ def test_a_clip_of_variable_rate_keeps_its_duration_its_timing_and_its_sound(han
     assert abs(rendered.get_duration() - (begins[-1] + 0.04)) <= step
     for place, index in enumerate(shown):
         nearest = min((i for i in range(60) if i % 43 == index), key=lambda i: abs(begins[i] - place * step))
-        assert begins[nearest] <= (place + 1) * step and place * step <= (begins[nearest + 1] if nearest < 59 else np.inf) + step
+        assert (
+            begins[nearest] <= (place + 1) * step
+            and place * step <= (begins[nearest + 1] if nearest < 59 else np.inf) + step
+        )
     heard = rendered.get_components().audio["waveform"][0, 0].numpy()
     lag = np.correlate(heard[2000:22000], waveform[0, 0, 3000:21000].numpy(), "valid").argmax() - 1000
     assert abs(lag) / 44100 < 0.02
@@ -257,8 +312,11 @@ def test_a_silent_clip_gives_a_silent_video(handle, appearance, tmp_path):
 
 def test_a_video_in_memory_gives_its_frames_and_sound(handle, appearance):
     frames = torch.arange(10)[:, None, None, None].expand(10, 120, 160, 3) / 255
-    held = InputImpl.VideoFromComponents(Types.VideoComponents(
-        images=(frames * 5 + 40 / 255), audio={"waveform": noise(1), "sample_rate": 44100}, frame_rate=FPS))
+    held = InputImpl.VideoFromComponents(
+        Types.VideoComponents(
+            images=(frames * 5 + 40 / 255), audio={"waveform": noise(1), "sample_rate": 44100}, frame_rate=FPS
+        )
+    )
     rendered = render(handle, appearance, motion(handle, 10), crop=small_crop(BOX), video=held)
     assert [brightness(frame) for frame in frames_of(rendered)] == list(range(10))
     assert sound_of_file(rendered.get_stream_source()) is not None
@@ -275,26 +333,38 @@ def test_a_file_in_memory_gives_its_frames_and_sound_at_once(handle, appearance,
 
 def test_edits_that_a_video_holds_are_honored(handle, tmp_path):
     """Crop Video and Resize Video of newer ComfyUIs; the file behind them has the whole picture."""
+
     class Edited(InputImpl.VideoFromFile):
         def has_pending_frame_edits(self):
             return True
 
         def get_components(self):
             whole = super().get_components()
-            return Types.VideoComponents(images=whole.images[:, 20:84, 30:126], audio=whole.audio, frame_rate=whole.frame_rate)
+            return Types.VideoComponents(
+                images=whole.images[:, 20:84, 30:126], audio=whole.audio, frame_rate=whole.frame_rate
+            )
 
     path = clip(tmp_path / "clip.mp4", 5).get_stream_source()
     assert open_video(Edited(path)).size == (64, 96) and open_video(InputImpl.VideoFromFile(path)).size == (120, 160)
 
 
 def test_a_rate_that_went_through_a_float_joins_with_the_same_clip():
-    held = InputImpl.VideoFromComponents(Types.VideoComponents(images=torch.rand(2, 32, 32, 3), audio=None, frame_rate=Fraction(29.97)))
+    held = InputImpl.VideoFromComponents(
+        Types.VideoComponents(images=torch.rand(2, 32, 32, 3), audio=None, frame_rate=Fraction(29.97))
+    )
     assert open_video(held).fps == Fraction(30000, 1001)
 
 
 @pytest.mark.parametrize("length", ["motion", "cut", "hold"])
 def test_a_clip_shorter_than_a_frame_behind_is_one_frame(handle, appearance, tmp_path, length):
-    rendered = render(handle, appearance, motion(handle, 3), crop=small_crop(BOX), video=clip(tmp_path / "clip.mp4", 2, Fraction(120)), length=length)
+    rendered = render(
+        handle,
+        appearance,
+        motion(handle, 3),
+        crop=small_crop(BOX),
+        video=clip(tmp_path / "clip.mp4", 2, Fraction(120)),
+        length=length,
+    )
     assert rendered.get_frame_count() == (1 if length == "cut" else 3)
 
 
@@ -341,12 +411,18 @@ def broken_clip(path):
         stream = container.add_stream("libx264", rate=25, options={"crf": "1", "g": "1", "bf": "0"})
         stream.height, stream.width, stream.pix_fmt = 120, 160, "yuv420p"
         for index in range(20):
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.full((120, 160, 3), 40 + 5 * index, np.uint8), format="rgb24")))
+            container.mux(
+                stream.encode(
+                    av.VideoFrame.from_ndarray(np.full((120, 160, 3), 40 + 5 * index, np.uint8), format="rgb24")
+                )
+            )
         container.mux(stream.encode(None))
     data = bytearray(path.read_bytes())
     with av.open(str(path)) as container:
         for packet in [p for p in container.demux(video=0) if p.size][8:11]:
-            data[packet.pos + 5:packet.pos + packet.size] = bytes((b * 7 + 93) & 255 for b in data[packet.pos + 5:packet.pos + packet.size])
+            data[packet.pos + 5 : packet.pos + packet.size] = bytes(
+                (b * 7 + 93) & 255 for b in data[packet.pos + 5 : packet.pos + packet.size]
+            )
     path.write_bytes(data)
     return InputImpl.VideoFromFile(str(path))
 
@@ -385,7 +461,10 @@ def test_the_motion_of_one_person_is_read_through_their_crop(handle, tmp_path):
         cut = torch.stack([crop.cut(frame, place) for place, frame in enumerate(frames)])
         expected = animator_nodes.LEOMotionEncoder.execute(handle, 25.0, images=cut).result[0]
         assert torch.equal(encode_clip(handle, driving, crop=crop).codes, expected.codes)
-        assert torch.equal(animator_nodes.LEOMotionEncoder.execute(handle, 25.0, images=frames, crop=crop).result[0].codes, expected.codes)
+        assert torch.equal(
+            animator_nodes.LEOMotionEncoder.execute(handle, 25.0, images=frames, crop=crop).result[0].codes,
+            expected.codes,
+        )
     with pytest.raises(ValueError, match="made from pictures of 100x100, but this one is 160x120"):
         encode_clip(handle, driving, crop=small_crop(BOX, (100, 100)))
 
@@ -395,7 +474,10 @@ def test_the_motion_of_frames_without_a_subject_follows_the_policy(handle, tmp_p
     caplog.set_level("INFO")
     driving = clip(tmp_path / "clip.mp4", 12)
     crop = small_crop([[] if 4 <= t < 7 else [BOX] for t in range(12)], frames=12, missing=missing)
-    codes, whole = encode_clip(handle, driving, crop=crop).codes, encode_clip(handle, driving, crop=small_crop(BOX)).codes
+    codes, whole = (
+        encode_clip(handle, driving, crop=crop).codes,
+        encode_clip(handle, driving, crop=small_crop(BOX)).codes,
+    )
     known = [t for t in range(12) if not 4 <= t < 7]
     assert len(codes) == 12 and torch.equal(codes[known], whole[known])
     shares = (torch.arange(1, 4) / 4)[:, None] if missing == "interpolate" else torch.zeros(3, 1)
@@ -445,7 +527,10 @@ class Memory:
             self.most = max(self.most, self.process.memory_info().rss / 2**20)
 
     def check(self):
-        said = f"{self.early:.0f} MB at frame {self.since}, at most {self.most:.0f} MB in the {self.count - self.since} after it"
+        said = (
+            f"{self.early:.0f} MB at frame {self.since}, at most {self.most:.0f} MB in the "
+            f"{self.count - self.since} after it"
+        )
         print(said)
         assert self.most - self.early < self.bound, said
 
@@ -466,7 +551,10 @@ def test_memory_does_not_grow_with_the_length(measured_handle, photograph, tmp_p
     if behind == "a photo":
         around = {"picture": photograph, "audio": {"waveform": noise(frames / 25), "sample_rate": 44100}}
     else:
-        around = {"crop": small_crop(BOX), "video": clip(tmp_path / "long.mp4", frames, sound=sound_of_tensor(noise(frames / 25), 44100))}
+        around = {
+            "crop": small_crop(BOX),
+            "video": clip(tmp_path / "long.mp4", frames, sound=sound_of_tensor(noise(frames / 25), 44100)),
+        }
     seen, moves = rendering.encode_appearance(measured_handle, photograph), motion(measured_handle, frames, reach=0.3)
 
     def measured(self, frame):
@@ -501,7 +589,9 @@ def test_every_real_clip_renders(measured_handle, media, full):
         driving = InputImpl.VideoFromFile(str(path), duration=seconds)
         stream = read_video(str(path), duration=seconds)
         first = torch.from_numpy(next(iter(stream))).float()[None] / 255
-        cut, crop = photo.LEOCropSubject.execute(first, 0.0, 1.0, "edge", "largest", 0, 0.5, 0.5, "still", 5.0, "hold").result
+        cut, crop = photo.LEOCropSubject.execute(
+            first, 0.0, 1.0, "edge", "largest", 0, 0.5, 0.5, "still", 5.0, "hold"
+        ).result
         moves = encode_clip(measured_handle, driving)
         seen = rendering.encode_appearance(measured_handle, cut)
         rendered = render(measured_handle, seen, moves, crop=crop, picture=first, video=driving)

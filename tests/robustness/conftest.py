@@ -1,4 +1,5 @@
 """Good files to begin from, and the judge of what reading a bad one comes to."""
+
 import json
 import subprocess
 import sys
@@ -13,6 +14,7 @@ sys.path.append(str(Path(__file__).parent))  # malformed.py
 @pytest.fixture(scope="session")
 def judge(tmp_path_factory):
     """judge(reader, good, files): what reading each of (name, bytes) comes to, by name; see limited.py."""
+
     def judge(reader: str, good: Path, files: Iterable[tuple[str, bytes]]) -> dict[str, dict]:
         folder = tmp_path_factory.mktemp(reader)
         names = []
@@ -21,16 +23,25 @@ def judge(tmp_path_factory):
             names.append(name)
         assert len(set(names)) == len(names)
         command = [sys.executable, str(Path(__file__).with_name("limited.py")), reader, str(good)]
-        run = subprocess.run(command, input="\n".join(str(folder / name) for name in names), capture_output=True, text=True, cwd=folder, check=True)
+        run = subprocess.run(
+            command,
+            input="\n".join(str(folder / name) for name in names),
+            capture_output=True,
+            text=True,
+            cwd=folder,
+            check=True,
+        )
         results = dict(zip(names, map(json.loads, run.stdout.splitlines()), strict=True))
         assert not (folder / "executed").exists()
         return results
+
     return judge
 
 
 @pytest.fixture
 def handle(animator_file, monkeypatch):
-    """What LEO Load Animator puts on its socket for the small animator, in full precision: bfloat16 rounds by the size of a batch."""
+    """What LEO Load Animator puts on its socket for the small animator, in full precision: bfloat16 rounds by the
+    size of a batch."""
     import comfy.model_management as mm
     import torch
     from leo_pack.nodes.support.handles import AnimatorHandle

@@ -1,9 +1,11 @@
-"""Run a reader on files, a few in a process of their own that may not allocate, execute, write, connect or take long.
+"""Run a reader on files, a few in a process of their own that may not allocate, execute, write, connect or take
+long.
 
-python limited.py READER GOOD < paths (one per line): prints one JSON object per file, in order. The parent imports what readers
-need and reads a good file once; a fork of it reads a few files, each with limits of its own, and a file that ends it is named. A fork
-for each file would take ten times as long as reading it does.
+python limited.py READER GOOD < paths (one per line): prints one JSON object per file, in order. The parent imports
+what readers need and reads a good file once; a fork of it reads a few files, each with limits of its own, and a file
+that ends it is named. A fork for each file would take ten times as long as reading it does.
 """
+
 import ctypes
 import json
 import os
@@ -22,9 +24,28 @@ SECONDS = 30
 FILES_PER_FORK = 16
 LIBC = ctypes.CDLL(None)
 LONGEST_MESSAGE = 1000  # one readable line
-FORBIDDEN = ("os.system", "os.exec", "os.posix_spawn", "os.fork", "os.forkpty", "subprocess.Popen", "socket.connect", "socket.bind", "ctypes.dlopen",
-             "os.remove", "os.rename", "os.mkdir", "os.rmdir", "os.chmod", "os.link", "os.symlink", "os.truncate", "shutil.",
-             "webbrowser.open", "urllib.Request")
+FORBIDDEN = (
+    "os.system",
+    "os.exec",
+    "os.posix_spawn",
+    "os.fork",
+    "os.forkpty",
+    "subprocess.Popen",
+    "socket.connect",
+    "socket.bind",
+    "ctypes.dlopen",
+    "os.remove",
+    "os.rename",
+    "os.mkdir",
+    "os.rmdir",
+    "os.chmod",
+    "os.link",
+    "os.symlink",
+    "os.truncate",
+    "shutil.",
+    "webbrowser.open",
+    "urllib.Request",
+)
 
 
 def status(field: str) -> int:
@@ -36,7 +57,9 @@ def watch(seen: list[str]) -> None:
     def hook(event: str, arguments: tuple) -> None:
         if event.startswith(FORBIDDEN):
             seen.append(event)
-        elif event == "open" and isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
+        elif (
+            event == "open" and isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
+        ):
             seen.append(f"open {arguments[0]} to write")
 
     sys.addaudithook(hook)
@@ -63,13 +86,19 @@ def judge(read, path: str, seen: list[str]) -> dict:
             result = {"outcome": "fault", "message": f"more memory than {allowed} bytes: {message}"}
     except BaseException as error:
         where = traceback.extract_tb(error.__traceback__)[-1]
-        result = {"outcome": "fault", "message": f"{type(error).__name__}: {str(error)[:300]!r} at {where.filename}:{where.lineno}"}
+        result = {
+            "outcome": "fault",
+            "message": f"{type(error).__name__}: {str(error)[:300]!r} at {where.filename}:{where.lineno}",
+        }
     resource.setrlimit(resource.RLIMIT_DATA, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     result["peak"] = status("VmHWM") - before
     if seen:
         result |= {"outcome": "fault", "message": f"did {seen[:3]} ({result['message'][:200]})"}
     elif result["peak"] > allowed:
-        result |= {"outcome": "fault", "message": f"took {result['peak']} bytes, {allowed} are allowed ({result['message'][:200]})"}
+        result |= {
+            "outcome": "fault",
+            "message": f"took {result['peak']} bytes, {allowed} are allowed ({result['message'][:200]})",
+        }
     return result
 
 
@@ -78,7 +107,7 @@ def in_forks(read, paths: list[str]):
     while paths:
         told, code = in_a_fork(read, paths[:FILES_PER_FORK])
         yield from told
-        paths, unfinished = paths[len(told):], len(told) < min(len(paths), FILES_PER_FORK)
+        paths, unfinished = paths[len(told) :], len(told) < min(len(paths), FILES_PER_FORK)
         if unfinished:
             ended = signal.Signals(code & 0x7F).name if code & 0x7F else f"status {code}"
             yield {"outcome": "fault", "message": f"the process ended with {ended}", "peak": 0}
@@ -104,17 +133,20 @@ def in_a_fork(read, paths: list[str]) -> tuple[list[dict], int]:
 
 def model(path: str):
     from leo_core.animator.checkpoint import load_animator
+
     load_animator(path)
 
 
 def directions(path: str):
     from leo_core.animator.checkpoint import read_directions
     from leo_core.directions import describe
+
     describe(*read_directions(path))
 
 
 def motion(path: str):
     from leo_core.motion import change_rate, load_motion
+
     loaded, description = load_motion(path)
     assert description is not None and len(change_rate(loaded, loaded.fps)) == len(loaded)
 
@@ -123,12 +155,16 @@ def prior(path: str):
     from leo_core.lmdm.checkpoint import load_prior
     from leo_core.lmdm.prior import Sampling
     from leo_core.motion import MotionSequence
+
     loaded = load_prior(path)
-    MotionSequence(loaded.sample(2, Sampling(steps=1)), loaded.fps, loaded.animator)  # refuses codes that are not finite
+    MotionSequence(
+        loaded.sample(2, Sampling(steps=1)), loaded.fps, loaded.animator
+    )  # refuses codes that are not finite
 
 
 def video(path: str):
     from leo_core.video import read_video
+
     for _ in zip(range(3), read_video(path), strict=False):
         pass
 

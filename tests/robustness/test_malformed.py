@@ -1,7 +1,9 @@
-"""Malformed and damaged files: nothing executes, nothing is allocated beyond twice the file and 64 MB, each refusal is one readable line.
+"""Malformed and damaged files: nothing executes, nothing is allocated beyond twice the file and 64 MB, each refusal
+is one readable line.
 
 Reading each file is judged in a process of its own, see limited.py; the files are made by malformed.py.
 """
+
 import itertools
 import logging
 from pathlib import Path
@@ -27,7 +29,11 @@ def models(lia_state, tmp_path_factory) -> list[Path]:
     """One model as .pt, as the training checkpoint of an old torch, and as our own file."""
     folder = tmp_path_factory.mktemp("good")
     torch.save(lia_state, folder / "lia.pt")
-    torch.save({"gen": lia_state, "g_optim": {"state": {0: {"step": 1}}}}, folder / "old.pt", _use_new_zipfile_serialization=False)
+    torch.save(
+        {"gen": lia_state, "g_optim": {"state": {0: {"step": 1}}}},
+        folder / "old.pt",
+        _use_new_zipfile_serialization=False,
+    )
     convert(folder / "lia.pt", folder / "own.safetensors", torch.float32)
     return [folder / name for name in ("lia.pt", "old.pt", "own.safetensors")]
 
@@ -49,7 +55,9 @@ def own_files(path: Path, counts: tuple[int, int, int]) -> malformed.Files:
 
 def assert_no_fault(results: dict[str, dict], must_load: tuple[str, ...] = ()) -> None:
     faults = {name: result["message"] for name, result in results.items() if result["outcome"] == "fault"}
-    counts = {outcome: sum(result["outcome"] == outcome for result in results.values()) for outcome in ("refused", "loaded")}
+    counts = {
+        outcome: sum(result["outcome"] == outcome for result in results.values()) for outcome in ("refused", "loaded")
+    }
     logging.info("%d files: %s", len(results), counts)
     assert not faults
     assert not [name for name in must_load if results[name]["outcome"] != "loaded"]
@@ -79,8 +87,10 @@ def test_damaged_models(judge, models, full):
 def test_directions_of_damaged_models(judge, models, full):
     """What the page asks for before a model is loaded."""
     tensors, metadata = content(models[2])
-    files = [*malformed.lying_safetensors(metadata),
-             *itertools.islice(malformed.crafted_metadata("own", tensors, metadata), 0, None, 1 if full else 23)]
+    files = [
+        *malformed.lying_safetensors(metadata),
+        *itertools.islice(malformed.crafted_metadata("own", tensors, metadata), 0, None, 1 if full else 23),
+    ]
     assert_no_fault(judge("directions", models[2], files))
 
 

@@ -1,4 +1,6 @@
-"""Too little memory: a chunk that does not fit is halved and the frames stay, weights may come from anywhere, and go when asked."""
+"""Too little memory: a chunk that does not fit is halved and the frames stay, weights may come from anywhere, and go
+when asked."""
+
 from fractions import Fraction
 
 import comfy.model_management as mm
@@ -29,38 +31,59 @@ def clip():
 def everything(handle, photo, clip, tmp_path) -> dict[str, torch.Tensor]:
     """What every stage that runs a network makes of a photo and a clip."""
     appearance, pose = nodes.LEOEncoder.execute(handle, photo).result
-    motion, = nodes.LEOMotionEncoder.execute(handle, fps=25.0, images=clip).result
-    flow, = nodes.LEOFlowGenerator.execute(handle, appearance, motion).result
+    (motion,) = nodes.LEOMotionEncoder.execute(handle, fps=25.0, images=clip).result
+    (flow,) = nodes.LEOFlowGenerator.execute(handle, appearance, motion).result
     frames, painted = nodes.LEOInpaintingDecoder.execute(handle, appearance, flow, True, picture=photo).result
-    settings = {"full_resolution": True, "crf": 0, "feather": 0.1, "region": "box", "length": "motion", "broken_frames": "hold"}
+    settings = {
+        "full_resolution": True,
+        "crf": 0,
+        "feather": 0.1,
+        "region": "box",
+        "length": "motion",
+        "broken_frames": "hold",
+    }
     film = video.LEORenderVideo.execute(handle, appearance, motion, picture=photo, **settings).result[0]
     shown = torch.stack([torch.from_numpy(frame) for frame in read_video(film.get_stream_source())]).float() / 255
-    return {"pose": pose.codes, "motion": motion.codes, "finest flow": flow.displacement[32].float(), "frames": frames, "inpainted": painted,
-            "film": shown}
+    return {
+        "pose": pose.codes,
+        "motion": motion.codes,
+        "finest flow": flow.displacement[32].float(),
+        "frames": frames,
+        "inpainted": painted,
+        "film": shown,
+    }
 
 
 def assert_same(found: dict, expected: dict) -> None:
-    """The same values. Batches of another size may be summed in another order, and then a float16 flow rounds to its neighbor: two
-    steps of a byte in single pixels of this animator of random weights."""
+    """The same values. Batches of another size may be summed in another order, and then a float16 flow rounds to its
+    neighbor: two steps of a byte in single pixels of this animator of random weights."""
     for what, value in expected.items():
         atol = 2 / 255 if what in ("frames", "film") else 2e-3
-        torch.testing.assert_close(found[what], value, rtol=1e-3, atol=atol, msg=lambda text, what=what: f"{what}: {text}")
+        torch.testing.assert_close(
+            found[what], value, rtol=1e-3, atol=atol, msg=lambda text, what=what: f"{what}: {text}"
+        )
 
 
 def runs_out(forward, calls: list[int], room: int):
     """A network on a device that holds ``room`` frames."""
+
     def limited(*arguments):
         count = max(len(a) if isinstance(a, torch.Tensor) else max(map(len, a.values())) for a in arguments)
         calls.append(count)
         if count > room:
             raise torch.OutOfMemoryError("no room")
         return forward(*arguments)
+
     return limited
 
 
 @pytest.mark.parametrize("room", [1, 3])
-@pytest.mark.parametrize("stage", ["motion_head", "flow_generator", "decoder"])  # a CPU encodes picture by picture: nothing to halve
-def test_memory_that_runs_out_in_a_stage_gives_the_same_frames(stage, room, handle, photo, clip, comfy_folders, monkeypatch):
+@pytest.mark.parametrize(
+    "stage", ["motion_head", "flow_generator", "decoder"]
+)  # a CPU encodes picture by picture: nothing to halve
+def test_memory_that_runs_out_in_a_stage_gives_the_same_frames(
+    stage, room, handle, photo, clip, comfy_folders, monkeypatch
+):
     expected = everything(handle, photo, clip, comfy_folders)
     network, calls = getattr(handle, stage).model, []
     monkeypatch.setattr(network, "forward", runs_out(network.forward, calls, room))
@@ -87,7 +110,9 @@ def test_memory_that_runs_out_at_random_moments_gives_the_same_frames(handle, ph
 
 def test_the_full_resolution_warp_goes_on_without_the_device(handle, photo, clip, comfy_folders, monkeypatch):
     """On a CPU that is itself out of memory there is nothing left to try, and it says so."""
-    monkeypatch.setattr("leo_core.fullres.FullResolution.__call__", lambda *_: (_ for _ in ()).throw(torch.OutOfMemoryError("no room")))
+    monkeypatch.setattr(
+        "leo_core.fullres.FullResolution.__call__", lambda *_: (_ for _ in ()).throw(torch.OutOfMemoryError("no room"))
+    )
     with pytest.raises(torch.OutOfMemoryError):
         everything(handle, photo, clip, comfy_folders)
 
@@ -146,8 +171,19 @@ def test_the_same_inputs_give_the_same_bytes(handle, photo, clip, comfy_folders,
     with torch.inference_mode():
         drawn = [prior.prior.sample(40, Sampling(seed=2**64 - 1, steps=3)) for _ in range(2)]
     assert torch.equal(*drawn)
-    films = [video.LEORenderVideo.execute(handle, encode_appearance(handle, photo), MotionSequence(first["motion"], Fraction(25), handle.id),
-                                          full_resolution=False, crf=18, feather=0.1, region="box", length="motion", broken_frames="hold").result[0]
-             for _ in range(2)]
+    films = [
+        video.LEORenderVideo.execute(
+            handle,
+            encode_appearance(handle, photo),
+            MotionSequence(first["motion"], Fraction(25), handle.id),
+            full_resolution=False,
+            crf=18,
+            feather=0.1,
+            region="box",
+            length="motion",
+            broken_frames="hold",
+        ).result[0]
+        for _ in range(2)
+    ]
     contents = [open(film.get_stream_source(), "rb").read() for film in films]
     assert contents[0] == contents[1]

@@ -1,4 +1,6 @@
-"""Nothing that inference runs is missing on some device: no float64, no 3-D sampling, no border padding, no device named by hand."""
+"""Nothing that inference runs is missing on some device: no float64, no 3-D sampling, no border padding, no device
+named by hand."""
+
 import ast
 from pathlib import Path
 
@@ -14,7 +16,12 @@ from leo_core.lmdm.checkpoint import load_prior
 from leo_core.lmdm.prior import Sampling
 
 ROOT = Path(__file__).resolve().parents[2]
-INFERENCE = [path for folder in ("nodes", "leo_core") for path in sorted((ROOT / folder).rglob("*.py")) if "training" not in path.parts]
+INFERENCE = [
+    path
+    for folder in ("nodes", "leo_core")
+    for path in sorted((ROOT / folder).rglob("*.py"))
+    if "training" not in path.parts
+]
 
 
 def calls(path: Path):
@@ -29,17 +36,24 @@ def test_nothing_is_asked_for_that_some_device_lacks(path):
         for keyword in call.keywords:
             if keyword.arg == "padding_mode" and isinstance(keyword.value, ast.Constant):
                 assert keyword.value.value != "border", f"{path}:{call.lineno}"
-        assert name not in ("torch.cuda.is_available", "torch.cuda.synchronize", "torch.cuda.empty_cache"), f"{path}:{call.lineno}: ask ComfyUI"
+        assert name not in ("torch.cuda.is_available", "torch.cuda.synchronize", "torch.cuda.empty_cache"), (
+            f"{path}:{call.lineno}: ask ComfyUI"
+        )
         if isinstance(call.func, ast.Attribute) and call.func.attr in ("cuda", "mps"):
             raise AssertionError(f"{path}:{call.lineno}: a device named by hand")
 
 
 class NoDoubles(TorchDispatchMode):
-    """A device without float64, which is Apple's: whatever makes or takes one fails. And nothing samples in three dimensions."""
+    """A device without float64, which is Apple's: whatever makes or takes one fails. And nothing samples in three
+    dimensions."""
 
     def __torch_dispatch__(self, function, types, arguments=(), keywords=None):
         result = function(*arguments, **(keywords or {}))
-        tensors = [value for value in torch.utils._pytree.tree_leaves((arguments, keywords, result)) if isinstance(value, torch.Tensor)]
+        tensors = [
+            value
+            for value in torch.utils._pytree.tree_leaves((arguments, keywords, result))
+            if isinstance(value, torch.Tensor)
+        ]
         if any(value.dtype in (torch.float64, torch.complex128) for value in tensors):
             raise AssertionError(f"{function} works in float64")
         if "grid_sampler_3d" in str(function) or ("grid_sampler" in str(function) and arguments[3] == 1):
@@ -65,7 +79,9 @@ def test_the_networks_need_no_float64(family):
             flow = FlowField(displacement, mask, animator.config.align_corners, info.id)
             warp_picture(picture, flow)
             finest = displacement[size], mask[size]
-            FullResolution(torch.rand(90, 70, 3), animator.config.align_corners, finest)(torch.rand(size, size, 3), *finest)
+            FullResolution(torch.rand(90, 70, 3), animator.config.align_corners, finest)(
+                torch.rand(size, size, 3), *finest
+            )
 
 
 @torch.inference_mode()

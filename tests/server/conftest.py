@@ -1,4 +1,5 @@
 """Marks the tests that run prompts in a real ComfyUI (fixture `server` of the folder above)."""
+
 from pathlib import Path
 
 

@@ -2,6 +2,7 @@
 
 Everything else is ComfyUI's own: its Detect Face Landmarks (MediaPipe) takes this model and builds the FACE_LANDMARKS.
 """
+
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +19,11 @@ class Recorded:
         recording = np.load(FOLDER / "talking_face.npz")
         self.track = recording["track"].astype(np.float32)
         rigid = np.arange(0, 468, 9)
-        self.canonical_data = {"canonical_vertices": (recording["mean"][:468] * [1, -1, -1]).astype(np.float32),
-                               "procrustes_indices": rigid, "procrustes_weights": np.ones(len(rigid), np.float32)}
+        self.canonical_data = {
+            "canonical_vertices": (recording["mean"][:468] * [1, -1, -1]).astype(np.float32),
+            "procrustes_indices": rigid,
+            "procrustes_weights": np.ones(len(rigid), np.float32),
+        }
         self.connection_sets = {}
         self.seen = 0
 
@@ -34,8 +38,16 @@ class Recorded:
         low, high = points[:, :2].min(0), points[:, :2].max(0)
         scale = 150 / (high - low).max()
         canonical = np.concatenate([(points[:, :2] - low) * scale, points[:, 2:] * scale], 1)
-        return [{"bbox_xyxy": np.array([*low, *high], np.float32), "blendshapes": {"_neutral": 0.0, "jawOpen": 0.1}, "landmarks_xy": points[:, :2],
-                 "landmarks_3d": canonical.astype(np.float32), "presence": 0.99, "score": 0.9}]
+        return [
+            {
+                "bbox_xyxy": np.array([*low, *high], np.float32),
+                "blendshapes": {"_neutral": 0.0, "jawOpen": 0.1},
+                "landmarks_xy": points[:, :2],
+                "landmarks_3d": canonical.astype(np.float32),
+                "presence": 0.99,
+                "score": 0.9,
+            }
+        ]
 
 
 class LoadRecordedDetector(io.ComfyNode):

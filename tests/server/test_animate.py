@@ -1,4 +1,5 @@
 """The first graph in a real ComfyUI: a photo and a driving clip become a video; what is wired wrong says so."""
+
 import copy
 import json
 import shutil
@@ -22,7 +23,7 @@ PROMPT = json.loads((ROOT / "scripts" / "demo_prompt.json").read_text())
 
 def node_of(prompt: dict, class_type: str) -> str:
     """Key of the only node of a type."""
-    key, = (key for key, node in prompt.items() if node["class_type"] == class_type)
+    (key,) = (key for key, node in prompt.items() if node["class_type"] == class_type)
     return key
 
 
@@ -40,7 +41,7 @@ def other_animator(server, animator_file) -> str:
 
 
 def test_the_video_has_the_frames_rate_and_size_of_the_clip(server, prompt):
-    video, = server.files(server.run(prompt))
+    (video,) = server.files(server.run(prompt))
     frames, rate = decode(video)
     driving, driving_rate = decode(ROOT / "samples" / "man_talking.mp4")
     assert (frames.shape, rate) == (driving.shape, driving_rate)
@@ -111,8 +112,15 @@ def test_a_file_that_is_no_model_is_refused(server, prompt):
 
 
 def test_an_interrupt_stops_the_render_and_the_next_run_works(server, prompt):
-    retime = {"class_type": "LEORetimeMotion", "inputs": {
-        "motion": [node_of(prompt, "LEOTransferMotion"), 0], "playback": "forward", "timing": "frames", "timing.frames": 3000}}
+    retime = {
+        "class_type": "LEORetimeMotion",
+        "inputs": {
+            "motion": [node_of(prompt, "LEOTransferMotion"), 0],
+            "playback": "forward",
+            "timing": "frames",
+            "timing.frames": 3000,
+        },
+    }
     long = {**copy.deepcopy(prompt), "retime": retime}
     long[node_of(prompt, "LEOFlowGenerator")]["inputs"]["motion"] = ["retime", 0]
     generator = node_of(prompt, "LEOFlowGenerator")

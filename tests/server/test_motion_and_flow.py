@@ -1,4 +1,5 @@
 """Motion and flow nodes in graphs with ComfyUI's own nodes, run by a real server."""
+
 from fractions import Fraction
 from pathlib import Path
 
@@ -22,8 +23,11 @@ def save_small_animator(path: Path) -> None:
     config = lia(32, {4: 16, 8: 16, 16: 8, 32: 8}, style_dim=16, directions=4)
     animator, generator = Animator(config), torch.Generator().manual_seed(0)
     dictionary = torch.randn(16, 4, generator=generator)
-    weights = {name: torch.randn(value.shape, generator=generator) / (value[0].numel() if value.ndim > 1 else 16) ** 0.5
-               + name.endswith("modulation.bias") for name, value in animator.state_dict().items()}
+    weights = {
+        name: torch.randn(value.shape, generator=generator) / (value[0].numel() if value.ndim > 1 else 16) ** 0.5
+        + name.endswith("modulation.bias")
+        for name, value in animator.state_dict().items()
+    }
     animator.load_state_dict({**weights, "dictionary.basis": orthonormal_basis(dictionary)})
     save_animator(path, raw_state(animator, dictionary), config, torch.float32)
 
@@ -53,18 +57,43 @@ def source(frames=12) -> dict:
         "gray": node("EmptyImage", width=64, height=64, batch_size=frames, color=0x804020),
         "faded": node("ImageBlend", image1=["gray", 0], image2=["scaled", 0], blend_factor=0.5, blend_mode="normal"),
         "codes": node("LEOMotionEncoder", animator=["animator", 0], images=["faded", 0], fps=12.5),
-        "edit": node("LEOEditDirections", motion=["codes", 0], edits="0: 2\n2: -1.5", strength=1.0, timing="curve", curve=CURVE,
-                     animator=["animator", 0], appearance=["encoder", 0]),
-        "transfer": node("LEOTransferMotion", source_pose=["encoder", 1], driving=["edit", 0], mode="relative", reference="best match",
-                         reference_frame=0, gain=1.0),
+        "edit": node(
+            "LEOEditDirections",
+            motion=["codes", 0],
+            edits="0: 2\n2: -1.5",
+            strength=1.0,
+            timing="curve",
+            curve=CURVE,
+            animator=["animator", 0],
+            appearance=["encoder", 0],
+        ),
+        "transfer": node(
+            "LEOTransferMotion",
+            source_pose=["encoder", 1],
+            driving=["edit", 0],
+            mode="relative",
+            reference="best match",
+            reference_frame=0,
+            gain=1.0,
+        ),
     }
 
 
 def numbered(prompt: dict) -> dict:
     """Node names as numbers, which `server.files` sorts by."""
     ids = {name: str(i) for i, name in enumerate(prompt, 1)}
-    return {ids[name]: {**n, "inputs": {key: [ids[value[0]], value[1]] if isinstance(value, list) and len(value) == 2 and value[0] in ids else value
-                                        for key, value in n["inputs"].items()}} for name, n in prompt.items()}
+    return {
+        ids[name]: {
+            **n,
+            "inputs": {
+                key: [ids[value[0]], value[1]]
+                if isinstance(value, list) and len(value) == 2 and value[0] in ids
+                else value
+                for key, value in n["inputs"].items()
+            },
+        }
+        for name, n in prompt.items()
+    }
 
 
 def video_frames(path: Path) -> list[np.ndarray]:
@@ -74,16 +103,36 @@ def video_frames(path: Path) -> list[np.ndarray]:
 
 def test_a_motion_passes_through_every_motion_node_and_out_as_file_and_plot(leo):
     prompt = source() | {
-        "blend": node("LEOBlendMotion", first=["transfer", 0], second=["codes", 0], weight=0.5, timing="curve", curve=CURVE,
-                      lengths="cut to the shorter"),
+        "blend": node(
+            "LEOBlendMotion",
+            first=["transfer", 0],
+            second=["codes", 0],
+            weight=0.5,
+            timing="curve",
+            curve=CURVE,
+            lengths="cut to the shorter",
+        ),
         "smooth": node("LEOSmoothMotion", motion=["blend", 0], seconds=0.3),
         "amplify": node("LEOAmplifyMotion", motion=["smooth", 0], gain=1.5, direction_gains="1: 0"),
-        "join": node("LEOJoinMotion", **{"motions.motion0": ["amplify", 0], "motions.motion1": ["smooth", 0]}, transition_frames=0,
-                     seed=0, steps=1, sampler="ddim", eta=0.0),
-        "select": node("LEOSelectDirections", motion=["join", 0], directions="0-1, 3", action="keep", rest="first frame"),
-        "retime": node("LEORetimeMotion", motion=["select", 0], playback="ping-pong", timing="speed", **{"timing.speed": 0.5}),
+        "join": node(
+            "LEOJoinMotion",
+            **{"motions.motion0": ["amplify", 0], "motions.motion1": ["smooth", 0]},
+            transition_frames=0,
+            seed=0,
+            steps=1,
+            sampler="ddim",
+            eta=0.0,
+        ),
+        "select": node(
+            "LEOSelectDirections", motion=["join", 0], directions="0-1, 3", action="keep", rest="first frame"
+        ),
+        "retime": node(
+            "LEORetimeMotion", motion=["select", 0], playback="ping-pong", timing="speed", **{"timing.speed": 0.5}
+        ),
         "trim": node("LEOTrimMotion", motion=["retime", 0], start=2, frames=30),
-        "save": node("LEOSaveMotion", motion=["trim", 0], filename_prefix="leo/chain", description="through everything"),
+        "save": node(
+            "LEOSaveMotion", motion=["trim", 0], filename_prefix="leo/chain", description="through everything"
+        ),
         "plot": node("LEOPlotMotion", motion=["trim", 0], width=400, strip=40, behind=["transfer", 0]),
         "picture": node("SaveImage", images=["plot", 0], filename_prefix="plot"),
     }
@@ -97,7 +146,13 @@ def test_a_motion_passes_through_every_motion_node_and_out_as_file_and_plot(leo)
     again = {key: value for key, value in source().items() if key in ("photo", "scaled", "animator", "encoder")} | {
         "load": node("LEOLoadMotion", file="chain_00001_.safetensors"),
         "flow": node("LEOFlowGenerator", animator=["animator", 0], appearance=["encoder", 0], motion=["load", 0]),
-        "decode": node("LEOInpaintingDecoder", animator=["animator", 0], appearance=["encoder", 0], flow=["flow", 0], full_resolution=False),
+        "decode": node(
+            "LEOInpaintingDecoder",
+            animator=["animator", 0],
+            appearance=["encoder", 0],
+            flow=["flow", 0],
+            full_resolution=False,
+        ),
         "video": node("CreateVideo", images=["decode", 0], fps=12.5),
         "save": node("SaveVideo", video=["video", 0], filename_prefix="loaded", format="mp4", codec="h264"),
     }
@@ -107,8 +162,10 @@ def test_a_motion_passes_through_every_motion_node_and_out_as_file_and_plot(leo)
 
 
 def test_edit_directions_shows_the_edited_pose_on_the_node(leo):
-    prompt = source() | {"plot": node("LEOPlotMotion", motion=["edit", 0], width=300, strip=32),
-                         "picture": node("PreviewImage", images=["plot", 0])}
+    prompt = source() | {
+        "plot": node("LEOPlotMotion", motion=["edit", 0], width=300, strip=32),
+        "picture": node("PreviewImage", images=["plot", 0]),
+    }
     history = leo.run(numbered(prompt))
     edit_id = str(list(prompt).index("edit") + 1)
     shown = history["outputs"][edit_id]
@@ -124,10 +181,32 @@ def test_a_frozen_region_stays_put_in_the_rendered_frames(leo):
         "region": node("MaskComposite", destination=["wide", 0], source=["spot", 0], x=0, y=0, operation="add"),
         "strong": node("LEOAmplifyMotion", motion=["transfer", 0], gain=4.0),
         "flow": node("LEOFlowGenerator", animator=["animator", 0], appearance=["encoder", 0], motion=["strong", 0]),
-        "held": node("LEOEditFlow", flow=["flow", 0], strength=1.0, blend=0.5, timing="constant", curve=CURVE, push_reach=0.1,
-                     freeze=["region", 0]),
-        "decode": node("LEOInpaintingDecoder", animator=["animator", 0], appearance=["encoder", 0], flow=["held", 0], full_resolution=False),
-        "look": node("LEOVisualizeFlow", flow=["held", 0], view="arrows", size=64, full_color=0.0, spacing=16, image=["scaled", 0]),
+        "held": node(
+            "LEOEditFlow",
+            flow=["flow", 0],
+            strength=1.0,
+            blend=0.5,
+            timing="constant",
+            curve=CURVE,
+            push_reach=0.1,
+            freeze=["region", 0],
+        ),
+        "decode": node(
+            "LEOInpaintingDecoder",
+            animator=["animator", 0],
+            appearance=["encoder", 0],
+            flow=["held", 0],
+            full_resolution=False,
+        ),
+        "look": node(
+            "LEOVisualizeFlow",
+            flow=["held", 0],
+            view="arrows",
+            size=64,
+            full_color=0.0,
+            spacing=16,
+            image=["scaled", 0],
+        ),
         "both": node("ImageBlend", image1=["look", 0], image2=["decode", 0], blend_factor=0.5, blend_mode="normal"),
         "frames": node("SaveImage", images=["decode", 0], filename_prefix="held"),
         "views": node("SaveImage", images=["both", 0], filename_prefix="views"),
@@ -143,10 +222,26 @@ def test_the_inpainted_part_composites_over_another_background(leo):
     prompt = source(3) | {
         "flow": node("LEOFlowGenerator", animator=["animator", 0], appearance=["encoder", 0], motion=["transfer", 0]),
         "look": node("LEOVisualizeFlow", flow=["flow", 0], view="color", size=64, full_color=0.0, spacing=24),
-        "decode": node("LEOInpaintingDecoder", animator=["animator", 0], appearance=["encoder", 0], flow=["flow", 0], full_resolution=False),
-        "large": node("ImageScale", image=["decode", 0], upscale_method="bilinear", width=64, height=64, crop="disabled"),
+        "decode": node(
+            "LEOInpaintingDecoder",
+            animator=["animator", 0],
+            appearance=["encoder", 0],
+            flow=["flow", 0],
+            full_resolution=False,
+        ),
+        "large": node(
+            "ImageScale", image=["decode", 0], upscale_method="bilinear", width=64, height=64, crop="disabled"
+        ),
         "wall": node("EmptyImage", width=64, height=64, batch_size=3, color=0xFF0000),
-        "over": node("ImageCompositeMasked", destination=["large", 0], source=["wall", 0], x=0, y=0, resize_source=False, mask=["look", 1]),
+        "over": node(
+            "ImageCompositeMasked",
+            destination=["large", 0],
+            source=["wall", 0],
+            x=0,
+            y=0,
+            resize_source=False,
+            mask=["look", 1],
+        ),
         "save": node("SaveImage", images=["over", 0], filename_prefix="over"),
     }
     files = [path for path in leo.files(leo.run(numbered(prompt))) if path.name.startswith("over")]
@@ -154,12 +249,23 @@ def test_the_inpainted_part_composites_over_another_background(leo):
 
 
 def test_a_motion_of_another_animator_is_refused_with_both_names(leo):
-    save_motion(leo.base / "output" / "leo" / "foreign.safetensors",
-                MotionSequence(torch.zeros(3, 4), Fraction(25), AnimatorId("stranger", "f" * 64)))
-    prompt = source() | {"load": node("LEOLoadMotion", file="foreign.safetensors"),
-                         "blend": node("LEOBlendMotion", first=["codes", 0], second=["load", 0], weight=0.5, timing="constant", curve=CURVE,
-                                       lengths="retime the second"),
-                         "plot": node("LEOPlotMotion", motion=["blend", 0], width=300, strip=32),
-                         "picture": node("PreviewImage", images=["plot", 0])}
+    save_motion(
+        leo.base / "output" / "leo" / "foreign.safetensors",
+        MotionSequence(torch.zeros(3, 4), Fraction(25), AnimatorId("stranger", "f" * 64)),
+    )
+    prompt = source() | {
+        "load": node("LEOLoadMotion", file="foreign.safetensors"),
+        "blend": node(
+            "LEOBlendMotion",
+            first=["codes", 0],
+            second=["load", 0],
+            weight=0.5,
+            timing="constant",
+            curve=CURVE,
+            lengths="retime the second",
+        ),
+        "plot": node("LEOPlotMotion", motion=["blend", 0], width=300, strip=32),
+        "picture": node("PreviewImage", images=["plot", 0]),
+    }
     with pytest.raises(ExecutionError, match="(?s)LEOBlendMotion.*small.*stranger"):
         leo.run(numbered(prompt))

@@ -1,4 +1,6 @@
-"""LEO Train Motion Prior on clips, in a real server: it learns them, what it saved is used at once, an interrupt leaves nothing."""
+"""LEO Train Motion Prior on clips, in a real server: it learns them, what it saved is used at once, an interrupt
+leaves nothing."""
+
 import re
 import time
 
@@ -23,24 +25,44 @@ def learning(name: str, steps: int) -> dict:
         "first": node("LEOMotionEncoder", animator=["animator", 0], video=["man", 1], fps=25.0),
         "second": node("LEOMotionEncoder", animator=["animator", 0], video=["woman", 1], fps=25.0),
         "third": node("LEOTrimMotion", motion=["first", 0], start=40, frames=0),
-        "train": node("LEOTrainMotionPrior", **{"motions.motion0": ["first", 0], "motions.motion1": ["second", 0], "motions.motion2": ["third", 0]},
-                      name=name, steps=steps, batch=8, window=32, rate=1e-3, seed=0),
+        "train": node(
+            "LEOTrainMotionPrior",
+            **{"motions.motion0": ["first", 0], "motions.motion1": ["second", 0], "motions.motion2": ["third", 0]},
+            name=name,
+            steps=steps,
+            batch=8,
+            window=32,
+            rate=1e-3,
+            seed=0,
+        ),
     }
 
 
 def test_three_clips_become_a_prior_that_moves_like_them(server):
-    history = server.run(learning("three clips", 20) | {
-        "save first": node("LEOSaveMotion", motion=["first", 0], filename_prefix="leo/clip"),
-        "save second": node("LEOSaveMotion", motion=["second", 0], filename_prefix="leo/clip")})
-    told, = history["outputs"]["train"]["text"]
+    history = server.run(
+        learning("three clips", 20)
+        | {
+            "save first": node("LEOSaveMotion", motion=["first", 0], filename_prefix="leo/clip"),
+            "save second": node("LEOSaveMotion", motion=["second", 0], filename_prefix="leo/clip"),
+        }
+    )
+    (told,) = history["outputs"]["train"]["text"]
     losses = [float(number) for number in re.findall(r"(?<=-> )[\d.]+", told)]
     assert len(losses) == 2 and losses[1] < 0.5, told
 
-    server.run({f"{part} {seed}": value for seed in range(4) for part, value in {
-        "load": node("LEOLoadMotionPrior", prior="three clips.safetensors"),
-        "sample": node("LEOLMDMSampler", prior=[f"load {seed}", 0], frames=100, variation=0.3, **{**DRAWING, "seed": seed}),
-        "save": node("LEOSaveMotion", motion=[f"sample {seed}", 0], filename_prefix=f"leo/sampled {seed}"),
-    }.items()})
+    server.run(
+        {
+            f"{part} {seed}": value
+            for seed in range(4)
+            for part, value in {
+                "load": node("LEOLoadMotionPrior", prior="three clips.safetensors"),
+                "sample": node(
+                    "LEOLMDMSampler", prior=[f"load {seed}", 0], frames=100, variation=0.3, **{**DRAWING, "seed": seed}
+                ),
+                "save": node("LEOSaveMotion", motion=[f"sample {seed}", 0], filename_prefix=f"leo/sampled {seed}"),
+            }.items()
+        }
+    )
     spread = {}
     for what in ("clip", "sampled"):
         motions = [load_motion(path)[0].codes for path in (server.base / "output" / "leo").glob(f"{what}*.safetensors")]

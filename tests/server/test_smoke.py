@@ -1,4 +1,5 @@
 """The pack loads into a real ComfyUI, and a prompt runs."""
+
 import pytest
 from comfy_server import ExecutionError
 
@@ -21,7 +22,7 @@ def test_loading_the_pack_warns_of_nothing(server):
 
 def test_a_prompt_runs_and_says_so(server):
     with server.events() as events:
-        picture, = server.files(server.run(PICTURE))
+        (picture,) = server.files(server.run(PICTURE))
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert "execution_success" in [kind for kind, _ in events]
 
@@ -33,7 +34,9 @@ def test_a_refused_prompt_names_the_node(server):
 
 
 def test_a_failing_node_is_named_with_its_message(server):
-    wrong = {"1": {"class_type": "RegexReplace", "inputs": {"string": "a", "regex_pattern": "(", "replace": "b"}},
-             "2": {"class_type": "PreviewAny", "inputs": {"source": ["1", 0]}}}
+    wrong = {
+        "1": {"class_type": "RegexReplace", "inputs": {"string": "a", "regex_pattern": "(", "replace": "b"}},
+        "2": {"class_type": "PreviewAny", "inputs": {"source": ["1", 0]}},
+    }
     with pytest.raises(ExecutionError, match=r"^node 1 RegexReplace: .*unterminated subpattern"):
         server.run(wrong)

@@ -1,8 +1,10 @@
-"""Soak test of one server: random graphs, interrupts, models swapped and freed; memory, files and results stay as they were.
+"""Soak test of one server: random graphs, interrupts, models swapped and freed; memory, files and results stay as
+they were.
 
-Judged is what the system calls resident: what is in use, and what the allocator keeps for the next request. How much it would give back when
-asked is told beside it: that much of any growth is no leak.
+Judged is what the system calls resident: what is in use, and what the allocator keeps for the next request. How much
+it would give back when asked is told beside it: that much of any growth is no leak.
 """
+
 import random
 import re
 import shutil
@@ -17,7 +19,7 @@ from comfy_server import ComfyServer, ExecutionError
 
 ROOT = Path(__file__).resolve().parents[2]
 MOTIONS = sorted(f"leo-face-64/{path.name}" for path in (ROOT / "models" / "leo-face-64").glob("*.safetensors"))
-TRIM = '''\
+TRIM = """\
 import ctypes
 import gc
 import sys
@@ -35,7 +37,7 @@ async def trim(request):
 
 
 NODE_CLASS_MAPPINGS = {}
-'''
+"""
 SETTLE = 10  # prompts after which every kind of graph has run, and everything that is loaded once is loaded
 OWN, OTHER = "leo-face-64.safetensors", "other.safetensors"
 KINDS = [*[(OWN, "file")] * 3, *[(OWN, "sample")] * 3, *[(OWN, "pose")] * 2, (OTHER, "pose"), (OTHER, "clip")]
@@ -44,7 +46,8 @@ GROWTH = 1.05
 
 @pytest.fixture(scope="module")
 def fresh_server(tmp_path_factory, animator_file):
-    """A server of its own, whose memory is measured; a second pack lets its allocator be told to give back what it keeps."""
+    """A server of its own, whose memory is measured; a second pack lets its allocator be told to give back what it
+    keeps."""
     base = tmp_path_factory.mktemp("soak")
     (base / "custom_nodes").mkdir()
     (base / "custom_nodes" / "trim.py").write_text(TRIM)
@@ -67,8 +70,8 @@ class Graph:
 
 
 class Cards:
-    """Random choices without replacement: each pack of cards is shuffled, dealt to its end, and shuffled again. So ten prompts hold
-    every kind of graph, and what is loaded or compiled once is, before memory is first looked at."""
+    """Random choices without replacement: each pack of cards is shuffled, dealt to its end, and shuffled again. So
+    ten prompts hold every kind of graph, and what is loaded or compiled once is, before memory is first looked at."""
 
     def __init__(self, seed: int):
         self.draw = random.Random(seed)
@@ -89,35 +92,91 @@ def random_prompt(cards: Cards) -> dict:
     encoder = graph.add("LEOEncoder", animator=animator, image=image)
     if kind == "file":
         driving = [graph.add("LEOLoadMotion", file=draw.choice(MOTIONS)), 0]
-        motion = [graph.add("LEOTransferMotion", source_pose=[encoder, 1], driving=driving, mode="relative", gain=draw.uniform(0.3, 1.2),
-                            reference_frame=0, reference=cards.deal("reference", ("first frame", "best match"))), 0]
+        motion = [
+            graph.add(
+                "LEOTransferMotion",
+                source_pose=[encoder, 1],
+                driving=driving,
+                mode="relative",
+                gain=draw.uniform(0.3, 1.2),
+                reference_frame=0,
+                reference=cards.deal("reference", ("first frame", "best match")),
+            ),
+            0,
+        ]
     elif kind == "sample":
         prior = [graph.add("LEOLoadMotionPrior", prior="leo-face-64-prior.safetensors"), 0]
         shortest, longest = cards.deal("frames", ((8, 16), (17, 32), (33, 40)))
-        motion = [graph.add("LEOLMDMSampler", prior=prior, start_pose=[encoder, 1], frames=draw.randint(shortest, longest), seed=draw.getrandbits(64),
-                            steps=draw.randint(2, 6), sampler=cards.deal("sampler", ("dpmpp_2m", "ddim", "ddpm")), eta=0.0, variation=0.3), 0]
+        motion = [
+            graph.add(
+                "LEOLMDMSampler",
+                prior=prior,
+                start_pose=[encoder, 1],
+                frames=draw.randint(shortest, longest),
+                seed=draw.getrandbits(64),
+                steps=draw.randint(2, 6),
+                sampler=cards.deal("sampler", ("dpmpp_2m", "ddim", "ddpm")),
+                eta=0.0,
+                variation=0.3,
+            ),
+            0,
+        ]
     elif kind == "clip":
         clip = [graph.add("LEOLoadSample", sample="man_talking.mp4"), 1]
         motion = [graph.add("LEOMotionEncoder", animator=animator, video=clip, fps=25.0, broken_frames="hold"), 0]
     else:
-        motion = [graph.add("LEORetimeMotion", motion=[encoder, 1], playback="forward", timing="frames", **{"timing.frames": draw.randint(2, 12)}), 0]
+        motion = [
+            graph.add(
+                "LEORetimeMotion",
+                motion=[encoder, 1],
+                playback="forward",
+                timing="frames",
+                **{"timing.frames": draw.randint(2, 12)},
+            ),
+            0,
+        ]
     for _ in range(cards.deal("edits", range(4))):
         edit = cards.deal("edit", ("LEOSmoothMotion", "LEOAmplifyMotion", "LEOSelectDirections", "LEORetimeMotion"))
-        inputs = {"LEOSmoothMotion": {"seconds": draw.uniform(0, 0.5)}, "LEOAmplifyMotion": {"gain": draw.uniform(0, 1.5), "direction_gains": ""},
-                  "LEOSelectDirections": {"directions": "0-2", "action": "keep", "rest": "first frame"},
-                  "LEORetimeMotion": {"playback": cards.deal("playback", ("forward", "reverse")), "timing": "speed",
-                                      "timing.speed": draw.uniform(0.8, 2)}}[edit]
+        inputs = {
+            "LEOSmoothMotion": {"seconds": draw.uniform(0, 0.5)},
+            "LEOAmplifyMotion": {"gain": draw.uniform(0, 1.5), "direction_gains": ""},
+            "LEOSelectDirections": {"directions": "0-2", "action": "keep", "rest": "first frame"},
+            "LEORetimeMotion": {
+                "playback": cards.deal("playback", ("forward", "reverse")),
+                "timing": "speed",
+                "timing.speed": draw.uniform(0.8, 2),
+            },
+        }[edit]
         motion = [graph.add(edit, motion=motion, **inputs), 0]
     if cards.deal("save", (True, False, False, False, False)):
         graph.add("LEOSaveMotion", motion=motion, filename_prefix=f"leo/soak {draw.randint(0, 3)}", description="")
     ending = cards.deal("ending", ("render", "render", "render in full", "decode", "decode"))
     if ending == "decode":
         flow = [graph.add("LEOFlowGenerator", animator=animator, appearance=[encoder, 0], motion=motion), 0]
-        frames = [graph.add("LEOInpaintingDecoder", animator=animator, appearance=[encoder, 0], flow=flow, full_resolution=False), 0]
+        frames = [
+            graph.add(
+                "LEOInpaintingDecoder", animator=animator, appearance=[encoder, 0], flow=flow, full_resolution=False
+            ),
+            0,
+        ]
         video = [graph.add("CreateVideo", images=frames, fps=25.0, bit_depth=8), 0]
     else:
-        video = [graph.add("LEORenderVideo", animator=animator, appearance=[encoder, 0], motion=motion, picture=image, crf=23, feather=0.1,
-                           region="box", full_resolution=ending == "render in full", length="motion", broken_frames="hold"), 0]
+        video = [
+            graph.add(
+                "LEORenderVideo",
+                animator=animator,
+                appearance=[encoder, 0],
+                motion=motion,
+                picture=image,
+                crf=23,
+                feather=0.1,
+                region="box",
+                full_resolution=ending == "render in full",
+                length="motion",
+                broken_frames="hold",
+            ),
+            0,
+        ]
     graph.add("SaveVideo", video=video, filename_prefix="soak", format="auto", codec="auto")
     return graph.prompt
 
@@ -128,12 +187,14 @@ def frames_of(path: Path) -> np.ndarray:
 
 
 def film_of(server: ComfyServer, history: dict) -> Path:
-    film, = (path for path in server.files(history) if path.suffix == ".mp4")
+    (film,) = (path for path in server.files(history) if path.suffix == ".mp4")
     return film
 
 
 def freed(server: ComfyServer) -> tuple[int, int]:
-    """The server's resident memory in MB, once it has let go of models and results: as it is, and with the allocator trimmed."""
+    """The server's resident memory in MB, once it has let go of models and results: as it is, and with the allocator
+    trimmed."""
+
     def resident() -> int:
         return process.memory_info().rss // 2**20
 
@@ -148,7 +209,11 @@ def freed(server: ComfyServer) -> tuple[int, int]:
 
 
 def half_files(server: ComfyServer) -> list[Path]:
-    return [path for path in server.base.rglob("*") if path.suffix == ".part" or re.match(r"\..+-\w{8}\.safetensors", path.name)]
+    return [
+        path
+        for path in server.base.rglob("*")
+        if path.suffix == ".part" or re.match(r"\..+-\w{8}\.safetensors", path.name)
+    ]
 
 
 @pytest.mark.timeout(7200)
@@ -178,8 +243,11 @@ def test_many_random_graphs_leave_the_server_as_it_was(fresh_server, full, recor
             server.free()
             frees += 1
     kept, used = freed(server)
-    told = (f"{count} prompts: {finished} finished, {interrupted} interrupted, {frees} times freed; resident after {SETTLE} {kept_then} MB, trimmed "
-            f"{used_then} MB; at the end {kept} MB, trimmed {used} MB")
+    told = (
+        f"{count} prompts: {finished} finished, {interrupted} interrupted, {frees} times freed; resident after "
+        f"{SETTLE} {kept_then} MB, trimmed "
+        f"{used_then} MB; at the end {kept} MB, trimmed {used} MB"
+    )
     record_property("soak", told)
     print(told)
     assert not half_files(server)

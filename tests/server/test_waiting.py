@@ -1,4 +1,5 @@
 """How long a test waits for a prompt: as long as something is reported, however slow the machine is."""
+
 import pytest
 from comfy_server import ComfyServer
 

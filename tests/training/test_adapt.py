@@ -1,4 +1,5 @@
 """Adapting an animator to a clip and scoring it: tiny networks on folders of sliding pictures."""
+
 import json
 
 import cv2
@@ -33,7 +34,7 @@ def clip(tmp_path):
     folder.mkdir()
     for t in range(20):
         left = 8 + round(3 * np.sin(t))
-        Image.fromarray(canvas[8:24, left:left + 16]).save(folder / f"{t:02d}.png")
+        Image.fromarray(canvas[8:24, left : left + 16]).save(folder / f"{t:02d}.png")
     return folder
 
 
@@ -49,8 +50,29 @@ def model(tmp_path):
 
 def test_adapting_rebuilds_unseen_frames_better_and_keeps_the_codes(tmp_path, clip, model, capsys):
     target, sheet = tmp_path / "adapted.safetensors", tmp_path / "sheet.png"
-    assert main(["adapt", str(model), str(target), str(clip), "--steps", "60", "--validate-every", "10", "--augment", "0", "--lr", "0.01",
-                 "--note", "license=mine", "--sheet", str(sheet)]) == 0
+    assert (
+        main(
+            [
+                "adapt",
+                str(model),
+                str(target),
+                str(clip),
+                "--steps",
+                "60",
+                "--validate-every",
+                "10",
+                "--augment",
+                "0",
+                "--lr",
+                "0.01",
+                "--note",
+                "license=mine",
+                "--sheet",
+                str(sheet),
+            ]
+        )
+        == 0
+    )
     assert "of before" in capsys.readouterr().out
     before, after = load_animator(model), load_animator(target)
     assert before[1].id == after[1].id  # priors and saved motions of the one fit the other
@@ -67,7 +89,9 @@ def test_adapting_rebuilds_unseen_frames_better_and_keeps_the_codes(tmp_path, cl
 
 def test_nothing_is_written_when_nothing_gets_better(tmp_path, clip, model, capsys):
     target = tmp_path / "adapted.safetensors"
-    assert main(["adapt", str(model), str(target), str(clip), "--steps", "10", "--validate-every", "5", "--lr", "0"]) == 1
+    assert (
+        main(["adapt", str(model), str(target), str(clip), "--steps", "10", "--validate-every", "5", "--lr", "0"]) == 1
+    )
     assert "no better" in capsys.readouterr().err and not target.exists()
 
 
@@ -93,7 +117,11 @@ def test_scores_of_known_differences():
     truth = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 0.8
     same, brighter = Score.of(truth, truth), Score.of(truth + 0.1, truth)
     assert same.l1 == 0 and same.ssim == pytest.approx(1)
-    assert brighter.l1 == pytest.approx(0.1, rel=1e-4) and brighter.psnr == pytest.approx(20, rel=1e-3) and brighter.ssim < 1
+    assert (
+        brighter.l1 == pytest.approx(0.1, rel=1e-4)
+        and brighter.psnr == pytest.approx(20, rel=1e-3)
+        and brighter.ssim < 1
+    )
 
 
 def test_the_affine_baseline_undoes_a_shift_and_keeps_what_it_cannot_align():
@@ -127,13 +155,32 @@ class Averages(torch.nn.Module):
 def test_networks_of_the_user_score_too(tmp_path, clip, model, capsys):
     torch.jit.script(Differences()).save(tmp_path / "lpips.pt")
     torch.jit.script(Averages()).save(tmp_path / "features.pt")
-    arguments = ["evaluate", str(model), "--data", str(clip.parent), f"twin={clip.parent}", "--lpips", str(tmp_path / "lpips.pt"),
-                 "--video-features", str(tmp_path / "features.pt"), "--identity-features", str(tmp_path / "features.pt"),
-                 "--json", str(tmp_path / "report.json"), "--sheet", str(tmp_path / "sheet.png"), "--cross-sheet", str(tmp_path / "cross.png"),
-                 "--pictures", str(clip / "00.png")]
+    arguments = [
+        "evaluate",
+        str(model),
+        "--data",
+        str(clip.parent),
+        f"twin={clip.parent}",
+        "--lpips",
+        str(tmp_path / "lpips.pt"),
+        "--video-features",
+        str(tmp_path / "features.pt"),
+        "--identity-features",
+        str(tmp_path / "features.pt"),
+        "--json",
+        str(tmp_path / "report.json"),
+        "--sheet",
+        str(tmp_path / "sheet.png"),
+        "--cross-sheet",
+        str(tmp_path / "cross.png"),
+        "--pictures",
+        str(clip / "00.png"),
+    ]
     assert main(arguments) == 0
     report = json.loads((tmp_path / "report.json").read_text())
-    assert report["LPIPS"] == pytest.approx(2 * report["clips"]["person"]["ours"]["l1"], rel=1e-4)  # -1..1 is twice 0..1
+    assert report["LPIPS"] == pytest.approx(
+        2 * report["clips"]["person"]["ours"]["l1"], rel=1e-4
+    )  # -1..1 is twice 0..1
     assert report["ACD-I"] > 0 and np.isfinite([report["FVD"], report["KVD"], report["ACD"]]).all()
     assert Image.open(tmp_path / "cross.png").size == (8 * 16, 2 * 16)
     (tmp_path / "lpips.pt").write_bytes(b"no network")
@@ -143,23 +190,51 @@ def test_networks_of_the_user_score_too(tmp_path, clip, model, capsys):
 def test_evaluate_writes_recordings_for_the_other_python_and_reads_its_landmarks(tmp_path, model, clip, capsys):
     photo = tmp_path / "photo.png"
     Image.fromarray(texture(64, 2)).save(photo)
-    kept, wanted = tmp_path / "kept", ["evaluate", str(model), "--data", str(clip.parent), "--frames", "2", "--cross", str(photo)]
+    kept, wanted = (
+        tmp_path / "kept",
+        ["evaluate", str(model), "--data", str(clip.parent), "--frames", "2", "--cross", str(photo)],
+    )
     assert main([*wanted, "--write", str(kept), "--landmark-frames", "11"]) == 0
     assert f"evaluate-landmarks {kept}" in capsys.readouterr().out
     with np.load(kept / "000 person.npz") as own, np.load(kept / "000 person on 00 photo.npz") as cross:
         assert own["driving"].shape == own["rendered"].shape == cross["rendered"].shape == (11, 16, 16, 3)
         assert str(cross["driver"]) == "000 person"
         # Whatever it knows of motion, the photo's result looks like the photo, the clip's like the clip.
-        own_result, cross_result, first, shown = (v.astype(float) for v in (own["rendered"], cross["rendered"], own["driving"][0], cross["photo"][0]))
+        own_result, cross_result, first, shown = (
+            v.astype(float) for v in (own["rendered"], cross["rendered"], own["driving"][0], cross["photo"][0])
+        )
         for result, itself, other in ((own_result, first, shown), (cross_result, shown, first)):
-            assert np.corrcoef(result[0].ravel(), itself.ravel())[0, 1] > np.corrcoef(result[0].ravel(), other.ravel())[0, 1] + 0.3
+            assert (
+                np.corrcoef(result[0].ravel(), itself.ravel())[0, 1]
+                > np.corrcoef(result[0].ravel(), other.ravel())[0, 1] + 0.3
+            )
 
     assert main([*wanted, "--write", str(kept)]) == 1
     assert "Name an empty folder" in capsys.readouterr().err
     track = np.random.default_rng(0).normal(128, 40, (11, 478, 3)).astype(np.float32)
-    save_arrays(tmp_path / "found.npz", {"000 person/driving": track, "000 person/rendered": track + [3, 4, 0],
-                                         "000 person on 00 photo/rendered": track, "000 person on 00 photo/photo": track[:1]})
-    assert main([*wanted, "--landmark-frames", "11", "--landmarks", str(tmp_path / "found.npz"), "--json", str(tmp_path / "r.json")]) == 0
+    save_arrays(
+        tmp_path / "found.npz",
+        {
+            "000 person/driving": track,
+            "000 person/rendered": track + [3, 4, 0],
+            "000 person on 00 photo/rendered": track,
+            "000 person on 00 photo/photo": track[:1],
+        },
+    )
+    assert (
+        main(
+            [
+                *wanted,
+                "--landmark-frames",
+                "11",
+                "--landmarks",
+                str(tmp_path / "found.npz"),
+                "--json",
+                str(tmp_path / "r.json"),
+            ]
+        )
+        == 0
+    )
     assert "AKD 5.00 px" in capsys.readouterr().out
     assert json.loads((tmp_path / "r.json").read_text())["landmarks"]["self"]["AKD"] == pytest.approx(5, abs=1e-3)
 

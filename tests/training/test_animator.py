@@ -1,4 +1,5 @@
 """Training an animator: targets, losses, resuming, growing, export. Tiny networks on pictures that slide."""
+
 import argparse
 import json
 import random
@@ -22,7 +23,13 @@ from leo_core.training.batches import DRIVINGS, sample_batch, sample_clip
 from leo_core.training.data import Clip, before_backdrop, read_clip
 from leo_core.training.humans.motion import CONTROLS, REACH
 from leo_core.training.initialization import grown_state
-from leo_core.training.losses import Discriminator, discriminator_loss, generator_adversarial, open_backbone, perceptual_l1
+from leo_core.training.losses import (
+    Discriminator,
+    discriminator_loss,
+    generator_adversarial,
+    open_backbone,
+    perceptual_l1,
+)
 from leo_core.training.objective import TrainedAnimator, Weights, losses
 from leo_core.training.pictures import to_pictures
 from leo_core.training.reconstruction import held_out_score, rebuild
@@ -36,7 +43,14 @@ HEAD, BODY = CONTROLS["head"], CONTROLS["body"]
 
 def tiny(size: int = 16, directions: int = 12):
     widths = {4: 16, 8: 16, 16: 12, 32: 12, 64: 12}
-    return lia(size, {r: c for r, c in widths.items() if r <= size}, style_dim=16, directions=directions, head_depth=1, align_corners=True)
+    return lia(
+        size,
+        {r: c for r, c in widths.items() if r <= size},
+        style_dim=16,
+        directions=directions,
+        head_depth=1,
+        align_corners=True,
+    )
 
 
 def texture(size: int, seed: int = 0) -> np.ndarray:
@@ -45,11 +59,14 @@ def texture(size: int, seed: int = 0) -> np.ndarray:
     return (255 * (noise - noise.min()) / np.ptp(noise)).astype(np.uint8)
 
 
-def sliding_clip(size: int = 16, frames: int = 5, velocity: tuple[int, int] = (1, -1), exact: bool = True, controls: bool = False) -> Clip:
-    """A window that moves by ``velocity`` (x, y) pixels per frame over a texture, with its flow to frame 0 if ``exact``."""
+def sliding_clip(
+    size: int = 16, frames: int = 5, velocity: tuple[int, int] = (1, -1), exact: bool = True, controls: bool = False
+) -> Clip:
+    """A window that moves by ``velocity`` (x, y) pixels per frame over a texture, with its flow to frame 0 if
+    ``exact``."""
     canvas = texture(3 * size)
     shifts = np.arange(frames)[:, None] * np.array(velocity)
-    pictures = np.stack([canvas[size + y:2 * size + y, size + x:2 * size + x] for x, y in shifts])
+    pictures = np.stack([canvas[size + y : 2 * size + y, size + x : 2 * size + x] for x, y in shifts])
     x, y = shifts[:, 0, None, None], shifts[:, 1, None, None]
     rows, columns = np.mgrid[:size, :size]
     flow = np.broadcast_to((shifts * 2 / size)[:, None, None], (frames, size, size, 2)).astype(np.float16)
@@ -70,7 +87,9 @@ def look_up(source: torch.Tensor, flow: torch.Tensor) -> torch.Tensor:
 def test_flow_targets_survive_flips_zooms_and_recoloring(exact):
     clip = sliding_clip(64, velocity=(3, -2), exact=exact)
     if not exact:
-        clip = track([replace(clip, frames=np.stack([cv2.resize(frame, (DETAIL, DETAIL)) for frame in clip.frames]))], 64)[1]
+        clip = track(
+            [replace(clip, frames=np.stack([cv2.resize(frame, (DETAIL, DETAIL)) for frame in clip.frames]))], 64
+        )[1]
     ours, still, mirrored = [], [], 0
     for seed in range(16):
         views, flow, weight, visible, known, *_ = sample_clip(clip, np.random.default_rng(seed), 1.0, 0.0, HEAD)
@@ -104,7 +123,9 @@ def test_a_rendered_person_is_put_before_another_backdrop():
     clip = replace(sliding_clip(size, 3), frames=frames, coverage=coverage, backdrop=backdrop)
     changed = 0
     for seed in range(40):
-        shown, own = (sample_clip(clip, np.random.default_rng(seed), 1.0, 0.0, HEAD, [it])[0] for it in (other, backdrop))
+        shown, own = (
+            sample_clip(clip, np.random.default_rng(seed), 1.0, 0.0, HEAD, [it])[0] for it in (other, backdrop)
+        )
         changed += not torch.equal(shown, own)
     assert 10 < changed < 30
     for t in range(3):
@@ -113,7 +134,8 @@ def test_a_rendered_person_is_put_before_another_backdrop():
 
 
 def test_flow_matters_more_the_further_it_goes():
-    """To err by the same amount costs more where a picture slides by a tenth of its width than where it stands still."""
+    """To err by the same amount costs more where a picture slides by a tenth of its width than where it stands
+    still."""
     model = TrainedAnimator(tiny(), torch.Generator().manual_seed(0))
     batch = sample_batch([sliding_clip()], 1, np.random.default_rng(0), 0.0, 0.0)
 
@@ -123,14 +145,18 @@ def test_flow_matters_more_the_further_it_goes():
         scales, axis = model.animator.config.scales, torch.tensor([0])
         model.animator.flow_generator.forward = lambda features, latent, anchor, finest: (
             {r: torch.zeros(len(latent), 2, r, r).index_fill(1, axis, (target + error) * r / (r - 1)) for r in scales},
-            {r: torch.ones(len(latent), 1, r, r) for r in scales})
-        return losses(model, replace(batch, flow=flow, weight=torch.ones_like(batch.weight)), Weights())[0]["flow"].item()
+            {r: torch.ones(len(latent), 1, r, r) for r in scales},
+        )
+        return losses(model, replace(batch, flow=flow, weight=torch.ones_like(batch.weight)), Weights())[0][
+            "flow"
+        ].item()
 
     assert cost(0.2, 0.05) > 2 * cost(0.0, 0.05) > 0
 
 
 def test_places_of_joints_move_with_the_picture():
-    """The hip stands on the one light pixel of a dark picture; flips and zooms take both along, and left becomes right."""
+    """The hip stands on the one light pixel of a dark picture; flips and zooms take both along, and left becomes
+    right."""
     size, pixel = 64, (40, 22)
     frames = np.zeros((2, size, size, 3), np.uint8)
     cv2.circle(frames[0], pixel, 2, (255, 255, 255), -1)
@@ -140,7 +166,9 @@ def test_places_of_joints_move_with_the_picture():
     left = BODY.names.index("left hand across")
     places[left // 2, 0] = 0.5  # the right one stays at -0.27
     known = np.repeat(((places.flatten() - BODY.rest) / REACH)[None], 2, 0).astype(np.float32)
-    clip = Clip("body", "body", frames, np.zeros((2, size, size, 2), np.float16), np.ones((2, size, size), bool), known, "body")
+    clip = Clip(
+        "body", "body", frames, np.zeros((2, size, size, 2), np.float16), np.ones((2, size, size), bool), known, "body"
+    )
     flipped = set()
     for seed in range(8):
         views, *_, controls, _, _ = sample_clip(clip, np.random.default_rng(seed), 1.0, 0.0, BODY)
@@ -151,7 +179,9 @@ def test_places_of_joints_move_with_the_picture():
         found = controls[0] * REACH + torch.tensor(BODY.rest)
         torch.testing.assert_close(found[:2], center, atol=0.02, rtol=0)
         flipped.add(bool(found[0] < 0))
-        assert (found[left] - found[0] > 0.45) == (found[0] < 0)  # in the mirror, what was the right hand is the left one
+        assert (found[left] - found[0] > 0.45) == (
+            found[0] < 0
+        )  # in the mirror, what was the right hand is the left one
     assert flipped == {True, False}
 
 
@@ -178,7 +208,14 @@ def test_without_augmentation_clips_are_shown_as_they_are():
 
 def small(size: int):
     """What ``train-animator --size`` makes."""
-    return lia(size, {r: c for r, c in SMALL_CHANNELS.items() if r <= size}, style_dim=128, directions=20, head_depth=1, align_corners=True)
+    return lia(
+        size,
+        {r: c for r, c in SMALL_CHANNELS.items() if r <= size},
+        style_dim=128,
+        directions=20,
+        head_depth=1,
+        align_corners=True,
+    )
 
 
 def test_an_untrained_animator_repeats_its_source():
@@ -206,7 +243,8 @@ def test_repainting_keeps_the_flow_and_copies_what_is_seen(tmp_path):
 
 
 def test_one_clip_is_overfitted(request, tmp_path):
-    """The learning path as a whole, on a bundled clip: frames rebuilt from the first one, L1 in 0..1. With --full at 64 px."""
+    """The learning path as a whole, on a bundled clip: frames rebuilt from the first one, L1 in 0..1. With --full at
+    64 px."""
     size, steps = (64, 700) if request.config.getoption("--full") else (32, 400)
     clips = track([read_clip(ROOT / "samples" / "woman_talking.mp4", DETAIL)], size)
     trainer = Trainer(tmp_path, small(size), Weights(), 0.02, 0)
@@ -285,7 +323,10 @@ def test_a_run_with_a_discriminator_resumes_bit_for_bit_and_both_sides_learn(tmp
 
 def test_the_adversarial_loss_is_what_fools_and_the_discriminators_what_tells_apart():
     discriminator = Discriminator(tiny(), torch.Generator().manual_seed(0))
-    target, generated = torch.rand(8, 3, 16, 16, generator=torch.Generator().manual_seed(1)) * 2 - 1, torch.zeros(8, 3, 16, 16)
+    target, generated = (
+        torch.rand(8, 3, 16, 16, generator=torch.Generator().manual_seed(1)) * 2 - 1,
+        torch.zeros(8, 3, 16, 16),
+    )
     optimizer = torch.optim.Adam(discriminator.parameters(), 2e-3)
     for _ in range(30):
         optimizer.zero_grad()
@@ -308,8 +349,22 @@ def test_the_perceptual_loss_takes_the_users_network_and_asks_for_it(tmp_path):
     a = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(1))
     assert perceptual_l1(backbone, a, a) == 0
     assert perceptual_l1(backbone, a + 0.5, a) == pytest.approx(1.0, rel=1e-5)  # both outputs differ by half
-    arguments = ["train-animator", tmp_path / "run", "--data", frame_folder(tmp_path / "data"), "--size", 16, "--batch", 1, "--directions", 4,
-                 "--steps", 1, "--weights", '{"perceptual": 1}']
+    arguments = [
+        "train-animator",
+        tmp_path / "run",
+        "--data",
+        frame_folder(tmp_path / "data"),
+        "--size",
+        16,
+        "--batch",
+        1,
+        "--directions",
+        4,
+        "--steps",
+        1,
+        "--weights",
+        '{"perceptual": 1}',
+    ]
     with pytest.raises(ValueError, match="--backbone"):
         command(*arguments)
     command(*arguments, "--backbone", tmp_path / "halves.pt")
@@ -318,8 +373,30 @@ def test_the_perceptual_loss_takes_the_users_network_and_asks_for_it(tmp_path):
 def test_half_precision_and_event_files(tmp_path):
     """In a process of its own: Accelerate keeps one precision a process."""
     run = tmp_path / "run"
-    arguments = [sys.executable, "-m", "leo_core", "train-animator", run, "--data", frame_folder(tmp_path / "data"), "--size", "16", "--batch", "1",
-                 "--directions", "4", "--steps", "2", "--validate-every", "1", "--precision", "bf16", "--device", "cpu", "--tensorboard"]
+    arguments = [
+        sys.executable,
+        "-m",
+        "leo_core",
+        "train-animator",
+        run,
+        "--data",
+        frame_folder(tmp_path / "data"),
+        "--size",
+        "16",
+        "--batch",
+        "1",
+        "--directions",
+        "4",
+        "--steps",
+        "2",
+        "--validate-every",
+        "1",
+        "--precision",
+        "bf16",
+        "--device",
+        "cpu",
+        "--tensorboard",
+    ]
     subprocess.run(arguments, check=True, cwd=Path(__file__).parents[2], timeout=300)
     state = torch.load(run / "last.pt", weights_only=True)
     assert state["step"] == 2 and all(value.dtype == torch.float32 for value in state["model"].values())
@@ -345,9 +422,13 @@ def test_resuming_another_configuration_is_refused(tmp_path):
 
 @torch.no_grad()
 def test_a_grown_animator_reads_and_moves_as_the_smaller_one():
-    small, large, fresh = (TrainedAnimator(tiny(size), torch.Generator().manual_seed(seed)) for size, seed in ((32, 0), (64, 1), (64, 1)))
+    small, large, fresh = (
+        TrainedAnimator(tiny(size), torch.Generator().manual_seed(seed)) for size, seed in ((32, 0), (64, 1), (64, 1))
+    )
     large.load_state_dict(grown_state(small.state_dict(), large.state_dict()))
-    picture = F.interpolate(torch.randn(2, 3, 5, 5, generator=torch.Generator().manual_seed(0)), 64, mode="bicubic").clamp(-1, 1)
+    picture = F.interpolate(
+        torch.randn(2, 3, 5, 5, generator=torch.Generator().manual_seed(0)), 64, mode="bicubic"
+    ).clamp(-1, 1)
     code, features = small.animator.encoder(F.avg_pool2d(picture, 2))
 
     def difference(other: TrainedAnimator) -> float:
@@ -381,7 +462,9 @@ def test_a_run_begins_from_one_of_its_size_or_half_and_from_no_other(tmp_path):
     assert grown.step == 0 and grown.controls
     assert torch.equal(grown.ema["dictionary"], small.ema["dictionary"])
     again = begin(tiny(32))
-    assert again.step == 0 and all(torch.equal(value, small.ema[name]) for name, value in again.model.state_dict().items())
+    assert again.step == 0 and all(
+        torch.equal(value, small.ema[name]) for name, value in again.model.state_dict().items()
+    )
     small.export(tmp_path / "small.safetensors", {})
     from_file = begin(tiny(64), tmp_path / "small.safetensors")
     assert from_file.controls == HEAD.names
@@ -414,7 +497,11 @@ def test_a_diverged_run_stops_and_says_what_to_do(tmp_path, broken):
     if broken == "gradients":
         trainer.model.dictionary.register_hook(lambda gradient: gradient * torch.nan)
     else:
-        part = trainer.model.animator.decoder.levels[0].rgb if broken == "pictures" else trainer.model.animator.flow_generator.levels[0].head
+        part = (
+            trainer.model.animator.decoder.levels[0].rgb
+            if broken == "pictures"
+            else trainer.model.animator.flow_generator.levels[0].head
+        )
         part.bias.data[2] = torch.nan
     before = trainer.model.state_dict()["dictionary"].clone()
     with pytest.raises(ValueError, match="lower --lr"):
@@ -439,15 +526,29 @@ def frame_folder(folder: Path) -> Path:
 def render_folder(folder: Path) -> Path:
     folder.mkdir()
     clip = sliding_clip(controls=True)
-    np.savez(folder / "c.npz", frames=clip.frames, backward_flow=clip.flow, visible=clip.visible, controls=clip.controls)
+    np.savez(
+        folder / "c.npz", frames=clip.frames, backward_flow=clip.flow, visible=clip.visible, controls=clip.controls
+    )
     (folder / "manifest.json").write_text(json.dumps({"clips": [{"file": "c.npz", "identity": 7, "framing": "head"}]}))
     return folder
 
 
 def test_train_resume_and_export_on_the_command_line(tmp_path):
     run = tmp_path / "run"
-    arguments = ["train-animator", run, "--data", frame_folder(tmp_path / "data"), "--size", 16, "--batch", 1, "--directions", 4,
-                 "--validate-every", 2]
+    arguments = [
+        "train-animator",
+        run,
+        "--data",
+        frame_folder(tmp_path / "data"),
+        "--size",
+        16,
+        "--batch",
+        1,
+        "--directions",
+        4,
+        "--validate-every",
+        2,
+    ]
     command(*arguments, "--steps", 2)
     command(*arguments, "--steps", 3)
     assert torch.load(run / "last.pt", weights_only=True)["step"] == 3
@@ -466,9 +567,29 @@ def test_a_run_killed_at_a_random_moment_has_the_loss_curve_of_an_unbroken_one(t
     data = frame_folder(tmp_path / "data")
 
     def start(run: Path) -> subprocess.Popen:
-        arguments = ["--data", data, "--size", 16, "--batch", 1, "--steps", 60, "--directions", 4, "--log", 1, "--validate-every", 7,
-                     "--save-minutes", 0]
-        return subprocess.Popen([sys.executable, "-m", "leo_core", "train-animator", run, *map(str, arguments)], cwd=ROOT, stderr=subprocess.DEVNULL)
+        arguments = [
+            "--data",
+            data,
+            "--size",
+            16,
+            "--batch",
+            1,
+            "--steps",
+            60,
+            "--directions",
+            4,
+            "--log",
+            1,
+            "--validate-every",
+            7,
+            "--save-minutes",
+            0,
+        ]
+        return subprocess.Popen(
+            [sys.executable, "-m", "leo_core", "train-animator", run, *map(str, arguments)],
+            cwd=ROOT,
+            stderr=subprocess.DEVNULL,
+        )
 
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     assert start(whole).wait() == 0
@@ -551,7 +672,8 @@ def test_names_are_exported_where_controls_were_supervised(tmp_path):
 
 
 def test_without_the_controls_loss_the_generator_is_given_the_encoders_codes(tmp_path):
-    """Known controls in place of codes that nothing teaches the encoder would train a generator for codes it never gets."""
+    """Known controls in place of codes that nothing teaches the encoder would train a generator for codes it never
+    gets."""
     clips = [sliding_clip(controls=True)]
     blind = [replace(clips[0], controls=None)]
     with_controls, without = (Trainer(tmp_path, tiny(), Weights(controls=0), 0.01, 0) for _ in range(2))
@@ -593,4 +715,13 @@ def test_exporting_a_folder_without_a_checkpoint_is_refused(tmp_path):
 
 def test_holding_everybody_out_is_refused(tmp_path):
     with pytest.raises(ValueError, match="Every clip is held out"):
-        command("train-animator", tmp_path / "run", "--data", frame_folder(tmp_path / "data"), "--size", 16, "--hold-out", "clip")
+        command(
+            "train-animator",
+            tmp_path / "run",
+            "--data",
+            frame_folder(tmp_path / "data"),
+            "--size",
+            16,
+            "--hold-out",
+            "clip",
+        )

@@ -1,4 +1,6 @@
-"""Real clips with landmarks as training clips: a photographed face that slides, grows and opens its mouth by known amounts."""
+"""Real clips with landmarks as training clips: a photographed face that slides, grows and opens its mouth by known
+amounts."""
+
 import json
 from pathlib import Path
 
@@ -41,13 +43,18 @@ def test_flow_leads_every_pixel_of_the_face_to_where_it_was():
         assert abs(shown[0] + shown[-1] + 1 - low - high) < 1.2 and shown[-1] + 1 - shown[0] > high - low - 4
     assert clip.visible[1:].mean() > 0.08 and not clip.visible[:, :4].any()  # the face, and nothing of the surroundings
     step = np.array([6, -3]) * 2 / side  # 2 is the width of the picture
-    np.testing.assert_allclose(clip.backward_flow[1][clip.visible[1]], np.broadcast_to(-step, (clip.visible[1].sum(), 2)), atol=0.4 / 128)
+    np.testing.assert_allclose(
+        clip.backward_flow[1][clip.visible[1]], np.broadcast_to(-step, (clip.visible[1].sum(), 2)), atol=0.4 / 128
+    )
 
     y, x = np.mgrid[:128, :128].astype(np.float32)
     for t in (1, 2, 3):
         at = np.stack([x, y], -1) + clip.backward_flow[t].astype(np.float32) * 64
         warped = cv2.remap(clip.frames[0], at[..., 0], at[..., 1], cv2.INTER_LINEAR)
-        error, repeated = (np.abs(picture.astype(float) - clip.frames[t])[clip.visible[t]].mean() for picture in (warped, clip.frames[0]))
+        error, repeated = (
+            np.abs(picture.astype(float) - clip.frames[t])[clip.visible[t]].mean()
+            for picture in (warped, clip.frames[0])
+        )
         assert error < 0.35 * repeated
 
 
@@ -79,7 +86,10 @@ def test_what_is_around_the_face_is_followed_on_request():
     pairs = [moved((2 * t, 0)) for t in range(5)]
     frames, landmarks = [frame for frame, _ in pairs], np.stack([points for _, points in pairs])
     kept = np.array([0, 4])
-    alone, both = render_clip([frames[0], frames[4]], landmarks[kept], 128, 0.5), render_clip(frames, landmarks, 128, 0.5, kept)
+    alone, both = (
+        render_clip([frames[0], frames[4]], landmarks[kept], 128, 0.5),
+        render_clip(frames, landmarks, 128, 0.5, kept),
+    )
     _, _, side = frame_face(landmarks[kept], 256, 256, 0.5)
     added = both.visible[1] & ~alone.visible[1]
     assert both.frames.shape == (2, 128, 128, 3) and added.mean() > 0.3
@@ -123,9 +133,31 @@ def test_the_command_writes_clips_that_training_reads(tmp_path, caplog, capsys):
     for name in ("anna.mp4", "ben.mp4", "unknown.mp4", "other length.mp4", "faceless.mp4"):
         write(clips / name, [frame for frame, _ in CLIP])
     track = np.stack([points for _, points in CLIP]).astype(np.float32)
-    save_arrays(tmp_path / "found.npz", {"anna.mp4": track, "ben.mp4": track, "other length.mp4": track[:3], "faceless.mp4": track * np.nan})
-    assert main(["render-clips", str(clips), "--landmarks", str(tmp_path / "found.npz"), "--out", str(out), "--size", "32", "--frames", "3",
-                 "--hold-out", "ben", "--sheet", str(tmp_path / "sheet.png")]) == 0
+    save_arrays(
+        tmp_path / "found.npz",
+        {"anna.mp4": track, "ben.mp4": track, "other length.mp4": track[:3], "faceless.mp4": track * np.nan},
+    )
+    assert (
+        main(
+            [
+                "render-clips",
+                str(clips),
+                "--landmarks",
+                str(tmp_path / "found.npz"),
+                "--out",
+                str(out),
+                "--size",
+                "32",
+                "--frames",
+                "3",
+                "--hold-out",
+                "ben",
+                "--sheet",
+                str(tmp_path / "sheet.png"),
+            ]
+        )
+        == 0
+    )
     assert "2 clips" in capsys.readouterr().out and read_photo(tmp_path / "sheet.png").shape == (64, 96, 3)
     reasons = {record.args[0]: str(record.args[1]) for record in caplog.records}
     assert set(reasons) == {"unknown.mp4", "other length.mp4", "faceless.mp4"}

@@ -1,4 +1,6 @@
-"""Reading clips for training: folders of videos, of frames, grids and renders; what cannot be read; holding people out."""
+"""Reading clips for training: folders of videos, of frames, grids and renders; what cannot be read; holding people
+out."""
+
 import json
 import resource
 import weakref
@@ -51,7 +53,7 @@ def test_a_folder_of_more_pictures_than_a_process_may_hold_open_loads_as_they_co
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
     try:
-        clip, = read_source(str(tmp_path), 4)
+        (clip,) = read_source(str(tmp_path), 4)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     assert clip.frames[:, 0, 0, 0].tolist() == [number % 256 for number in range(300)]
@@ -125,15 +127,26 @@ def write_renders(folder: Path, size: int) -> None:
     visible[1, 0, 0] = False
     flow = np.full((2, size, size, 2), 0.25, np.float16)
     flow[1, 0, 0] = 9  # of a hidden point: means nothing
-    np.savez(folder / "c.npz", frames=rng.integers(0, 256, (2, size, size, 3), np.uint8), backward_flow=flow, visible=visible,
-             controls=np.zeros((2, 10), np.float32), fps=15.0)
+    np.savez(
+        folder / "c.npz",
+        frames=rng.integers(0, 256, (2, size, size, 3), np.uint8),
+        backward_flow=flow,
+        visible=visible,
+        controls=np.zeros((2, 10), np.float32),
+        fps=15.0,
+    )
     (folder / "manifest.json").write_text(json.dumps({"clips": [{"file": "c.npz", "identity": 7, "framing": "body"}]}))
 
 
 def test_renders_shrink_with_their_flow_and_hidden_points_have_no_say(tmp_path):
     write_renders(tmp_path, 8)
-    clip, = read_source(str(tmp_path), 4)
-    assert clip.identity == f"{tmp_path.name}-7" and clip.frames.shape == (2, 4, 4, 3) and clip.controls.shape == (2, 10) and clip.framing == "body"
+    (clip,) = read_source(str(tmp_path), 4)
+    assert (
+        clip.identity == f"{tmp_path.name}-7"
+        and clip.frames.shape == (2, 4, 4, 3)
+        and clip.controls.shape == (2, 10)
+        and clip.framing == "body"
+    )
     np.testing.assert_allclose(clip.flow, 0.25, atol=1e-3)  # normalized units do not depend on the size
     assert clip.visible.all()
     with pytest.raises(ValueError, match="--size 3"):
@@ -141,7 +154,11 @@ def test_renders_shrink_with_their_flow_and_hidden_points_have_no_say(tmp_path):
 
 
 def test_people_are_held_out_by_a_part_of_their_identity():
-    clips = [Clip(f"clip {name[0]}{take}", name, np.zeros((2, 4, 4, 3), np.uint8)) for name in ("ann", "ben", "joanna") for take in (1, 2)]
+    clips = [
+        Clip(f"clip {name[0]}{take}", name, np.zeros((2, 4, 4, 3), np.uint8))
+        for name in ("ann", "ben", "joanna")
+        for take in (1, 2)
+    ]
     kept, out = split_by_identity(clips, ["ann"])
     assert [clip.name for clip in kept] == ["clip b1", "clip b2"]
     assert {clip.identity for clip in out} == {"ann", "joanna"}

@@ -1,4 +1,5 @@
 """Faces compared by landmarks: tracks whose motion, gain and shape are known."""
+
 import json
 from pathlib import Path
 
@@ -8,7 +9,16 @@ import pytest
 from leo_core.__main__ import main
 from leo_core.face import HeadPose, head_pose, rotation_of
 from leo_core.training import evaluate_landmarks
-from leo_core.training.evaluate_landmarks import Pair, find_all, pairs, proportions, report, save_recording, summary, table
+from leo_core.training.evaluate_landmarks import (
+    Pair,
+    find_all,
+    pairs,
+    proportions,
+    report,
+    save_recording,
+    summary,
+    table,
+)
 from leo_core.training.landmarks import read_landmarks
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -20,12 +30,18 @@ UPPER_LIDS = {"left": [386, 385, 387], "right": [159, 158, 160]}
 WAVES = np.sin(np.linspace(0, 9, 30)[:, None] * [1, 1.7, 2.3, 0.6])
 
 
-def acting(jaw: np.ndarray, left_lid: np.ndarray, turn: np.ndarray, tilt: np.ndarray, head: np.ndarray = HEAD) -> np.ndarray:
+def acting(
+    jaw: np.ndarray, left_lid: np.ndarray, turn: np.ndarray, tilt: np.ndarray, head: np.ndarray = HEAD
+) -> np.ndarray:
     """Landmarks [T, 478, 3] of a face that does this; lengths in face heights, angles in radians."""
     moved = np.repeat(head[None], len(jaw), 0)
     moved[:, JAW, 1] += jaw[:, None]
     moved[:, UPPER_LIDS["left"], 1] += left_lid[:, None]
-    pose = HeadPose(rotation_of(turn, np.zeros_like(turn), tilt), np.repeat(POSE.scale, len(jaw)), np.repeat(POSE.origin, len(jaw), 0))
+    pose = HeadPose(
+        rotation_of(turn, np.zeros_like(turn), tilt),
+        np.repeat(POSE.scale, len(jaw)),
+        np.repeat(POSE.origin, len(jaw), 0),
+    )
     return pose.to_picture(moved)
 
 
@@ -34,7 +50,9 @@ def drive(*gains: float, head: np.ndarray = HEAD) -> np.ndarray:
 
 
 def test_gain_and_correlation_are_those_of_each_movement_alone():
-    figures = summary([Pair("a", drive(1, 1, 1, 1), drive(0.5, 0, 0.8, -1)), Pair("b", drive(0.4, 1, 1, 1), drive(0.2, 0, 0.8, -1))])
+    figures = summary(
+        [Pair("a", drive(1, 1, 1, 1), drive(0.5, 0, 0.8, -1)), Pair("b", drive(0.4, 1, 1, 1), drive(0.2, 0, 0.8, -1))]
+    )
     rows = figures["rows"]
     for row, gain in (("mouth opening", 0.5), ("yaw", 0.8), ("roll", -1.0)):
         assert rows[row]["gain"] == pytest.approx(gain, abs=0.01), row
@@ -63,7 +81,11 @@ def test_distance_is_in_pixels_and_lost_faces_are_counted_and_left_out():
     kept = np.delete(driving, [3, 7, 11], 0)[:, :, :2]
     assert figures["AKD ratio"] == pytest.approx(5 / np.linalg.norm(kept - kept[:1], axis=-1).mean())
     text = table(figures, "Title")
-    assert "faces lost 2 (1 driving frames show none)" in text and "AKD 5.00 px" in text and "| mouth opening | 1.00 | 1.00 |" in text
+    assert (
+        "faces lost 2 (1 driving frames show none)" in text
+        and "AKD 5.00 px" in text
+        and "| mouth opening | 1.00 | 1.00 |" in text
+    )
     assert "faces lost 30" in table(summary([Pair("none", drive(1, 1, 1, 1), np.full((30, 478, 3), np.nan))]), "Title")
 
 
@@ -77,7 +99,9 @@ def test_a_result_that_becomes_its_driver_is_told_from_one_that_stays_itself():
     assert becomes.identity()[1] < 0.1 * far and becomes.identity()[0] == pytest.approx(far, rel=0.2)
     # A face of other proportions makes a little less of the same movement.
     assert itself.expression()[0] < 0.15 * itself.expression()[1]
-    assert Pair("a", drive(1, 1, 1, 1), drive(0, 0, 0, 0, head=photo_head), photo).expression()[0] == pytest.approx(itself.expression()[1], rel=0.01)
+    assert Pair("a", drive(1, 1, 1, 1), drive(0, 0, 0, 0, head=photo_head), photo).expression()[0] == pytest.approx(
+        itself.expression()[1], rel=0.01
+    )
     text = table(summary([itself]), "Cross")
     assert "from the photo's" in text and "AKD" not in text
 
@@ -120,7 +144,12 @@ def test_recordings_are_compared_once_where_mediapipe_is_and_again_from_the_file
 
     monkeypatch.setattr(evaluate_landmarks, "MediaPipe", None)
     file = tmp_path / "kept" / "landmarks.npz"
-    assert main(["evaluate-landmarks", str(tmp_path / "kept"), "--landmarks", str(file), "--json", str(tmp_path / "b.json")]) == 0
+    assert (
+        main(
+            ["evaluate-landmarks", str(tmp_path / "kept"), "--landmarks", str(file), "--json", str(tmp_path / "b.json")]
+        )
+        == 0
+    )
     assert capsys.readouterr().out == first
     assert (tmp_path / "a.json").read_text() == (tmp_path / "b.json").read_text()
     assert json.loads((tmp_path / "a.json").read_text())["self"]["per clip"]["000 a"]["lost"] == 1

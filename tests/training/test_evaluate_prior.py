@@ -1,4 +1,6 @@
-"""The yardsticks themselves: they must see what they are there to see. And what ships, by the yardstick of its seams."""
+"""The yardsticks themselves: they must see what they are there to see. And what ships, by the yardstick of its
+seams."""
+
 from pathlib import Path
 
 import torch
@@ -62,5 +64,7 @@ def test_joints_are_found_where_windows_meet():
 @torch.inference_mode()
 def test_the_motions_that_ship_are_joined_and_looped_without_a_seam():
     motions = [load_motion(path)[0] for path in sorted((MODELS / "leo-face-64").glob("*.safetensors"))]
-    report = transition_seams(load_prior(MODELS / "leo-face-64-prior.safetensors"), motions, Sampling(0, 20), pairs=len(motions))
+    report = transition_seams(
+        load_prior(MODELS / "leo-face-64-prior.safetensors"), motions, Sampling(0, 20), pairs=len(motions)
+    )
     assert len(motions) > 4 and max(report.values()) <= 1, report

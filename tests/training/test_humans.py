@@ -1,4 +1,5 @@
-"""Synthetic people. The tests that render need `--humans FOLDER` (MakeHuman's CC0 assets) and are not collected without it."""
+"""Synthetic people. The tests that render need `--humans FOLDER` (MakeHuman's CC0 assets) and are not collected
+without it."""
 
 import argparse
 import json
@@ -37,7 +38,9 @@ def test_rotation_vectors_round_trip():
 
 
 def test_obj_splits_corners_where_the_texture_has_a_seam(tmp_path):
-    (tmp_path / "a.obj").write_text("v 0 0 0\nv 1 0 0\nv 1 1 0\nv 0 1 0\nvt 0 0\nvt 1 0.25\ng body\nf 1/1 2/1 3/2 4/2\ng other\nf 1/2 2/1 3/1\n")
+    (tmp_path / "a.obj").write_text(
+        "v 0 0 0\nv 1 0 0\nv 1 1 0\nv 0 1 0\nvt 0 0\nvt 1 0.25\ng body\nf 1/1 2/1 3/2 4/2\ng other\nf 1/2 2/1 3/1\n"
+    )
     mesh = read_obj(tmp_path / "a.obj", group="body")
     assert mesh.triangles.tolist() == [[0, 1, 2], [0, 2, 3]] and mesh.vertex.tolist() == [0, 1, 2, 3]
     assert mesh.uv[2].tolist() == [1.0, 0.75]
@@ -45,8 +48,10 @@ def test_obj_splits_corners_where_the_texture_has_a_seam(tmp_path):
 
 
 def test_mhclo_places_vertices_by_weights_and_scaled_offsets(tmp_path):
-    (tmp_path / "a.mhclo").write_text("basemesh hm08\nx_scale 0 1 2.0\ny_scale 0 1 1.0\nz_scale 0 1 1.0\nverts 0\nmaterial a.mhmat\n"
-                                      "2\n 0 1 2 0.5 0.5 0 1 0 0\ndelete_verts\n3 - 5 8\n")
+    (tmp_path / "a.mhclo").write_text(
+        "basemesh hm08\nx_scale 0 1 2.0\ny_scale 0 1 1.0\nz_scale 0 1 1.0\nverts 0\nmaterial a.mhmat\n"
+        "2\n 0 1 2 0.5 0.5 0 1 0 0\ndelete_verts\n3 - 5 8\n"
+    )
     fit = read_mhclo(tmp_path / "a.mhclo")
     base = np.array([[0.0, 0, 0], [4, 1, 1], [7, 8, 9]])
     np.testing.assert_allclose(fit.place(base), [[7, 8, 9], [2 + 2, 0.5, 0.5]])
@@ -73,7 +78,10 @@ def test_flow_reproduces_every_frame_where_it_is_visible(library, identity, moti
         assert moving.mean() > 0.1 and seen.mean() > 0.5
         assert psnr(warp(clip, t)[seen], clip.frames[t][seen]) > 30
         # What moves is reproduced, too, and far better than by standing still.
-        assert psnr(warp(clip, t)[moving], clip.frames[t][moving]) > psnr(clip.frames[0][moving], clip.frames[t][moving]) + 6
+        assert (
+            psnr(warp(clip, t)[moving], clip.frames[t][moving])
+            > psnr(clip.frames[0][moving], clip.frames[t][moving]) + 6
+        )
 
 
 def test_joints_of_bodies_are_where_the_flow_says_they_came_from(library):
@@ -93,7 +101,9 @@ def test_joints_of_bodies_are_where_the_flow_says_they_came_from(library):
 
 def test_the_same_seeds_give_the_same_bytes(library):
     one, two, other = (render_clip(library, 5, seed, size=64, frames=3) for seed in (9, 9, 10))
-    assert all(np.array_equal(getattr(one, name), getattr(two, name)) for name in ("frames", "backward_flow", "visible"))
+    assert all(
+        np.array_equal(getattr(one, name), getattr(two, name)) for name in ("frames", "backward_flow", "visible")
+    )
     assert not np.array_equal(one.frames, other.frames)
     assert library.sample_person(np.random.default_rng(3)) == library.sample_person(np.random.default_rng(3))
 
@@ -144,8 +154,21 @@ def test_heads_are_framed_and_whole(library):
 def test_render_humans_resumes_and_its_manifest_names_every_clip(library, request, tmp_path):
     parser = argparse.ArgumentParser()
     add_commands(parser.add_subparsers())
-    command = ["render-humans", "--assets", str(request.config.getoption("--humans")), "--out", str(tmp_path), "--identities", "2",
-               "--clips-per-identity", "1", "--size", "32", "--frames", "2"]
+    command = [
+        "render-humans",
+        "--assets",
+        str(request.config.getoption("--humans")),
+        "--out",
+        str(tmp_path),
+        "--identities",
+        "2",
+        "--clips-per-identity",
+        "1",
+        "--size",
+        "32",
+        "--frames",
+        "2",
+    ]
     arguments = parser.parse_args(command)
     arguments.run(arguments)
     manifest = json.loads((tmp_path / "manifest.json").read_text())

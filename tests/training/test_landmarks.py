@@ -1,4 +1,6 @@
-"""Finding landmarks of photos and clips, with a finder that knows a few pictures in MediaPipe's place, and files of landmarks."""
+"""Finding landmarks of photos and clips, with a finder that knows a few pictures in MediaPipe's place, and files of
+landmarks."""
+
 from pathlib import Path
 
 import av
@@ -21,7 +23,11 @@ def turned(degrees: float, axis: int) -> np.ndarray:
     pose = head_pose(FACE[None])
     wanted = angles(pose.rotation)
     wanted[0, axis] += np.radians(degrees)
-    return HeadPose(rotation_of(*wanted.T), pose.scale, pose.origin).to_picture(pose.to_head(FACE[None]))[0].astype(np.float32)
+    return (
+        HeadPose(rotation_of(*wanted.T), pose.scale, pose.origin)
+        .to_picture(pose.to_head(FACE[None]))[0]
+        .astype(np.float32)
+    )
 
 
 class Known:
@@ -69,9 +75,13 @@ def test_photos_that_cannot_be_used_are_named_and_the_rest_goes_on(tmp_path, cap
     assert "3 faces" in capsys.readouterr().out
     reasons = {record.args[0]: str(record.args[1]) for record in caplog.records}
     assert reasons == {
-        "no face.png": "it shows no face", "two faces.png": "it shows 2 faces, expected one", "sideways.png": reasons["sideways.png"],
-        "ten pixels.png": reasons["ten pixels.png"], "cut short.png": "it is not a picture that can be read",
-        "text.jpg": "it is not a picture that can be read"}
+        "no face.png": "it shows no face",
+        "two faces.png": "it shows 2 faces, expected one",
+        "sideways.png": reasons["sideways.png"],
+        "ten pixels.png": reasons["ten pixels.png"],
+        "cut short.png": "it is not a picture that can be read",
+        "text.jpg": "it is not a picture that can be read",
+    }
     assert "degrees sideways" in reasons["sideways.png"] and "px high" in reasons["ten pixels.png"]
 
     found = read_landmarks(out)

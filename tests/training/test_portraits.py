@@ -1,4 +1,6 @@
-"""Moved portraits: actions do what they are called, flow reproduces frames, the same seed gives the same clip; performances blink and talk."""
+"""Moved portraits: actions do what they are called, flow reproduces frames, the same seed gives the same clip;
+performances blink and talk."""
+
 import json
 from pathlib import Path
 
@@ -28,11 +30,25 @@ def controls_of(**actions: float) -> dict[str, float]:
     return dict(zip(NAMES, measure(landmarks, 256)[0].tolist(), strict=True))
 
 
-@pytest.mark.parametrize(("action", "control", "least"), [
-    ("jaw", "jaw open", 0.7), ("smile", "smile", 0.6), ("wide", "mouth wide", 0.5), ("pucker", "pucker", 0.5), ("upper", "upper lip up", 0.6),
-    ("lower", "lower lip down", 0.6), ("press", "press lips", 0.6), ("sideways", "mouth sideways", 0.6), ("left_lid", "close left eye", 0.5),
-    ("right_lid", "close right eye", 0.5), ("brows_up", "brows up", 0.6), ("brows_down", "brows down", 0.4),
-    ("gaze_sideways", "look sideways", 0.6), ("gaze_up", "look up", 0.6)])
+@pytest.mark.parametrize(
+    ("action", "control", "least"),
+    [
+        ("jaw", "jaw open", 0.7),
+        ("smile", "smile", 0.6),
+        ("wide", "mouth wide", 0.5),
+        ("pucker", "pucker", 0.5),
+        ("upper", "upper lip up", 0.6),
+        ("lower", "lower lip down", 0.6),
+        ("press", "press lips", 0.6),
+        ("sideways", "mouth sideways", 0.6),
+        ("left_lid", "close left eye", 0.5),
+        ("right_lid", "close right eye", 0.5),
+        ("brows_up", "brows up", 0.6),
+        ("brows_down", "brows down", 0.4),
+        ("gaze_sideways", "look sideways", 0.6),
+        ("gaze_up", "look up", 0.6),
+    ],
+)
 def test_an_action_raises_the_control_that_it_is_for(action, control, least):
     rest, acted = controls_of(), controls_of(**{action: 1.0})
     assert acted[control] - rest[control] > least
@@ -79,12 +95,27 @@ def test_the_command_leaves_out_what_is_not_a_portrait(tmp_path, caplog):
     (tmp_path / "broken.jpg").write_bytes(b"no picture")
     names = np.array(["astronaut.png", "broken.jpg", "missing.jpg"])
     np.savez(tmp_path / "landmarks.npz", names=names, landmarks=np.stack([FACE] * 3))
-    command = ["render-portraits", "--photos", str(tmp_path), "--landmarks", str(tmp_path / "landmarks.npz"), "--out", str(tmp_path / "out"),
-               "--size", "32", "--frames", "3", "--held-out", "0"]
+    command = [
+        "render-portraits",
+        "--photos",
+        str(tmp_path),
+        "--landmarks",
+        str(tmp_path / "landmarks.npz"),
+        "--out",
+        str(tmp_path / "out"),
+        "--size",
+        "32",
+        "--frames",
+        "3",
+        "--held-out",
+        "0",
+    ]
     assert main(command) == 0
     assert "broken.jpg" in caplog.text and "missing.jpg" in caplog.text
-    assert [clip["identity"] for clip in json.loads((tmp_path / "out" / "manifest.json").read_text())["clips"]] == ["astronaut"]
-    clip, = read_source(str(tmp_path / "out"), 32)
+    assert [clip["identity"] for clip in json.loads((tmp_path / "out" / "manifest.json").read_text())["clips"]] == [
+        "astronaut"
+    ]
+    (clip,) = read_source(str(tmp_path / "out"), 32)
     assert clip.framing == "face" and clip.regions is not None and clip.exact
 
 

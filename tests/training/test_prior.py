@@ -1,4 +1,5 @@
 """Training a motion prior, in-process and by the command line."""
+
 import json
 import math
 import re
@@ -26,7 +27,9 @@ SHORT = PriorTraining(steps=12, batch=8, lr=3e-3, seed=5)
 def nodding(person: int, frames=60, fps=25, animator=ANIMATOR) -> MotionSequence:
     """Not Gaussian: the third direction is the product of the others, which no Gaussian process can know."""
     generator = torch.Generator().manual_seed(person)
-    phase = torch.arange(frames).unsqueeze(1) / fps * torch.tensor([3.0, 4.0]) + 6.28 * torch.rand(2, generator=generator)
+    phase = torch.arange(frames).unsqueeze(1) / fps * torch.tensor([3.0, 4.0]) + 6.28 * torch.rand(
+        2, generator=generator
+    )
     waves = torch.sin(phase)
     codes = torch.cat([waves, 2 * waves[:, :1] * waves[:, 1:]], 1) + 0.1 * torch.randn(3, generator=generator)
     codes = codes + 0.02 * torch.randn(frames, 3, generator=generator)
@@ -67,10 +70,14 @@ def test_another_run_is_not_resumed(tmp_path, motions, options):
         PriorTrainer(motions, CONFIG, options).load(tmp_path / "last.safetensors")
 
 
-@pytest.mark.parametrize("lmc, left", [(True, 0.92), (False, 0.98)], ids=["LMC", "ablation"])  # without LMC it learns more slowly
+@pytest.mark.parametrize(
+    "lmc, left", [(True, 0.92), (False, 0.98)], ids=["LMC", "ablation"]
+)  # without LMC it learns more slowly
 def test_the_network_learns_the_error_of_the_posterior_mean_for_new_people_too(lmc, left):
     trainer = PriorTrainer(
-        [nodding(person) for person in range(30)], replace(CONFIG, lmc=lmc, channels=(32, 64)), replace(SHORT, steps=250, batch=16),
+        [nodding(person) for person in range(30)],
+        replace(CONFIG, lmc=lmc, channels=(32, 64)),
+        replace(SHORT, steps=250, batch=16),
         held_out=[nodding(person) for person in range(100, 108)],
     )
     before = trainer.validate(6)
@@ -94,7 +101,10 @@ def test_bf16_learns_too():
 
 
 def test_windows_never_reach_from_one_motion_into_another():
-    motions = [MotionSequence(torch.full((length, 3), float(index)), Fraction(25), ANIMATOR) for index, length in enumerate((20, 33, 21))]
+    motions = [
+        MotionSequence(torch.full((length, 3), float(index)), Fraction(25), ANIMATOR)
+        for index, length in enumerate((20, 33, 21))
+    ]
     data = Windows(motions, CONFIG)
     codes, makers = data.draw(300, 20, torch.Generator().manual_seed(0))
     assert (codes == codes[:, :1]).all() and (codes[:, 0, 0] == makers).all()
@@ -118,12 +128,15 @@ def test_the_configuration_follows_the_motions():
     assert len(PriorTrainer(mixed, fit_config(mixed, 24), SHORT).data.motions) == 3
 
 
-@pytest.mark.parametrize("motions, words", [
-    ([], "at least one"),
-    ([nodding(0), nodding(1, animator=AnimatorId("talker", "b" * 64))], "'walker'.*'talker'"),
-    ([nodding(0), MotionSequence(nodding(1).codes[:, :2], Fraction(25), ANIMATOR)], "3 directions.* 2,.*'walker'"),
-    ([nodding(0, frames=12)], "needs at least one of 16"),
-])
+@pytest.mark.parametrize(
+    "motions, words",
+    [
+        ([], "at least one"),
+        ([nodding(0), nodding(1, animator=AnimatorId("talker", "b" * 64))], "'walker'.*'talker'"),
+        ([nodding(0), MotionSequence(nodding(1).codes[:, :2], Fraction(25), ANIMATOR)], "3 directions.* 2,.*'walker'"),
+        ([nodding(0, frames=12)], "needs at least one of 16"),
+    ],
+)
 def test_what_cannot_be_learned_from_is_refused(motions, words):
     with pytest.raises(ValueError, match=words):
         fit_config(motions)
@@ -144,14 +157,44 @@ def test_the_command_line_trains_resumes_and_evaluates(tmp_path, capsys):
     assert (run / "loss.png").stat().st_size and (run / "samples.png").stat().st_size
     assert main(["train-prior", str(run), *data, *small, "--steps", "10"]) == 0  # nothing left to do
 
-    arguments = [str(run / "prior.safetensors"), *data, "--count", "8", "--steps", "5", "--long-steps", "2", "--seconds", "130", "--threads", "1"]
-    assert main(["evaluate-prior", *arguments, "--ablation", str(run / "prior.safetensors"), "--report", str(tmp_path / "report.json")]) == 0
+    arguments = [
+        str(run / "prior.safetensors"),
+        *data,
+        "--count",
+        "8",
+        "--steps",
+        "5",
+        "--long-steps",
+        "2",
+        "--seconds",
+        "130",
+        "--threads",
+        "1",
+    ]
+    assert (
+        main(
+            [
+                "evaluate-prior",
+                *arguments,
+                "--ablation",
+                str(run / "prior.safetensors"),
+                "--report",
+                str(tmp_path / "report.json"),
+            ]
+        )
+        == 0
+    )
     report = json.loads((tmp_path / "report.json").read_text())
     assert report["counts"]["held-out people"] == 2 and report["counts"]["training motions"] == 4
     assert report["prior"] == report["ablation"] != report["posterior mean without the network"]
     assert report["endurance"]["frames"] == 3250
 
-    assert main(["train-prior", str(tmp_path / "other"), "--data", str(tmp_path / "clips"), "--hold-out", "person", *small]) == 1
+    assert (
+        main(
+            ["train-prior", str(tmp_path / "other"), "--data", str(tmp_path / "clips"), "--hold-out", "person", *small]
+        )
+        == 1
+    )
     assert "error: There is no motion to train on" in capsys.readouterr().err
 
 
@@ -169,8 +212,10 @@ def test_a_full_disk_leaves_the_old_plots(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["loss.png"] and (tmp_path / "loss.png").read_bytes() == b"old"
 
 
-@pytest.mark.parametrize("wrong, words", [
-    (["--note", "foo"], "KEY=TEXT"), (["--context", "40"], "half its window"), (["--channels", "7"], "multiple of 8")])
+@pytest.mark.parametrize(
+    "wrong, words",
+    [(["--note", "foo"], "KEY=TEXT"), (["--context", "40"], "half its window"), (["--channels", "7"], "multiple of 8")],
+)
 def test_wrong_arguments_are_refused_before_anything_is_done(tmp_path, capsys, wrong, words):
     assert main(["train-prior", str(tmp_path / "run"), "--data", str(tmp_path / "no clips here"), *wrong]) == 1
     assert words in capsys.readouterr().err
@@ -201,5 +246,5 @@ def test_frames_without_a_rate_ask_for_one_before_they_are_read(tmp_path, animat
         Image.new("RGB", (32, 32)).save(tmp_path / "clips" / "take" / f"{number}.png")
     with pytest.raises(ValueError, match="take.*--fps"):
         encode_source(str(tmp_path / "clips"), animator_file, tmp_path / "cache", None)
-    (_, motion), = encode_source(str(tmp_path / "clips"), animator_file, tmp_path / "cache", Fraction(15))
+    ((_, motion),) = encode_source(str(tmp_path / "clips"), animator_file, tmp_path / "cache", Fraction(15))
     assert motion.fps == 15

@@ -1,4 +1,6 @@
-"""The motion reader and the animator that it belongs to: what it learns, how controls follow resampled pictures, files."""
+"""The motion reader and the animator that it belongs to: what it learns, how controls follow resampled pictures,
+files."""
+
 from dataclasses import replace
 
 import numpy as np
@@ -32,13 +34,27 @@ def bright_clips(count: int = 8, size: int = 32) -> list[Clip]:
             frame[size // 2 : size // 2 + 1 + round(opened * size / 3), size // 4 : -size // 4] = 0
         zeros = np.zeros((6, size, size, 2), np.float16)
         everywhere = np.ones((6, size, size), bool)
-        clips.append(Clip(f"c{k}", f"c{k}", frames, zeros, everywhere, controls, "face", regions=9 * everywhere.astype(np.uint8)))
+        clips.append(
+            Clip(f"c{k}", f"c{k}", frames, zeros, everywhere, controls, "face", regions=9 * everywhere.astype(np.uint8))
+        )
     return clips
 
 
 def face_config(size: int = 32):
-    return replace(lia(size, {r: 8 for r in (4, 8, 16, 32) if r <= size}, style_dim=16 + 2 * len(NAMES), directions=len(NAMES), head_depth=1,
-                       align_corners=True), rgb_blocks=1, paint_size=size // 2, composite=True, reader={4: 16, 8: 8, 16: 8})
+    return replace(
+        lia(
+            size,
+            {r: 8 for r in (4, 8, 16, 32) if r <= size},
+            style_dim=16 + 2 * len(NAMES),
+            directions=len(NAMES),
+            head_depth=1,
+            align_corners=True,
+        ),
+        rgb_blocks=1,
+        paint_size=size // 2,
+        composite=True,
+        reader={4: 16, 8: 8, 16: 8},
+    )
 
 
 def test_controls_follow_a_resampled_picture():
@@ -51,7 +67,9 @@ def test_controls_follow_a_resampled_picture():
     picture[0, 0, round(y * size - 0.5), round(x * size - 0.5)] = 1
     picture = F.avg_pool2d(picture, 5, 1, 2)
     after, theta = moved(controls, torch.tensor([0.3]), torch.tensor([1.2]), torch.tensor([[0.1, -0.05]]))
-    shown = F.grid_sample(picture, F.affine_grid(theta, (1, 1, size, size), align_corners=False), align_corners=False)[0, 0]
+    shown = F.grid_sample(picture, F.affine_grid(theta, (1, 1, size, size), align_corners=False), align_corners=False)[
+        0, 0
+    ]
     rows, columns = torch.meshgrid(torch.arange(size), torch.arange(size), indexing="ij")
     found = [(2 * ((grid * shown).sum() / shown.sum() + 0.5) / size - 1).item() / 0.3 for grid in (columns, rows)]
     assert found == pytest.approx([after[0, AT["across"]].item(), after[0, AT["down"]].item()], abs=0.06)
@@ -70,7 +88,9 @@ def test_a_reader_learns_what_it_is_shown_and_its_file_reads_the_same(tmp_path):
     trainer.save()
     again = ReaderTrainer(tmp_path, 128, 2e-3, 0)
     again.resume()
-    assert again.step == 30 and all(torch.equal(a, b) for a, b in zip(trainer.ema.values(), again.ema.values(), strict=True))
+    assert again.step == 30 and all(
+        torch.equal(a, b) for a, b in zip(trainer.ema.values(), again.ema.values(), strict=True)
+    )
     trainer.export(tmp_path / "reader.safetensors")
     state, widths = read_reader(tmp_path / "reader.safetensors")
     assert widths == WIDTHS
@@ -92,7 +112,7 @@ def test_the_generator_is_given_the_true_controls_and_the_reader_stays():
     batch = sample_batch(bright_clips(), 2, np.random.default_rng(0), 0.0, 0.0)
     code, _, alpha = model.read(batch)
     torch.testing.assert_close(alpha, CODE_UNIT * batch.controls)
-    torch.testing.assert_close(code[:, -len(NAMES):], alpha[:, 0])
+    torch.testing.assert_close(code[:, -len(NAMES) :], alpha[:, 0])
     parts, *_ = losses(model, batch, Weights())
     assert "region" in parts and "controls" not in parts
     sum(parts.values()).backward()

@@ -1,4 +1,5 @@
 """Flow of real clips, estimated from frame to frame."""
+
 from pathlib import Path
 
 import cv2
@@ -48,7 +49,9 @@ def test_each_piece_of_a_long_clip_is_followed_from_two_frames(monkeypatch):
 
     monkeypatch.setattr(tracking, "follow", noted)
     frames = np.random.default_rng(0).integers(0, 256, (SPAN + 2, DETAIL, DETAIL, 3), np.uint8)
-    known = Clip("known", "known", frames[:2, :64, :64], np.zeros((2, 64, 64, 2), np.float16), np.ones((2, 64, 64), bool))
+    known = Clip(
+        "known", "known", frames[:2, :64, :64], np.zeros((2, 64, 64, 2), np.float16), np.ones((2, 64, 64), bool)
+    )
     clips = track([Clip("long", "ann", frames), known], 64)
     half = SPAN // 2 + 1
     assert asked == [(half, 0), (half, half // 2)] * 2
@@ -64,5 +67,8 @@ def test_what_was_followed_once_is_kept(tmp_path, monkeypatch):
     assert len(list((tmp_path / "tracks").iterdir())) == 2
     monkeypatch.setattr(tracking, "follow", None)
     again = track([clip], DETAIL, tmp_path / "tracks")
-    assert all(np.array_equal(a.flow, b.flow) and np.array_equal(a.visible, b.visible) for a, b in zip(first, again, strict=True))
+    assert all(
+        np.array_equal(a.flow, b.flow) and np.array_equal(a.visible, b.visible)
+        for a, b in zip(first, again, strict=True)
+    )
     assert all(path.suffix == ".npz" for path in Path(tmp_path / "tracks").iterdir())

@@ -1,6 +1,7 @@
 """Synthetic people: MakeHuman bodies in random motion, rendered with the exact flow to a clip's first frame.
 
-Needs MakeHuman's CC0 assets in a folder, the package moderngl and an EGL driver; nothing else in leo_core depends on this.
+Needs MakeHuman's CC0 assets in a folder, the package moderngl and an EGL driver; nothing else in leo_core depends on
+this.
 """
 
 from .motion import Motion, sample_motion

@@ -1,7 +1,7 @@
 """Readers for the MakeHuman asset formats (hm08 base mesh, morph targets, fitted assets, rigs, BVH poses).
 
-Lengths are MakeHuman's decimeters, y up, z toward the viewer, the person's left at +x. Everything is returned as numpy arrays; nothing is
-executed from the files.
+Lengths are MakeHuman's decimeters, y up, z toward the viewer, the person's left at +x. Everything is returned as
+numpy arrays; nothing is executed from the files.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from PIL import Image
 
 @dataclass(frozen=True)
 class Mesh:
-    """Triangles over split corners: `vertex` [C] indexes the file's vertices [N, 3], `uv` [C, 2] has v measured from the image top."""
+    """Triangles over split corners: `vertex` [C] indexes the file's vertices [N, 3], `uv` [C, 2] has v measured from
+    the image top."""
 
     positions: np.ndarray
     vertex: np.ndarray
@@ -26,7 +27,8 @@ class Mesh:
 
 
 def read_obj(path: Path, group: str | None = None) -> Mesh:
-    """Read a Wavefront file; with `group`, keep only the faces of that group (all vertices stay, so indices keep their meaning)."""
+    """Read a Wavefront file; with `group`, keep only the faces of that group (all vertices stay, so indices keep
+    their meaning)."""
     positions, texture, polygons = [], [], []
     keep = group is None
     for line in path.read_text(encoding="utf-8").splitlines():
@@ -62,7 +64,8 @@ def read_target(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 @dataclass(frozen=True)
 class Fit:
-    """How an asset follows the base mesh: per vertex three base vertices, their weights, an offset, and the reference lengths of the offset."""
+    """How an asset follows the base mesh: per vertex three base vertices, their weights, an offset, and the
+    reference lengths of the offset."""
 
     vertices: np.ndarray
     weights: np.ndarray
@@ -72,7 +75,10 @@ class Fit:
 
     def place(self, base: np.ndarray) -> np.ndarray:
         """Positions [M, 3] of the asset on a morphed base mesh [N, 3]."""
-        scale = np.array([abs(base[a, axis] - base[b, axis]) / length for axis, (a, b, length) in enumerate(self.scales)], dtype=np.float32)
+        scale = np.array(
+            [abs(base[a, axis] - base[b, axis]) / length for axis, (a, b, length) in enumerate(self.scales)],
+            dtype=np.float32,
+        )
         return np.einsum("mk,mkc->mc", self.weights, base[self.vertices]) + self.offsets * scale
 
 
@@ -118,7 +124,8 @@ def _ranges(words: list[str]) -> list[int]:
 
 @dataclass(frozen=True)
 class Rig:
-    """A skeleton: bones in parent-first order, the base vertices whose mean is each bone's head, and skin weights [N, B] with rows summing to 1."""
+    """A skeleton: bones in parent-first order, the base vertices whose mean is each bone's head, and skin weights
+    [N, B] with rows summing to 1."""
 
     names: tuple[str, ...]
     parents: np.ndarray
@@ -158,9 +165,11 @@ def read_rig(skeleton: Path, weights: Path, vertices: int) -> Rig:
 
 
 def read_bvh(path: Path, rig: Rig) -> np.ndarray:
-    """Local rotations of a BVH file as rotation vectors [frames, B, 3] (radians), turned from the file's z-up axes to y-up.
+    """Local rotations of a BVH file as rotation vectors [frames, B, 3] (radians), turned from the file's z-up axes
+    to y-up.
 
-    A BVH joint rests without rotation, so these act in world axes around each bone's head. Root translations are not read.
+    A BVH joint rests without rotation, so these act in world axes around each bone's head. Root translations are not
+    read.
     """
     header, motion = path.read_text(encoding="utf-8").split("MOTION")
     layout: list[tuple[str | None, str]] = []
@@ -198,7 +207,14 @@ def rotation_vector(matrix: np.ndarray) -> np.ndarray:
     """Rotation vectors [..., 3] of rotation matrices [..., 3, 3] with angles below a half turn."""
     cosine = np.clip((np.trace(matrix, axis1=-2, axis2=-1) - 1.0) / 2.0, -1.0, 1.0)
     angle = np.arccos(cosine)
-    twice = np.stack([matrix[..., 2, 1] - matrix[..., 1, 2], matrix[..., 0, 2] - matrix[..., 2, 0], matrix[..., 1, 0] - matrix[..., 0, 1]], -1)
+    twice = np.stack(
+        [
+            matrix[..., 2, 1] - matrix[..., 1, 2],
+            matrix[..., 0, 2] - matrix[..., 2, 0],
+            matrix[..., 1, 0] - matrix[..., 0, 1],
+        ],
+        -1,
+    )
     return twice / np.maximum(2.0 * np.sinc(angle / np.pi), 1e-9)[..., None]
 
 

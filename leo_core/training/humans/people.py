@@ -12,11 +12,29 @@ import numpy as np
 
 from .assets import Fit, Mesh, Rig, read_bvh, read_mhclo, read_obj, read_rig, read_target, read_texture
 
-# Facial and bodily details that vary from person to person, by folder of `targets/`. Left/right pairs move together; targets that only
-# displace a whole part (which the macro shapes already place) and the caricatures are left out.
+# Facial and bodily details that vary from person to person, by folder of `targets/`. Left/right pairs move together;
+# targets that only displace a whole part (which the macro shapes already place) and the caricatures are left out.
 _DETAIL_FOLDERS = ("head", "forehead", "eyebrows", "eyes", "nose", "cheek", "mouth", "chin", "ears", "neck")
-_DETAILS_LEFT_OUT = ("head-trans", "head-age", "neck-trans", "measure-", "ear-shape", "ear-wing", "eye-push", "eye-scale", "mouth-trans", "ear-rot")
-_OPPOSITES = (("decr", "incr"), ("down", "up"), ("in", "out"), ("backward", "forward"), ("concave", "convex"), ("compress", "uncompress"))
+_DETAILS_LEFT_OUT = (
+    "head-trans",
+    "head-age",
+    "neck-trans",
+    "measure-",
+    "ear-shape",
+    "ear-wing",
+    "eye-push",
+    "eye-scale",
+    "mouth-trans",
+    "ear-rot",
+)
+_OPPOSITES = (
+    ("decr", "incr"),
+    ("down", "up"),
+    ("in", "out"),
+    ("backward", "forward"),
+    ("concave", "convex"),
+    ("compress", "uncompress"),
+)
 _HEAD_SHAPES = ("diamond", "invertedtriangular", "oval", "rectangular", "round", "square", "triangular")
 
 # Hair colors in display RGB: black, dark and light brown, auburn, blond, and the grays of age. Our choice.
@@ -62,9 +80,9 @@ class Part:
 class Figure:
     """A person's mesh at rest: V split corners, F triangles, and what is needed to pose them.
 
-    `rest` and `normals` [V, 3], `uv` [V, 2], `weights` [V, B]; names, beginnings and parents of the B bones (`bones`, `joints`, `parents`);
-    `triangles` [F, 3]; `parts` in drawing order; `chin`, `crown` and `ground` are the heights of the bald head's lowest and highest point and
-    of the soles. Decimeters.
+    `rest` and `normals` [V, 3], `uv` [V, 2], `weights` [V, B]; names, beginnings and parents of the B bones
+    (`bones`, `joints`, `parents`); `triangles` [F, 3]; `parts` in drawing order; `chin`, `crown` and `ground` are
+    the heights of the bald head's lowest and highest point and of the soles. Decimeters.
     """
 
     rest: np.ndarray
@@ -81,7 +99,8 @@ class Figure:
     ground: float
 
     def pose(self, rotations: np.ndarray, translation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Linear blend skinning. `rotations` [B, 3, 3] are local, in world axes around each joint; `translation` [3] moves the root.
+        """Linear blend skinning. `rotations` [B, 3, 3] are local, in world axes around each joint; `translation` [3]
+        moves the root.
 
         Returns positions and unit normals [V, 3], float32.
         """
@@ -114,11 +133,19 @@ class HumanLibrary:
 
     def __init__(self, assets: Path) -> None:
         self.assets = Path(assets)
-        for needed in ("mesh/base.obj", "rigs/default.mhskel", "rigs/default_weights.mhw", "poseunits/face-poseunits.bvh", "targets/macrodetails"):
+        for needed in (
+            "mesh/base.obj",
+            "rigs/default.mhskel",
+            "rigs/default_weights.mhw",
+            "poseunits/face-poseunits.bvh",
+            "targets/macrodetails",
+        ):
             if not (self.assets / needed).exists():
                 raise FileNotFoundError(
-                    f"no MakeHuman assets in {self.assets}: looked for {needed}. Expected the folders mesh, targets, rigs, poseunits, poses, "
-                    "expressions, skins, eyes, eyebrows, eyelashes, teeth, tongue, hair and clothes of MakeHuman's CC0 core assets"
+                    f"no MakeHuman assets in {self.assets}: looked for {needed}. Expected the folders mesh, targets, "
+                    f"rigs, poseunits, poses, "
+                    "expressions, skins, eyes, eyebrows, eyelashes, teeth, tongue, hair and clothes of MakeHuman's "
+                    "CC0 core assets"
                 )
 
     @cached_property
@@ -127,7 +154,9 @@ class HumanLibrary:
 
     @cached_property
     def rig(self) -> Rig:
-        return read_rig(self.assets / "rigs/default.mhskel", self.assets / "rigs/default_weights.mhw", len(self.base.positions))
+        return read_rig(
+            self.assets / "rigs/default.mhskel", self.assets / "rigs/default_weights.mhw", len(self.base.positions)
+        )
 
     @cached_property
     def face_units(self) -> dict[str, np.ndarray]:
@@ -154,13 +183,23 @@ class HumanLibrary:
                 stem = path.name.removesuffix(".target.gz")
                 name, _, end = (stem[2:] if stem[:2] in ("l-", "r-") else stem).rpartition("-")
                 side = next(((i, pair) for pair in _OPPOSITES for i in (0, 1) if pair[i] == end), None)
-                if side is not None and not name.startswith(_DETAILS_LEFT_OUT) and not f"{name}-".startswith(_DETAILS_LEFT_OUT):
+                if (
+                    side is not None
+                    and not name.startswith(_DETAILS_LEFT_OUT)
+                    and not f"{name}-".startswith(_DETAILS_LEFT_OUT)
+                ):
                     found.setdefault(f"{folder}/{name}-{side[1][0]}", ([], []))[side[0]].append(f"{folder}/{stem}")
         return tuple((tuple(low), tuple(high)) for low, high in found.values())
 
     def names(self, folder: str) -> tuple[str, ...]:
         """The assets of one kind, by folder name."""
-        return tuple(sorted(path.name for path in (self.assets / folder).iterdir() if path.is_dir() and path.name not in ("materials", "textures")))
+        return tuple(
+            sorted(
+                path.name
+                for path in (self.assets / folder).iterdir()
+                if path.is_dir() and path.name not in ("materials", "textures")
+            )
+        )
 
     def sample_person(self, rng: np.random.Generator) -> Person:
         """Draw a random adult (age 20 to 85, any build, any ancestry); the distributions are our choice."""
@@ -191,7 +230,9 @@ class HumanLibrary:
             shape=tuple(shape),
             skin=f"{stage}_{people}_{gender}",
             skin_gain=tuple((rng.uniform(0.86, 1.08) * rng.uniform(0.97, 1.03, 3)).tolist()),
-            eyes="brownlight" if dark_eyes else str(rng.choice([path.stem for path in sorted((self.assets / "eyes/materials").glob("*.mhmat"))])),
+            eyes="brownlight"
+            if dark_eyes
+            else str(rng.choice([path.stem for path in sorted((self.assets / "eyes/materials").glob("*.mhmat"))])),
             eyebrows=str(rng.choice(self.names("eyebrows"))),
             eyelashes=str(rng.choice(self.names("eyelashes"))),
             teeth=str(rng.choice(self.names("teeth"))),
@@ -204,12 +245,18 @@ class HumanLibrary:
         )
 
     def _hair_genders(self, name: str) -> tuple[str, ...]:
-        tags = [line.split()[1].lower() for line in (self.assets / "hair" / name / f"{name}.mhclo").read_text(encoding="utf-8").splitlines()
-                if line.startswith("tag ")]
+        tags = [
+            line.split()[1].lower()
+            for line in (self.assets / "hair" / name / f"{name}.mhclo").read_text(encoding="utf-8").splitlines()
+            if line.startswith("tag ")
+        ]
         return tuple(g for g in ("male", "female") if g in tags) or ("male", "female")
 
-    def _macro_shape(self, gender: str, age: float, ancestry: np.ndarray, rng: np.random.Generator) -> list[tuple[str, float]]:
-        """Weights of the macro targets: every combination's weight is the product of its parts, as MakeHuman mixes them."""
+    def _macro_shape(
+        self, gender: str, age: float, ancestry: np.ndarray, rng: np.random.Generator
+    ) -> list[tuple[str, float]]:
+        """Weights of the macro targets: every combination's weight is the product of its parts, as MakeHuman mixes
+        them."""
         strength = float(rng.uniform(0.75, 1.0))
         other = "female" if gender == "male" else "male"
         genders = {gender: strength, other: 1.0 - strength}
@@ -217,14 +264,22 @@ class HumanLibrary:
         muscle = _around("muscle", float(rng.uniform(0.25, 0.8)))
         weight = _around("weight", float(rng.uniform(0.2, 0.85)))
         height, proportions = float(rng.uniform(-0.5, 0.5)), float(rng.uniform(-0.3, 0.9))
-        shape = [(f"macrodetails/{race}-{g}-{a}", float(ancestry[i] * wg * wa))
-                 for i, race in enumerate(("african", "asian", "caucasian")) for (g, wg), (a, wa) in product(genders.items(), ages.items())]
-        for (g, wg), (a, wa), (m, wm), (w, ww) in product(genders.items(), ages.items(), muscle.items(), weight.items()):
+        shape = [
+            (f"macrodetails/{race}-{g}-{a}", float(ancestry[i] * wg * wa))
+            for i, race in enumerate(("african", "asian", "caucasian"))
+            for (g, wg), (a, wa) in product(genders.items(), ages.items())
+        ]
+        for (g, wg), (a, wa), (m, wm), (w, ww) in product(
+            genders.items(), ages.items(), muscle.items(), weight.items()
+        ):
             mix = wg * wa * wm * ww
             shape += [
                 (f"macrodetails/universal-{g}-{a}-{m}-{w}", mix),
                 (f"macrodetails/height/{g}-{a}-{m}-{w}-{'max' if height > 0 else 'min'}height", mix * abs(height)),
-                (f"macrodetails/proportions/{g}-{a}-{m}-{w}-{'ideal' if proportions > 0 else 'uncommon'}proportions", mix * abs(proportions)),
+                (
+                    f"macrodetails/proportions/{g}-{a}-{m}-{w}-{'ideal' if proportions > 0 else 'uncommon'}proportions",
+                    mix * abs(proportions),
+                ),
             ]
         return [(target, value) for target, value in shape if value > 1e-4]
 
@@ -237,10 +292,16 @@ class HumanLibrary:
                 base[target[0]] += weight * target[1]
         skin_texture, skin_fit = self._skin(person), []
         color = np.array(person.hair_color)
-        brows, lashes = (f"{kind}/{name}/{name}" for kind, name in (("eyebrows", person.eyebrows), ("eyelashes", person.eyelashes)))
+        brows, lashes = (
+            f"{kind}/{name}/{name}" for kind, name in (("eyebrows", person.eyebrows), ("eyelashes", person.eyelashes))
+        )
         fitted: list[tuple[str, str, np.ndarray]] = [
             ("cloth", f"clothes/{person.clothes}/{person.clothes}", self._cloth(person)),
-            ("cloth", f"clothes/{person.shoes}/{person.shoes}", self._texture(f"clothes/{person.shoes}/{person.shoes}_diffuse.png")),
+            (
+                "cloth",
+                f"clothes/{person.shoes}/{person.shoes}",
+                self._texture(f"clothes/{person.shoes}/{person.shoes}_diffuse.png"),
+            ),
             ("teeth", f"teeth/{person.teeth}/{person.teeth}", self._texture("teeth/materials/teeth.png")),
             ("tongue", "tongue/tongue01/tongue01", self._texture("tongue/tongue01/tongue01_diffuse.png")),
             ("eye", "eyes/high-poly/high-poly", self._texture(f"eyes/materials/{person.eyes}_eye.png")),
@@ -249,20 +310,39 @@ class HumanLibrary:
         ]
         if person.hair is not None:
             image = next((self.assets / "hair" / person.hair).glob("*_diffuse.png"))
-            fitted.append(("hair", f"hair/{person.hair}/{person.hair}", _dyed(self._texture(str(image.relative_to(self.assets))), color)))
+            fitted.append(
+                (
+                    "hair",
+                    f"hair/{person.hair}/{person.hair}",
+                    _dyed(self._texture(str(image.relative_to(self.assets))), color),
+                )
+            )
         hidden = np.zeros(len(base), dtype=bool)
         meshes = []
         for kind, stem, texture in fitted:
             mesh, fit = self._asset(stem)
             hidden[fit.deleted] = True
             skin_fit.append(fit)
-            meshes.append((kind, mesh, fit.place(base), np.einsum("mk,mkb->mb", fit.weights, self.rig.weights[fit.vertices]), texture))
+            meshes.append(
+                (
+                    kind,
+                    mesh,
+                    fit.place(base),
+                    np.einsum("mk,mkb->mb", fit.weights, self.rig.weights[fit.vertices]),
+                    texture,
+                )
+            )
         visible = self.base.triangles[~hidden[self.base.vertex[self.base.triangles]].all(1)]
         body = Mesh(self.base.positions, self.base.vertex, self.base.uv, visible)
         meshes.insert(0, ("skin", body, base, self.rig.weights, skin_texture))
 
         joints = self.rig.joints(base)
-        head = self.rig.weights[:13380, [self.rig.index(n) for n in self.rig.names if n == "head" or _below(self.rig, n, "head")]].sum(1) > 0.5
+        head = (
+            self.rig.weights[
+                :13380, [self.rig.index(n) for n in self.rig.names if n == "head" or _below(self.rig, n, "head")]
+            ].sum(1)
+            > 0.5
+        )
         chin, crown = float(base[:13380][head, 1].min()), float(base[:13380][head, 1].max())
         rest, normals, uv, weights, triangles, parts = [], [], [], [], [], []
         corners = first = 0
@@ -315,7 +395,11 @@ class HumanLibrary:
 
     def _skin(self, person: Person) -> np.ndarray:
         material = self.assets / "skins" / person.skin / f"{person.skin}.mhmat"
-        image = next(line.split()[1] for line in material.read_text(encoding="utf-8").splitlines() if line.startswith("diffuseTexture"))
+        image = next(
+            line.split()[1]
+            for line in material.read_text(encoding="utf-8").splitlines()
+            if line.startswith("diffuseTexture")
+        )
         texture = self._texture(f"skins/textures/{Path(image).name}").copy()
         texture[..., :3] = (texture[..., :3] * np.array(person.skin_gain, dtype=np.float32)).clip(0, 1)
         return texture
@@ -354,5 +438,7 @@ def _dyed(texture: np.ndarray, color: np.ndarray) -> np.ndarray:
 def _vertex_normals(positions: np.ndarray, triangles: np.ndarray) -> np.ndarray:
     a, b, c = (positions[triangles[:, i]] for i in range(3))
     face = np.cross(b - a, c - a)
-    total = np.stack([np.bincount(triangles.ravel(), np.repeat(face[:, axis], 3), len(positions)) for axis in range(3)], -1)
+    total = np.stack(
+        [np.bincount(triangles.ravel(), np.repeat(face[:, axis], 3), len(positions)) for axis in range(3)], -1
+    )
     return total / np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-12)

@@ -1,7 +1,8 @@
 """Rendering people without a display, with the exact flow back to the first frame.
 
-Every vertex is drawn with its position in the present and in the first frame, so each fragment knows where its surface point was. Shading, too, is
-computed for the first frame and carried along (`relight` mixes in the present), since LEO's motion is a warp of the first frame.
+Every vertex is drawn with its position in the present and in the first frame, so each fragment knows where its
+surface point was. Shading, too, is computed for the first frame and carried along (`relight` mixes in the present),
+since LEO's motion is a warp of the first frame.
 """
 
 from __future__ import annotations
@@ -92,8 +93,9 @@ void main() {
 }
 """
 
-# A pixel takes the mean color of its samples and the motion of its center. Where its samples disagree on the motion by more than a pixel, no
-# single displacement reproduces it, so it does not count as visible. The share of its samples that the person covers comes with it.
+# A pixel takes the mean color of its samples and the motion of its center. Where its samples disagree on the motion by
+# more than a pixel, no single displacement reproduces it, so it does not count as visible. The share of its samples
+# that the person covers comes with it.
 _RESOLVE = """
 #version 330
 uniform sampler2D samples; uniform sampler2D motions; uniform int factor; uniform float tolerance;
@@ -136,10 +138,11 @@ _KINDS = {
 class Clip:
     """A rendered clip of T frames of H x W pixels.
 
-    `frames` uint8 [T, H, W, 3]. `backward_flow` float16 [T, H, W, 2]: added to the identity grid (pixel centers, align_corners=False) it says
-    where each pixel of frame t was in frame 0, x then y, image width and height being 2. `visible` bool [T, H, W]: frame 0 shows that point.
-    `controls` float32 [T, K] says what the person does (`motion.CONTROLS` of the framing). `coverage` uint8 [T, H, W] is the share of each pixel
-    that the person covers, 255 being all of it, and `backdrop` uint8 [H, W, 3] what the pictures show without the person.
+    `frames` uint8 [T, H, W, 3]. `backward_flow` float16 [T, H, W, 2]: added to the identity grid (pixel centers,
+    align_corners=False) it says where each pixel of frame t was in frame 0, x then y, image width and height being
+    2. `visible` bool [T, H, W]: frame 0 shows that point. `controls` float32 [T, K] says what the person does
+    (`motion.CONTROLS` of the framing). `coverage` uint8 [T, H, W] is the share of each pixel that the person covers,
+    255 being all of it, and `backdrop` uint8 [H, W, 3] what the pictures show without the person.
     """
 
     frames: np.ndarray
@@ -161,7 +164,8 @@ class Renderer:
             self.context = moderngl.create_context(standalone=True, backend="egl")
         except Exception as error:
             raise OSError(
-                f"rendering people needs the package moderngl and an EGL driver (on Debian: libegl1, libgl1-mesa-dri): {error}"
+                f"rendering people needs the package moderngl and an EGL driver (on Debian: libegl1, "
+                f"libgl1-mesa-dri): {error}"
             ) from error
         self.context.gc_mode = "auto"
         self.depth_test, self.blend, self.nearest = moderngl.DEPTH_TEST, moderngl.BLEND, moderngl.NEAREST
@@ -171,8 +175,11 @@ class Renderer:
         self.resolve = self.context.program(_SCREEN, _RESOLVE)
         self.corners = self.context.buffer(np.array([-1, -1, 3, -1, -1, 3], dtype=np.float32).tobytes())
 
-    def occlusion(self, figure: Figure, scene: Scene, positions: np.ndarray, normals: np.ndarray, key: np.ndarray) -> np.ndarray:
-        """How much of the sky and of the key light reaches each vertex: [V, 2] in [0, 1], from shadow maps along many directions."""
+    def occlusion(
+        self, figure: Figure, scene: Scene, positions: np.ndarray, normals: np.ndarray, key: np.ndarray
+    ) -> np.ndarray:
+        """How much of the sky and of the key light reaches each vertex: [V, 2] in [0, 1], from shadow maps along
+        many directions."""
         size, center, radius = 320, scene.center, scene.radius
         rng = np.random.default_rng(0)
         count = np.arange(36) + 0.5
@@ -181,7 +188,9 @@ class Renderer:
         sky = np.stack([flat * np.sin(angle), height, flat * np.cos(angle)], -1)
         keys = key + rng.normal(0.0, 0.12, (10, 3))
         directions = np.concatenate([sky, keys / np.linalg.norm(keys, axis=1, keepdims=True)])
-        target = self.context.framebuffer([self.context.texture((size, size), 4, dtype="f4")], self.context.depth_renderbuffer((size, size)))
+        target = self.context.framebuffer(
+            [self.context.texture((size, size), 4, dtype="f4")], self.context.depth_renderbuffer((size, size))
+        )
         scene.upload(positions, normals)
         light = np.zeros((len(positions), 2))
         total = np.full((len(positions), 2), 1e-3)
@@ -196,7 +205,9 @@ class Renderer:
             self.context.enable(self.depth_test)
             self.surface["camera"].write(matrix.T.astype(np.float32).tobytes())
             scene.draw(self.surface)
-            depth = np.frombuffer(target.read(components=1, attachment=-1, dtype="f4"), dtype=np.float32).reshape(size, size)
+            depth = np.frombuffer(target.read(components=1, attachment=-1, dtype="f4"), dtype=np.float32).reshape(
+                size, size
+            )
             local = (positions + 0.04 * normals) @ matrix[:3, :3].T + matrix[:3, 3]
             cell = ((local[:, :2] * 0.5 + 0.5) * size).astype(int)
             inside = ((cell >= 0) & (cell < size)).all(1)
@@ -215,17 +226,26 @@ class Renderer:
 
 
 class Scene:
-    """One figure's buffers on the device and the region (center [3], radius, decimeters) that the light is computed for."""
+    """One figure's buffers on the device and the region (center [3], radius, decimeters) that the light is computed
+    for."""
 
-    def __init__(self, renderer: Renderer, figure: Figure, positions: np.ndarray, center: np.ndarray, radius: float) -> None:
+    def __init__(
+        self, renderer: Renderer, figure: Figure, positions: np.ndarray, center: np.ndarray, radius: float
+    ) -> None:
         context = self.context = renderer.context
         self.blend = renderer.blend
         self.center, self.radius = center, radius
         # What is far out of the picture in the neutral posture is not drawn at all.
         near = (np.linalg.norm(positions - center, axis=1) < 1.6 * radius)[figure.triangles].any(1)
         count = np.concatenate([[0], np.cumsum(near)])
-        self.parts = [replace(p, first=3 * int(count[p.first // 3]), count=3 * int(count[(p.first + p.count) // 3] - count[p.first // 3]))
-                      for p in figure.parts]
+        self.parts = [
+            replace(
+                p,
+                first=3 * int(count[p.first // 3]),
+                count=3 * int(count[(p.first + p.count) // 3] - count[p.first // 3]),
+            )
+            for p in figure.parts
+        ]
         self.parts = [part for part in self.parts if part.count]
         corners = len(figure.rest)
         self.still = context.buffer(np.concatenate([figure.rest, figure.uv], 1).astype(np.float32).tobytes())
@@ -239,8 +259,12 @@ class Scene:
             texture = context.texture(pixels.shape[1::-1], 4, pixels.tobytes())
             texture.build_mipmaps()
             self.textures.append(texture)
-        layout = [(self.still, "3f 2f", "rest", "uv"), (self.light, "2f", "light"), (self.now, "3f 3f", "position", "normal"),
-                  (self.first, "3f 3f", "first_position", "first_normal")]
+        layout = [
+            (self.still, "3f 2f", "rest", "uv"),
+            (self.light, "2f", "light"),
+            (self.now, "3f 3f", "position", "normal"),
+            (self.first, "3f 3f", "first_position", "first_normal"),
+        ]
         self.arrays = {
             id(program): context.vertex_array(program, [(b, f, *n) for b, f, *n in _used(program, layout)], self.index)
             for program in (renderer.shade, renderer.surface)
@@ -251,7 +275,8 @@ class Scene:
         self.now.write(np.concatenate([positions, normals], 1).astype(np.float32).tobytes())
 
     def draw(self, program, target=None) -> None:
-        """Draw every part with its texture and material. Eyebrows lie on the skin: they tint a shaded `target` and leave its motion alone."""
+        """Draw every part with its texture and material. Eyebrows lie on the skin: they tint a shaded `target` and
+        leave its motion alone."""
         for part, texture in zip(self.parts, self.textures, strict=True):
             if part.kind == "brow":
                 if target is None:
@@ -275,7 +300,13 @@ def _used(program, layout):
         sizes = form.split()
         kept = [name for name in names if name in program]
         if kept:
-            yield buffer, " ".join(size if name in program else f"{4 * int(size[0])}x" for size, name in zip(sizes, names, strict=True)), *kept
+            yield (
+                buffer,
+                " ".join(
+                    size if name in program else f"{4 * int(size[0])}x" for size, name in zip(sizes, names, strict=True)
+                ),
+                *kept,
+            )
 
 
 @lru_cache(maxsize=1)
@@ -283,23 +314,52 @@ def _renderer() -> Renderer:
     return Renderer()
 
 
-def render_clip(library: HumanLibrary, identity_seed: int, motion_seed: int, framing: str = "head", size: int = 128, frames: int = 64,
-                fps: float = 15, settled: bool = False, relight: float = 0.0, turns: float = 1.0) -> Clip:
-    """Render one person (from `identity_seed`) performing one motion (from `motion_seed`) in front of a still background.
+def render_clip(
+    library: HumanLibrary,
+    identity_seed: int,
+    motion_seed: int,
+    framing: str = "head",
+    size: int = 128,
+    frames: int = 64,
+    fps: float = 15,
+    settled: bool = False,
+    relight: float = 0.0,
+    turns: float = 1.0,
+) -> Clip:
+    """Render one person (from `identity_seed`) performing one motion (from `motion_seed`) in front of a still
+    background.
 
-    The same seeds give the same clip, and the same motion seed gives every identity the same joint rotations. Camera, light and background are
-    drawn from both seeds. `settled` starts and ends the motion near neutral; `relight` in [0, 1] is the share of the shading that follows the
-    room's light as the surface turns, 0 making the flow reproduce the frames exactly; `turns` scales how far the head turns.
+    The same seeds give the same clip, and the same motion seed gives every identity the same joint rotations.
+    Camera, light and background are drawn from both seeds. `settled` starts and ends the motion near neutral;
+    `relight` in [0, 1] is the share of the shading that follows the room's light as the surface turns, 0 making the
+    flow reproduce the frames exactly; `turns` scales how far the head turns.
     """
     person = library.sample_person(np.random.default_rng([identity_seed, 1]))
     figure = library.build(person)
     motion = sample_motion(library, motion_seed, framing, frames, fps, settled, turns)
     with _renderer().context:  # another renderer of this process may have made its own the current one
-        return render(_renderer(), figure, motion, framing, size, fps, np.random.default_rng([identity_seed, motion_seed, 2]), relight)
+        return render(
+            _renderer(),
+            figure,
+            motion,
+            framing,
+            size,
+            fps,
+            np.random.default_rng([identity_seed, motion_seed, 2]),
+            relight,
+        )
 
 
-def render(renderer: Renderer, figure: Figure, motion: Motion, framing: str, size: int, fps: float, rng: np.random.Generator,
-           relight: float = 0.0) -> Clip:
+def render(
+    renderer: Renderer,
+    figure: Figure,
+    motion: Motion,
+    framing: str,
+    size: int,
+    fps: float,
+    rng: np.random.Generator,
+    relight: float = 0.0,
+) -> Clip:
     """Render a figure's motion at `size` x `size` pixels; `rng` chooses camera, light and background."""
     context = renderer.context
     full = _SAMPLES * size
@@ -312,7 +372,9 @@ def render(renderer: Renderer, figure: Figure, motion: Motion, framing: str, siz
 
     scene = Scene(renderer, figure, positions, center, radius)
     scene.light.write(renderer.occlusion(figure, scene, positions, normals, key).tobytes())
-    scenery = context.texture((size, size), 3, (background(rng, size) * 255 + 0.5).astype(np.uint8).tobytes(), alignment=1)
+    scenery = context.texture(
+        (size, size), 3, (background(rng, size) * 255 + 0.5).astype(np.uint8).tobytes(), alignment=1
+    )
 
     surface = context.texture((full, full), 4, dtype="f4")
     color, flow = context.texture((full, full), 4), context.texture((full, full), 4, dtype="f4")
@@ -321,16 +383,30 @@ def render(renderer: Renderer, figure: Figure, motion: Motion, framing: str, siz
     depth = context.depth_renderbuffer((full, full))
     first_pass, shaded = context.framebuffer([surface], depth), context.framebuffer([color, flow], depth)
     small = context.framebuffer([context.texture((size, size), 4), context.texture((size, size), 4, dtype="f4")])
-    screen = {id(p): context.vertex_array(p, [(renderer.corners, "2f", "corner")]) for p in (renderer.background, renderer.resolve)}
+    screen = {
+        id(p): context.vertex_array(p, [(renderer.corners, "2f", "corner")])
+        for p in (renderer.background, renderer.resolve)
+    }
 
     matrix = camera.T.astype(np.float32).tobytes()
     renderer.shade["camera"].write(matrix)
     renderer.surface["camera"].write(matrix)
-    for name, value in (("key", key), ("key_color", colors[0]), ("sky", colors[1]), ("floor_color", colors[2]), ("relight", relight),
-                        ("size", (full, full)), ("first_surface", 1)):
+    for name, value in (
+        ("key", key),
+        ("key_color", colors[0]),
+        ("sky", colors[1]),
+        ("floor_color", colors[2]),
+        ("relight", relight),
+        ("size", (full, full)),
+        ("first_surface", 1),
+    ):
         renderer.shade[name].value = value if isinstance(value, int | float) else tuple(value)
     renderer.background["size"].value, renderer.background["first_surface"].value = (full, full), 1
-    renderer.resolve["factor"].value, renderer.resolve["motions"].value, renderer.resolve["tolerance"].value = _SAMPLES, 1, 2.0 / size
+    renderer.resolve["factor"].value, renderer.resolve["motions"].value, renderer.resolve["tolerance"].value = (
+        _SAMPLES,
+        1,
+        2.0 / size,
+    )
 
     total = len(motion.rotations)
     frames = np.empty((total, size, size, 3), dtype=np.uint8)
@@ -367,7 +443,9 @@ def render(renderer: Renderer, figure: Figure, motion: Motion, framing: str, siz
             context.enable(renderer.depth_test)
             scene.draw(renderer.surface)
         frames[t] = shot(person=True)
-        vector = np.frombuffer(small.read(components=4, attachment=1, dtype="f4"), dtype=np.float32).reshape(size, size, 4)
+        vector = np.frombuffer(small.read(components=4, attachment=1, dtype="f4"), dtype=np.float32).reshape(
+            size, size, 4
+        )
         flows[t], visible[t], coverage[t] = vector[..., :2], vector[..., 2] > 0.5, np.rint(255 * vector[..., 3])
     controls = _joint_controls(figure, motion, camera, head) if framing == "body" else motion.controls
     return Clip(frames, flows, visible, controls, coverage, backdrop, fps)
@@ -376,13 +454,20 @@ def render(renderer: Renderer, figure: Figure, motion: Motion, framing: str, siz
 def _joint_controls(figure: Figure, motion: Motion, camera: np.ndarray, head: float) -> np.ndarray:
     """CONTROLS["body"] [T, 24]: where the joints are seen."""
     bones = [figure.bones.index(bone) for bone, *_ in JOINTS.values()]
-    places = np.stack([figure.place_bones(rotations, root * head)[1][bones] for rotations, root in zip(motion.rotations, motion.root, strict=True)])
+    places = np.stack(
+        [
+            figure.place_bones(rotations, root * head)[1][bones]
+            for rotations, root in zip(motion.rotations, motion.root, strict=True)
+        ]
+    )
     seen = np.concatenate([places, np.ones_like(places[..., :1])], -1) @ camera.T
     controls = (seen[..., :2] / seen[..., 3:]).reshape(len(places), -1) - np.array(CONTROLS["body"].rest)
     return (controls / REACH).astype(np.float32)
 
 
-def _camera(figure: Figure, framing: str, head: float, offset: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, float]:
+def _camera(
+    figure: Figure, framing: str, head: float, offset: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, float]:
     """The clip-space matrix [4, 4] (image y downwards, w the depth), and the center and radius of what it sees."""
     if framing == "head":
         height = head / rng.uniform(0.52, 0.6)
@@ -399,7 +484,14 @@ def _camera(figure: Figure, framing: str, head: float, offset: np.ndarray, rng: 
     view = rotation(np.array([pitch, 0.0, 0.0])) @ rotation(np.array([0.0, yaw, 0.0]))
     distance = 0.5 * height * zoom
     near, far = 0.3 * distance, 3.0 * distance
-    project = np.array([[zoom, 0, 0, 0], [0, -zoom, 0, 0], [0, 0, (near + far) / (near - far), 2 * near * far / (near - far)], [0, 0, -1, 0]])
+    project = np.array(
+        [
+            [zoom, 0, 0, 0],
+            [0, -zoom, 0, 0],
+            [0, 0, (near + far) / (near - far), 2 * near * far / (near - far)],
+            [0, 0, -1, 0],
+        ]
+    )
     place = np.eye(4)
     place[:3, :3], place[:3, 3] = view, -view @ center - np.array([0.0, 0.0, distance])
     return project @ place, center, 0.9 * height
@@ -417,7 +509,8 @@ def _light(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
 
 
 def background(rng: np.random.Generator, size: int) -> np.ndarray:
-    """A procedural backdrop [size, size, 3] in [0, 1]: a gradient with clouds of noise, out-of-focus lights, stripes or panels."""
+    """A procedural backdrop [size, size, 3] in [0, 1]: a gradient with clouds of noise, out-of-focus lights, stripes
+    or panels."""
     y, x = np.meshgrid(np.linspace(-1, 1, size), np.linspace(-1, 1, size), indexing="ij")
     tint = rng.uniform(0.05, 0.95, 3)
     # Rooms are grayer than random colors.

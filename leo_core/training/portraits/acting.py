@@ -1,4 +1,5 @@
 """What puppets do: draws of poses that have little to do with each other, for training. All of it is our choice."""
+
 import numpy as np
 
 from ...face import ANGLE_UNITS, HeadPose, angles, rotation_of
@@ -17,14 +18,22 @@ def draw_look(rng: np.random.Generator, photo: np.ndarray) -> Look:
     inside = bright * rng.uniform(0.04, 0.22) * np.array([1, rng.uniform(0.35, 0.6), rng.uniform(0.3, 0.6)])
     tongue = bright * rng.uniform(0.35, 0.7) * np.array([1, rng.uniform(0.45, 0.65), rng.uniform(0.45, 0.65)])
     light = rng.normal(0, 1, 3) - [0, 0.5, 0.7]
-    return Look(np.clip(enamel, 0, 1), inside, tongue, (rng.uniform(0.35, 1), rng.choice([0.0, rng.uniform(0.3, 1)])),
-                light / np.linalg.norm(light), rng.choice([0.0, rng.uniform(0, 0.35)]))
+    return Look(
+        np.clip(enamel, 0, 1),
+        inside,
+        tongue,
+        (rng.uniform(0.35, 1), rng.choice([0.0, rng.uniform(0.3, 1)])),
+        light / np.linalg.norm(light),
+        rng.choice([0.0, rng.uniform(0, 0.35)]),
+    )
 
 
 def draw_expression(rng: np.random.Generator) -> np.ndarray:
     """Amounts of the actions of one frame, [len(ACTIONS)]."""
     a = dict.fromkeys(ACTIONS, 0.0)
-    kind = rng.choice(["rest", "talk", "open", "smile", "laugh", "pucker", "grimace"], p=[0.16, 0.38, 0.12, 0.12, 0.08, 0.08, 0.06])
+    kind = rng.choice(
+        ["rest", "talk", "open", "smile", "laugh", "pucker", "grimace"], p=[0.16, 0.38, 0.12, 0.12, 0.08, 0.08, 0.06]
+    )
     a["close"] = 1.0 if rng.random() < 0.65 else rng.uniform(0, 1)
     if kind == "talk":
         a["jaw"] = rng.choice([0.0, rng.uniform(0.02, 0.5)], p=[0.2, 0.8])
@@ -52,8 +61,13 @@ def draw_expression(rng: np.random.Generator) -> np.ndarray:
     if rng.random() < 0.3:
         a["sideways"] = rng.normal(0, 0.5)
     lids = rng.choice(["rest", "shut", "half", "wide", "wink"], p=[0.42, 0.18, 0.22, 0.12, 0.06])
-    amount = {"rest": rng.normal(0, 0.05), "shut": rng.uniform(0.9, 1.05), "half": rng.uniform(0.1, 0.9), "wide": rng.uniform(-0.35, 0),
-              "wink": rng.normal(0, 0.1)}[lids]
+    amount = {
+        "rest": rng.normal(0, 0.05),
+        "shut": rng.uniform(0.9, 1.05),
+        "half": rng.uniform(0.1, 0.9),
+        "wide": rng.uniform(-0.35, 0),
+        "wink": rng.normal(0, 0.1),
+    }[lids]
     a["left lid"] = a["right lid"] = amount
     if lids == "wink":
         a[rng.choice(["left lid", "right lid"])] = rng.uniform(0.7, 1.05)
@@ -72,8 +86,8 @@ def draw_expression(rng: np.random.Generator) -> np.ndarray:
 def draw_pose(rng: np.random.Generator, puppet: Puppet, frames: int) -> Pose:
     """Poses of one clip, the first of them calmer than the others.
 
-    Most clips hold the head still, half of these entirely: mouth and eyes are then all there is to explain, and their small
-    flow is not drowned by errors of the head's large one. Some hold the face.
+    Most clips hold the head still, half of these entirely: mouth and eyes are then all there is to explain, and
+    their small flow is not drowned by errors of the head's large one. Some hold the face.
     """
     actions = np.stack([draw_expression(rng) for _ in range(frames)])
     still_head, still_face = (rng.random() < 0.6), (rng.random() < 0.12)
@@ -90,6 +104,8 @@ def draw_pose(rng: np.random.Generator, puppet: Puppet, frames: int) -> Pose:
     rotation = rotation_of(*(turned * ANGLE_UNITS).T)
     scale = puppet.head.scale * np.exp(sway * rng.normal(0, 0.01 if still_head else 0.05, frames))
     # Part of the way heads turn about the neck.
-    neck = puppet.head.scale[0] * (np.einsum("ij,tj->ti", puppet.head.rotation[0], np.tile(_NECK, (frames, 1))) - rotation @ _NECK)
+    neck = puppet.head.scale[0] * (
+        np.einsum("ij,tj->ti", puppet.head.rotation[0], np.tile(_NECK, (frames, 1))) - rotation @ _NECK
+    )
     shift = sway * rng.normal(0, 0.005 if still_head else 0.05, (frames, 3)) * puppet.head.scale[0] * [1, 0.7, 0]
     return Pose(actions, HeadPose(rotation, scale, puppet.head.origin + rng.uniform(0, 1) * neck + shift))

@@ -1,8 +1,11 @@
-"""``render-clips``: real clips whose landmarks are known, with the flow and the controls of the face, as training clips.
+"""``render-clips``: real clips whose landmarks are known, with the flow and the controls of the face, as training
+clips.
 
-The mesh of a portrait is drawn with the landmarks of every frame, so flow is known where skin and lips are. Eyeballs and what is
-inside the mouth stay unknown; so do hair and surroundings, unless the tracker follows them. All of it is our choice.
+The mesh of a portrait is drawn with the landmarks of every frame, so flow is known where skin and lips are. Eyeballs
+and what is inside the mouth stay unknown; so do hair and surroundings, unless the tracker follows them. All of it is
+our choice.
 """
+
 import argparse
 import json
 import logging
@@ -38,7 +41,8 @@ def choose_frames(landmarks: np.ndarray, most: int) -> np.ndarray:
 
 
 def frame_face(landmarks: np.ndarray, width: int, height: int, share: float) -> tuple[float, float, float]:
-    """Left, top and side of a square in the picture around faces [T, 478, 3] that take this share of it, or more in a small picture."""
+    """Left, top and side of a square in the picture around faces [T, 478, 3] that take this share of it, or more in
+    a small picture."""
     face = float(np.median(np.linalg.norm(landmarks[:, 10, :2] - landmarks[:, 152, :2], axis=-1)))
     low, high = landmarks[..., :2].min((0, 1)), landmarks[..., :2].max((0, 1))
     side = min(max(face / share, *(high - low)), width, height)
@@ -46,12 +50,14 @@ def frame_face(landmarks: np.ndarray, width: int, height: int, share: float) -> 
     return float(left), float(top), float(side)
 
 
-def render_clip(frames: list[np.ndarray], landmarks: np.ndarray, size: int, share: float, kept: np.ndarray | None = None) -> PortraitClip:
+def render_clip(
+    frames: list[np.ndarray], landmarks: np.ndarray, size: int, share: float, kept: np.ndarray | None = None
+) -> PortraitClip:
     """Frames [H, W, 3] uint8 of one clip with their landmarks [T, 478, 3], as a clip that flows to its first frame.
 
     :param share: of the picture's height that the face takes, where the frames are large enough.
-    :param kept: indices of the frames that the clip keeps, 0 first; those between serve the tracker, which follows what is around
-        the face. By default all are kept and nothing is followed.
+    :param kept: indices of the frames that the clip keeps, 0 first; those between serve the tracker, which follows
+        what is around the face. By default all are kept and nothing is followed.
     :raises ValueError: the first face is too small or turned away too far.
     """
     check_portrait(landmarks[0])
@@ -77,11 +83,14 @@ def render_clip(frames: list[np.ndarray], landmarks: np.ndarray, size: int, shar
         around = ~faces(points, size, size / source)
         followed, believed = (maps[kept] for maps in follow(shown, 0))
         flow, visible = np.where(around[..., None], followed, flow), np.where(around, believed, visible)
-    return PortraitClip(shown[chosen], flow, visible, measure(points, source), None, None, regions(points, size, size / source))
+    return PortraitClip(
+        shown[chosen], flow, visible, measure(points, source), None, None, regions(points, size, size / source)
+    )
 
 
 def faces(landmarks: np.ndarray, size: int, factor: float) -> np.ndarray:
-    """Where faces are, with a margin: [T, size, size] bool, of landmarks [T, 478, 3] that count in 1 / factor pixels."""
+    """Where faces are, with a margin: [T, size, size] bool, of landmarks [T, 478, 3] that count in 1 / factor
+    pixels."""
     maps = np.zeros((len(landmarks), size, size), np.uint8)
     for picture, points in zip(maps, landmarks, strict=True):
         cv2.fillConvexPoly(picture, cv2.convexHull(np.rint(points[:, :2] * factor).astype(np.int32)), 1)
@@ -97,7 +106,9 @@ def read_frames(path: Path, times: np.ndarray, count: int) -> list[np.ndarray]:
         if number - 1 in wanted:
             frames.append(np.asarray(picture.convert("RGB")))
     if number != count:
-        raise ValueError(f"it has {number} frames and landmarks of {count}. Find them again with python -m leo_core clip-landmarks")
+        raise ValueError(
+            f"it has {number} frames and landmarks of {count}. Find them again with python -m leo_core clip-landmarks"
+        )
     return frames
 
 
@@ -105,7 +116,12 @@ def render_clips(args: argparse.Namespace) -> None:
     """Run ``render-clips``; clips that cannot be used are named and left out."""
     known = read_clip_landmarks(args.landmarks)
     renderer()  # where there is none, say so once
-    files = [file for path in args.clips for file in (sorted(path.iterdir()) if path.is_dir() else [path]) if file.suffix.lower() in VIDEOS]
+    files = [
+        file
+        for path in args.clips
+        for file in (sorted(path.iterdir()) if path.is_dir() else [path])
+        if file.suffix.lower() in VIDEOS
+    ]
     args.out.mkdir(parents=True, exist_ok=True)
     entries: list[dict] = []
     rows: list[np.ndarray] = []
@@ -117,18 +133,32 @@ def render_clips(args: argparse.Namespace) -> None:
             track = known[path.name]
             times = choose_frames(track[:SPAN] if args.follow else track, args.frames)
             kept, wanted = (times - times[0], np.arange(times[0], times[-1] + 1)) if args.follow else (None, times)
-            clip = render_clip(read_frames(path, wanted, len(track)), track[wanted], args.size, rng.uniform(*SHARE), kept)
+            clip = render_clip(
+                read_frames(path, wanted, len(track)), track[wanted], args.size, rng.uniform(*SHARE), kept
+            )
         except (OSError, ValueError) as error:
             log.warning("%s is left out: %s", path.name, error)
             continue
-        entries.append({"file": f"{path.stem}_{args.seed:03d}.npz", "identity": path.stem, "framing": "face", "exact": False,
-                        "split": "val" if any(text in path.stem for text in args.hold_out) else "train"})
-        save_arrays(args.out / entries[-1]["file"], {name: value for name, value in vars(clip).items() if value is not None})
+        entries.append(
+            {
+                "file": f"{path.stem}_{args.seed:03d}.npz",
+                "identity": path.stem,
+                "framing": "face",
+                "exact": False,
+                "split": "val" if any(text in path.stem for text in args.hold_out) else "train",
+            }
+        )
+        save_arrays(
+            args.out / entries[-1]["file"], {name: value for name, value in vars(clip).items() if value is not None}
+        )
         if args.sheet:
             rows.append(comparison(clip))
     if not entries:
         raise ValueError("No clip could be used. Name videos whose landmarks are in the file.")
-    write_atomically(args.out / "manifest.json", lambda path: Path(path).write_text(json.dumps({"size": args.size, "clips": entries}, indent=1)))
+    write_atomically(
+        args.out / "manifest.json",
+        lambda path: Path(path).write_text(json.dumps({"size": args.size, "clips": entries}, indent=1)),
+    )
     if args.sheet:
         write_atomically(args.sheet, lambda path: Image.fromarray(np.concatenate(rows)).save(path))
     print(f"{len(entries)} clips in {args.out}")
@@ -143,15 +173,30 @@ def comparison(clip: PortraitClip) -> np.ndarray:
 
 def add_commands(subparsers) -> None:
     """``render-clips``."""
-    parser = subparsers.add_parser("render-clips", help="real clips with landmarks: training clips with the flow and controls of the face")
+    parser = subparsers.add_parser(
+        "render-clips", help="real clips with landmarks: training clips with the flow and controls of the face"
+    )
     parser.add_argument("clips", type=Path, nargs="+", help="videos, or folders of videos")
     parser.add_argument("--landmarks", type=Path, required=True, help="npz that clip-landmarks wrote")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--frames", type=int, default=10, help="at most so many of each clip, evenly spread")
-    parser.add_argument("--follow", action="store_true",
-                        help=f"also follow what is around the face, estimated, over the first {SPAN} frames (seconds a clip)")
+    parser.add_argument(
+        "--follow",
+        action="store_true",
+        help=f"also follow what is around the face, estimated, over the first {SPAN} frames (seconds a clip)",
+    )
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--hold-out", nargs="*", default=[], metavar="TEXT", help="clips whose names contain this are marked as held out")
-    parser.add_argument("--sheet", type=Path, help="picture to write: first frame, the one that moved most, and the first moved by the flow")
+    parser.add_argument(
+        "--hold-out",
+        nargs="*",
+        default=[],
+        metavar="TEXT",
+        help="clips whose names contain this are marked as held out",
+    )
+    parser.add_argument(
+        "--sheet",
+        type=Path,
+        help="picture to write: first frame, the one that moved most, and the first moved by the flow",
+    )
     parser.set_defaults(run=render_clips)

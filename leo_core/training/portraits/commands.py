@@ -1,4 +1,6 @@
-"""``render-portraits``: photos of people to clips with exact flow and controls; ``portraits-sheet``: a picture to look at."""
+"""``render-portraits``: photos of people to clips with exact flow and controls; ``portraits-sheet``: a picture to
+look at."""
+
 import argparse
 import json
 import logging
@@ -19,7 +21,8 @@ log = logging.getLogger(__name__)
 
 
 def person_mask(photo: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
-    """A mask of the person [H, W] uint8 by GrabCut (Rother et al. 2004, by OpenCV) around the face, where none is known."""
+    """A mask of the person [H, W] uint8 by GrabCut (Rother et al. 2004, by OpenCV) around the face, where none is
+    known."""
     side = 128
     small = cv2.resize(photo, (side, side), interpolation=cv2.INTER_AREA)
     points = landmarks[:, :2] * side / photo.shape[0]
@@ -28,9 +31,9 @@ def person_mask(photo: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
     height = bottom - top
     head = ((left + right) / 2, (top + bottom) / 2 - 0.1 * height), (1.5 * (right - left), 1.55 * height), 0.0
     cv2.ellipse(mask, head, cv2.GC_PR_FGD, -1)
-    mask[round(min(bottom + 0.25 * height, side - 1)):] = cv2.GC_PR_FGD
+    mask[round(min(bottom + 0.25 * height, side - 1)) :] = cv2.GC_PR_FGD
     cv2.fillConvexPoly(mask, cv2.convexHull(points.astype(np.int32)), cv2.GC_FGD)
-    mask[:2], mask[:round(0.7 * side), :2], mask[:round(0.7 * side), -2:] = cv2.GC_BGD, cv2.GC_BGD, cv2.GC_BGD
+    mask[:2], mask[: round(0.7 * side), :2], mask[: round(0.7 * side), -2:] = cv2.GC_BGD, cv2.GC_BGD, cv2.GC_BGD
     cv2.setRNGSeed(0)  # it starts its clusters at random, from OpenCV's own generator: the same photo, the same mask
     cv2.grabCut(small, mask, None, np.zeros((1, 65)), np.zeros((1, 65)), 3, cv2.GC_INIT_WITH_MASK)
     person = np.isin(mask, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.float32)
@@ -38,7 +41,9 @@ def person_mask(photo: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
     return np.round(person * 255).astype(np.uint8)
 
 
-def open_portrait(photo: np.ndarray, landmarks: np.ndarray, mask: np.ndarray | None, side: int, rng: np.random.Generator) -> Portrait:
+def open_portrait(
+    photo: np.ndarray, landmarks: np.ndarray, mask: np.ndarray | None, side: int, rng: np.random.Generator
+) -> Portrait:
     """A square of ``side`` pixels around the face, its place and size drawn.
 
     :raises ValueError: the face is too small or turned away too far.
@@ -61,7 +66,9 @@ def open_portrait(photo: np.ndarray, landmarks: np.ndarray, mask: np.ndarray | N
     return Portrait(cut(photo), np.clip(cut(mask).astype(np.float32) / 255, 0, 1), points)
 
 
-def render_portrait(photo: np.ndarray, landmarks: np.ndarray, mask: np.ndarray | None, seed, size: int, frames: int) -> PortraitClip:
+def render_portrait(
+    photo: np.ndarray, landmarks: np.ndarray, mask: np.ndarray | None, seed, size: int, frames: int
+) -> PortraitClip:
     """One clip. The same arguments give the same clip."""
     rng = np.random.default_rng(seed)
     portrait = open_portrait(photo, landmarks, mask, max(256, 2 * size), rng)
@@ -72,15 +79,20 @@ def render_portrait(photo: np.ndarray, landmarks: np.ndarray, mask: np.ndarray |
 
 
 def render_portraits(args: argparse.Namespace) -> None:
-    """Render the clips that are not there yet and write ``manifest.json``; photos that cannot be used are named and left out."""
+    """Render the clips that are not there yet and write ``manifest.json``; photos that cannot be used are named and
+    left out."""
     known = read_landmarks(args.landmarks)
     names = [name for name in known if args.only is None or any(text in name for text in args.only)]
     args.out.mkdir(parents=True, exist_ok=True)
     part, parts = (int(number) for number in args.part.split("/"))
-    clips, held_out = [], set(names[len(names) - args.held_out:])
+    clips, held_out = [], set(names[len(names) - args.held_out :])
     for number, name in enumerate(names):
-        entry = {"file": f"{Path(name).stem}_{args.seed:03d}.npz", "identity": Path(name).stem, "framing": "face",
-                 "split": "val" if name in held_out else "train"}
+        entry = {
+            "file": f"{Path(name).stem}_{args.seed:03d}.npz",
+            "identity": Path(name).stem,
+            "framing": "face",
+            "split": "val" if name in held_out else "train",
+        }
         target = args.out / entry["file"]
         if number % parts == part - 1 and not target.exists():
             try:
@@ -105,7 +117,7 @@ def save(clip: PortraitClip, path: Path) -> None:
 def sheet(args: argparse.Namespace) -> None:
     """Rows of frames, one photo each; the last pictures are flow-warped first frames for comparison."""
     known = read_landmarks(args.landmarks)
-    names = list(known)[args.seed:: max(1, len(known) // args.rows)][:args.rows]
+    names = list(known)[args.seed :: max(1, len(known) // args.rows)][: args.rows]
     rows = []
     for number, name in enumerate(names):
         photo = read_photo(next(p for p in (args.photos / name, *args.photos.glob(f"{name}.*")) if p.is_file()))

@@ -1,13 +1,28 @@
-"""Motion in time for animators of face controls: people who talk, listen, look around, laugh. All of it is our choice.
+"""Motion in time for animators of face controls: people who talk, listen, look around, laugh. All of it is our
+choice.
 
-Codes of such animators are the controls of `leo_core.face`, so a performance is motion as it stands, without a picture: material for
-priors beside real clips, and the ready-made motions.
+Codes of such animators are the controls of `leo_core.face`, so a performance is motion as it stands, without a
+picture: material for priors beside real clips, and the ready-made motions.
 """
+
 import numpy as np
 
 from ... import face
 
-STYLES = ("talk", "whisper", "listen", "look around", "smile slowly", "laugh", "nod", "shake", "tilt", "surprise", "blink", "wink")
+STYLES = (
+    "talk",
+    "whisper",
+    "listen",
+    "look around",
+    "smile slowly",
+    "laugh",
+    "nod",
+    "shake",
+    "tilt",
+    "surprise",
+    "blink",
+    "wink",
+)
 BLINKS_PER_MINUTE = 17.0
 
 
@@ -22,8 +37,14 @@ def perform(style: str, seconds: float, fps: float, rng: np.random.Generator) ->
     time = np.arange(round(seconds * fps)) / fps
     c = {name: np.zeros(len(time)) for name in face.NAMES}
     calm = {"talk": 1.0, "laugh": 0.8, "look around": 0.5, "listen": 0.5, "whisper": 0.6}.get(style, 0.25)
-    for name, size, rate in (("turn", 0.13, 0.35), ("nod", 0.16, 0.45), ("tilt", 0.13, 0.3), ("across", 0.06, 0.25), ("down", 0.05, 0.3),
-                             ("nearer", 0.12, 0.2)):
+    for name, size, rate in (
+        ("turn", 0.13, 0.35),
+        ("nod", 0.16, 0.45),
+        ("tilt", 0.13, 0.3),
+        ("across", 0.06, 0.25),
+        ("down", 0.05, 0.3),
+        ("nearer", 0.12, 0.2),
+    ):
         c[name] += calm * size * wander(time, rate, rng)
     c["smile"] += 0.18 * wander(time, 0.12, rng)
     c["brows up"] += 0.08 * wander(time, 0.3, rng)
@@ -49,7 +70,9 @@ def blinks(c: dict, time: np.ndarray, rng: np.random.Generator, per_minute: floa
     """Lids that fall within a tenth of a second and rise a little slower, sometimes twice, and look down a little."""
     moment = rng.exponential(60 / per_minute)
     while moment < time[-1]:
-        lid = bump(time, moment, rng.uniform(0.07, 0.11), rng.uniform(0.0, 0.05), rng.uniform(0.12, 0.2)) * rng.uniform(0.85, 1.05)
+        lid = bump(time, moment, rng.uniform(0.07, 0.11), rng.uniform(0.0, 0.05), rng.uniform(0.12, 0.2)) * rng.uniform(
+            0.85, 1.05
+        )
         for side in ("left", "right"):
             c[f"close {side} eye"] = np.maximum(c[f"close {side} eye"], lid)
         c["brows up"] -= 0.08 * lid
@@ -77,7 +100,9 @@ def _talk(c: dict, time: np.ndarray, rng: np.random.Generator, loud: float = 1.0
         end, effort = moment + length, loud * rng.uniform(0.75, 1.25)
         c["nod"] += rng.uniform(-0.1, 0.25) * bump(time, moment, 0.35, length - 0.5, 0.5)
         if rng.random() < 0.5:
-            c["brows up"] += rng.uniform(0.15, 0.6) * bump(time, moment + rng.uniform(0, 0.6 * length), 0.18, rng.uniform(0.1, 0.5), 0.3)
+            c["brows up"] += rng.uniform(0.15, 0.6) * bump(
+                time, moment + rng.uniform(0, 0.6 * length), 0.18, rng.uniform(0.1, 0.5), 0.3
+            )
         while moment < end:
             syllable = rng.uniform(0.13, 0.26)
             opened = bump(time, moment, 0.45 * syllable, 0.1 * syllable, 0.65 * syllable)
@@ -160,12 +185,15 @@ def _gesture(name: str, size: float, period: float, times: int):
         start = max(0.0, (time[-1] - period * times) / 2)
         inside = bump(time, start, 0.2, period * times - 0.4, 0.25)
         c[name] += size * inside * np.sin(2 * np.pi * (time - start) / period)
+
     return act
 
 
 def _tilt(c: dict, time: np.ndarray, rng: np.random.Generator) -> None:
     third = time[-1] / 3
-    c["tilt"] += 0.9 * bump(time, 0.2, 0.5, third - 0.4, 0.6) - 0.9 * bump(time, 0.2 + 1.4 * third, 0.5, third - 0.5, 0.6)
+    c["tilt"] += 0.9 * bump(time, 0.2, 0.5, third - 0.4, 0.6) - 0.9 * bump(
+        time, 0.2 + 1.4 * third, 0.5, third - 0.5, 0.6
+    )
 
 
 def _surprise(c: dict, time: np.ndarray, rng: np.random.Generator) -> None:
@@ -190,16 +218,31 @@ def _wink(c: dict, time: np.ndarray, rng: np.random.Generator) -> None:
     c["tilt"] += 0.2 * shut
 
 
-_STYLE = {"talk": _talk, "whisper": _whisper, "listen": _listen, "look around": _look_around, "smile slowly": _smile, "laugh": _laugh,
-          "nod": _gesture("nod", 0.55, 0.6, 3), "shake": _gesture("turn", 0.6, 0.75, 3), "tilt": _tilt, "surprise": _surprise,
-          "blink": _blink, "wink": _wink}
+_STYLE = {
+    "talk": _talk,
+    "whisper": _whisper,
+    "listen": _listen,
+    "look around": _look_around,
+    "smile slowly": _smile,
+    "laugh": _laugh,
+    "nod": _gesture("nod", 0.55, 0.6, 3),
+    "shake": _gesture("turn", 0.6, 0.75, 3),
+    "tilt": _tilt,
+    "surprise": _surprise,
+    "blink": _blink,
+    "wink": _wink,
+}
 
 
 def perform_person(seconds: float, fps: float, rng: np.random.Generator) -> np.ndarray:
-    """Controls [T, K] of one person who talks, listens, laughs and looks around in turn, about a rest pose of their own."""
+    """Controls [T, K] of one person who talks, listens, laughs and looks around in turn, about a rest pose of their
+    own."""
     parts, total = [], 0.0
     while total < seconds:
-        style = rng.choice(["talk", "listen", "look around", "smile slowly", "laugh", "whisper"], p=[0.45, 0.25, 0.12, 0.08, 0.05, 0.05])
+        style = rng.choice(
+            ["talk", "listen", "look around", "smile slowly", "laugh", "whisper"],
+            p=[0.45, 0.25, 0.12, 0.08, 0.05, 0.05],
+        )
         length = min(rng.uniform(4, 9), seconds - total + 1)
         parts.append(perform(str(style), length, fps, rng))
         total += length
@@ -210,13 +253,23 @@ def perform_person(seconds: float, fps: float, rng: np.random.Generator) -> np.n
         fade = fade * fade * (3 - 2 * fade)
         if len(part) <= overlap or len(motion) <= overlap:
             continue
-        motion = np.concatenate([motion[:-overlap], motion[-overlap:] * (1 - fade) + part[:overlap] * fade, part[overlap:]])
-    spread = dict.fromkeys(face.NAMES, 0.12) | {"turn": 0.12, "nod": 0.2, "nearer": 0.5, "down": 0.15, "across": 0.08, "jaw open": 0.02,
-                                                "close left eye": 0.0, "close right eye": 0.0}
+        motion = np.concatenate(
+            [motion[:-overlap], motion[-overlap:] * (1 - fade) + part[:overlap] * fade, part[overlap:]]
+        )
+    spread = dict.fromkeys(face.NAMES, 0.12) | {
+        "turn": 0.12,
+        "nod": 0.2,
+        "nearer": 0.5,
+        "down": 0.15,
+        "across": 0.08,
+        "jaw open": 0.02,
+        "close left eye": 0.0,
+        "close right eye": 0.0,
+    }
     rest = rng.normal(0, [spread[name] for name in face.NAMES])
     lids = rng.normal(0, 0.12)
     rest[face.NAMES.index("jaw open")] = abs(rest[face.NAMES.index("jaw open")])
     rest[[face.NAMES.index(f"close {side} eye") for side in ("left", "right")]] += lids
     motion = motion + rest * (0.6 if rng.random() < 0.5 else 1.0)
     low, high = (np.array([getattr(control, end) for control in face.CONTROLS]) for end in ("low", "high"))
-    return np.clip(motion, low - 0.2, high + 0.2).astype(np.float32)[:round(seconds * fps)]
+    return np.clip(motion, low - 0.2, high + 0.2).astype(np.float32)[: round(seconds * fps)]

@@ -1,9 +1,11 @@
-"""A photo of a face as a jointed sheet: a mesh over the landmarks, the head around them, and what lies behind lids and lips.
+"""A photo of a face as a jointed sheet: a mesh over the landmarks, the head around them, and what lies behind lids
+and lips.
 
-All of it is our choice. Geometry is kept in the head's own frame (`leo_core.face`): face heights, x right, y down, z away.
-A pose is a sum of displacements, one per action, then a rotation, a size and a place. Vertices keep their place in the
-photo as texture coordinates, so a rendered pixel knows which of the photo's pixels it is.
+All of it is our choice. Geometry is kept in the head's own frame (`leo_core.face`): face heights, x right, y down, z
+away. A pose is a sum of displacements, one per action, then a rotation, a size and a place. Vertices keep their
+place in the photo as texture coordinates, so a rendered pixel knows which of the photo's pixels it is.
 """
+
 from dataclasses import dataclass
 
 import cv2
@@ -12,18 +14,73 @@ from scipy.spatial import Delaunay
 
 from ...face import HeadPose, head_pose
 
-# Rows of MediaPipe's mesh. Lips from the picture's left corner to its right one, eleven columns; from inside to outside.
-_UPPER_LIP = ((78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308), (62, 183, 42, 41, 38, 12, 268, 271, 272, 407, 292),
-              (76, 184, 74, 73, 72, 11, 302, 303, 304, 408, 306), (61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291))
-_LOWER_LIP = ((78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308), (62, 96, 89, 179, 86, 15, 316, 403, 319, 325, 292),
-              (76, 77, 90, 180, 85, 16, 315, 404, 320, 307, 306), (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291))
-_OVAL = (10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377, 152, 148, 176, 149, 150, 136, 172, 58, 132,
-         93, 234, 127, 162, 21, 54, 103, 67, 109)
+# Rows of MediaPipe's mesh. Lips from the picture's left corner to its right one, eleven columns; from inside to
+# outside.
+_UPPER_LIP = (
+    (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308),
+    (62, 183, 42, 41, 38, 12, 268, 271, 272, 407, 292),
+    (76, 184, 74, 73, 72, 11, 302, 303, 304, 408, 306),
+    (61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291),
+)
+_LOWER_LIP = (
+    (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308),
+    (62, 96, 89, 179, 86, 15, 316, 403, 319, 325, 292),
+    (76, 77, 90, 180, 85, 16, 315, 404, 320, 307, 306),
+    (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291),
+)
+_OVAL = (
+    10,
+    338,
+    297,
+    332,
+    284,
+    251,
+    389,
+    356,
+    454,
+    323,
+    361,
+    288,
+    397,
+    365,
+    379,
+    378,
+    400,
+    377,
+    152,
+    148,
+    176,
+    149,
+    150,
+    136,
+    172,
+    58,
+    132,
+    93,
+    234,
+    127,
+    162,
+    21,
+    54,
+    103,
+    67,
+    109,
+)
 # Per eye, the person's left first: upper and lower lid from outer to inner corner, crease above the upper one, irises.
-_EYES = (((263, 466, 388, 387, 386, 385, 384, 398, 362), (263, 249, 390, 373, 374, 380, 381, 382, 362),
-          (467, 260, 259, 257, 258, 286, 414), slice(473, 478)),
-         ((33, 246, 161, 160, 159, 158, 157, 173, 133), (33, 7, 163, 144, 145, 153, 154, 155, 133),
-          (247, 30, 29, 27, 28, 56, 190), slice(468, 473)))
+_EYES = (
+    (
+        (263, 466, 388, 387, 386, 385, 384, 398, 362),
+        (263, 249, 390, 373, 374, 380, 381, 382, 362),
+        (467, 260, 259, 257, 258, 286, 414),
+        slice(473, 478),
+    ),
+    (
+        (33, 246, 161, 160, 159, 158, 157, 173, 133),
+        (33, 7, 163, 144, 145, 153, 154, 155, 133),
+        (247, 30, 29, 27, 28, 56, 190),
+        slice(468, 473),
+    ),
+)
 _BROWS = ((276, 283, 282, 295, 285, 300, 293, 334, 296, 336), (46, 53, 52, 65, 55, 70, 63, 105, 66, 107))
 _INNER_BROWS = ((285, 336, 295, 296), (55, 107, 65, 66))
 # The tip and base of the nose, which lips do not pull along.
@@ -33,16 +90,39 @@ FACE = 468
 # Rings of head and surroundings around the face oval: how far out, and how far behind the oval's own depth.
 _RINGS = ((1.12, 0.12), (1.28, 0.28), (1.5, 0.42), (1.8, 0.5), (2.3, 0.55), (3.2, 0.6), (5.0, 0.6))
 _LAST_RIGID_RING = 2.3
-_ABOVE_EYES = 1.15        # rings reach a little further where hair is
+_ABOVE_EYES = 1.15  # rings reach a little further where hair is
 
-ACTIONS = ("jaw", "close", "smile", "wide", "pucker", "upper", "lower", "press", "sideways", "left lid", "right lid", "brows up",
-           "brows down", "left brow", "right brow", "gaze sideways", "gaze up", "cheeks")
+ACTIONS = (
+    "jaw",
+    "close",
+    "smile",
+    "wide",
+    "pucker",
+    "upper",
+    "lower",
+    "press",
+    "sideways",
+    "left lid",
+    "right lid",
+    "brows up",
+    "brows down",
+    "left brow",
+    "right brow",
+    "gaze sideways",
+    "gaze up",
+    "cheeks",
+)
 
 # What is drawn with the photo, and what with a texture of teeth and tongue.
 PHOTO, MOUTH = 0, 1
 # Parts of the mouth's texture, as (left, top, right, bottom) in 0..1.
-TEETH_ABOVE, TEETH_BELOW, TONGUE, DARK = (0.0, 0.0, 1.0, 0.3), (0.0, 0.3, 1.0, 0.55), (0.0, 0.55, 0.8, 0.95), (0.85, 0.6, 0.95, 0.9)
-_OPEN = 0.02              # a gap between the lips, in face heights, from which the photo's own teeth are shown
+TEETH_ABOVE, TEETH_BELOW, TONGUE, DARK = (
+    (0.0, 0.0, 1.0, 0.3),
+    (0.0, 0.3, 1.0, 0.55),
+    (0.0, 0.55, 0.8, 0.95),
+    (0.85, 0.6, 0.95, 0.9),
+)
+_OPEN = 0.02  # a gap between the lips, in face heights, from which the photo's own teeth are shown
 
 
 def smooth(x: np.ndarray) -> np.ndarray:
@@ -81,7 +161,9 @@ class Puppet:
 
         rings, weights = self._rings()
         sheet = np.concatenate([face[:FACE], rings])
-        parts = [(sheet, self._project(sheet), PHOTO, self._triangulate(sheet), np.concatenate([np.ones(FACE), weights]))]
+        parts = [
+            (sheet, self._project(sheet), PHOTO, self._triangulate(sheet), np.concatenate([np.ones(FACE), weights]))
+        ]
         self.eyes, first = [], len(sheet)
         for upper, lower, _, _ in _EYES:
             points, texture, triangles = self._eyeball(upper, lower)
@@ -98,7 +180,9 @@ class Puppet:
         self.rest = np.concatenate([points for points, *_ in parts])
         self.texture = np.concatenate([texture for _, texture, *_ in parts])
         self.kind = np.concatenate([np.full(len(points), kind) for points, _, kind, *_ in parts])
-        self.triangles = np.concatenate([part[3] + offset for part, offset in zip(parts, counts, strict=False)]).astype(np.int32)
+        self.triangles = np.concatenate([part[3] + offset for part, offset in zip(parts, counts, strict=False)]).astype(
+            np.int32
+        )
         self.follow = np.concatenate([part[4] for part in parts])
         # A surface point is named by its texture coordinates; parts of their own must not be mistaken for each other.
         self.part = np.concatenate([np.full(len(part[0]), number) for number, part in enumerate(parts)])
@@ -115,7 +199,8 @@ class Puppet:
         for out, behind in _RINGS:
             reach = 1 + (out - 1) * np.where(oval[:, 1:2] < 0, _ABOVE_EYES, 1.0)
             at = center + (oval[:, :2] - center) * reach
-            # The head is round: what is outside of the oval lies behind it, at most as deep as the ears and a little more.
+            # The head is round: what is outside of the oval lies behind it, at most as deep as the ears and a little
+            # more.
             depth = np.minimum(oval[:, 2] + behind, np.maximum(oval[:, 2], 0.1) + 0.35)
             rings.append(np.concatenate([at, depth[:, None]], 1))
             # Necks go along less and less, shoulders stay.
@@ -123,7 +208,8 @@ class Puppet:
         return np.concatenate(rings), np.concatenate(weights)
 
     def _triangulate(self, sheet: np.ndarray) -> np.ndarray:
-        """Triangles over the landmarks with lids and lips parted, so that none crosses an eye or the mouth, and the rings."""
+        """Triangles over the landmarks with lids and lips parted, so that none crosses an eye or the mouth, and the
+        rings."""
         flat = sheet[:FACE, :2].copy()
         for upper, lower, crease, _ in _EYES:
             flat[list(upper[1:-1]), 1] -= 0.03
@@ -137,14 +223,21 @@ class Puppet:
             flat[list(low[1:-1])] = np.stack([columns, level + arch * (0.08 + 0.02 * depth)], 1)[1:-1]
             flat[[up[0], up[-1]], 0] = columns[[0, -1]] + np.array([1, -1]) * 0.004 * (3 - depth)
             flat[[up[0], up[-1]], 1] = level
-        below = [i for i in range(FACE) if flat[i, 1] > level + 0.03 and i not in {j for row in _LOWER_LIP for j in row}]
+        below = [
+            i for i in range(FACE) if flat[i, 1] > level + 0.03 and i not in {j for row in _LOWER_LIP for j in row}
+        ]
         flat[below, 1] += 0.12
         triangles = Delaunay(flat).simplices
         holes = [set(_UPPER_LIP[0]) | set(_LOWER_LIP[0]), *(set(upper) | set(lower) for upper, lower, *_ in _EYES)]
         triangles = np.array([t for t in triangles if not any(hole.issuperset(t.tolist()) for hole in holes)])
         # Delaunay also fills the hull's concave places outside of the oval.
         middle = flat[triangles].mean(1)
-        inside = np.array([cv2.pointPolygonTest(flat[list(_OVAL)].astype(np.float32), tuple(map(float, m)), False) >= 0 for m in middle])
+        inside = np.array(
+            [
+                cv2.pointPolygonTest(flat[list(_OVAL)].astype(np.float32), tuple(map(float, m)), False) >= 0
+                for m in middle
+            ]
+        )
         a, b, c = (flat[triangles[:, k]] for k in range(3))
         turned = (b - a)[:, 0] * (c - a)[:, 1] - (b - a)[:, 1] * (c - a)[:, 0] < 0
         triangles[turned] = triangles[turned][:, [0, 2, 1]]
@@ -159,7 +252,10 @@ class Puppet:
     def _eyeball(self, upper: tuple[int, ...], lower: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """A sheet behind the lids, larger than their opening. Its photo is that of the opening, stretched beyond it."""
         u, v = np.meshgrid(np.linspace(-1, 1, 9), np.linspace(-1.5, 1.5, 9), indexing="xy")
-        edges = [np.stack([np.interp(u[0], np.linspace(-1, 1, 9), self.face[list(lid), k]) for k in range(3)], 1) for lid in (upper, lower)]
+        edges = [
+            np.stack([np.interp(u[0], np.linspace(-1, 1, 9), self.face[list(lid), k]) for k in range(3)], 1)
+            for lid in (upper, lower)
+        ]
         middle, half = (edges[0] + edges[1]) / 2, (edges[1] - edges[0]) / 2
         half[:, 1] = np.maximum(half[:, 1], 0.008)
         points = middle[None] + half[None] * v[..., None]
@@ -171,7 +267,8 @@ class Puppet:
         return points.reshape(-1, 3), self._project(seen.reshape(-1, 3)), triangles
 
     def _inside(self):
-        """What is behind the lips: the photo's own teeth where it shows them, teeth above and below, a tongue, the dark."""
+        """What is behind the lips: the photo's own teeth where it shows them, teeth above and below, a tongue, the
+        dark."""
         x, y = self.mouth[:2]
         lip = float(np.mean(self.face[[82, 13, 312], 1]))
         if self.gap > _OPEN:
@@ -186,10 +283,15 @@ class Puppet:
             fan = np.array([(last, k, (k + 1) % last) for k in range(last)])
             yield points, texture, PHOTO, fan
         for (left, top, right, bottom), width, high, low, deep in (
-                (TEETH_ABOVE, 0.85, lip - 0.05, lip + 0.042, 0.022), (TEETH_BELOW, 0.72, lip + 0.02, lip + 0.09, 0.035),
-                (TONGUE, 0.6, lip + 0.035, lip + 0.12, 0.06), (DARK, 1.0, lip - 0.03, lip + 0.05, 0.08)):
+            (TEETH_ABOVE, 0.85, lip - 0.05, lip + 0.042, 0.022),
+            (TEETH_BELOW, 0.72, lip + 0.02, lip + 0.09, 0.035),
+            (TONGUE, 0.6, lip + 0.035, lip + 0.12, 0.06),
+            (DARK, 1.0, lip - 0.03, lip + 0.05, 0.08),
+        ):
             u, v = np.meshgrid(np.linspace(-1, 1, 9), np.linspace(0, 1, 3), indexing="xy")
-            points = np.stack([x + u * width * self.half, high + (low - high) * v, self.lip_depth + deep + 0.06 * u * u], -1)
+            points = np.stack(
+                [x + u * width * self.half, high + (low - high) * v, self.lip_depth + deep + 0.06 * u * u], -1
+            )
             texture = np.stack([left + (right - left) * (u + 1) / 2, top + (bottom - top) * v], -1)
             yield points.reshape(-1, 3), texture.reshape(-1, 2), MOUTH, _grid_triangles(3, 9)
 
@@ -224,7 +326,7 @@ class Puppet:
         shapes["jaw"][:, 2] = 0.05 * np.clip(jaw, 0, 1)
 
         # To shut: both lips to the line between them.
-        near = np.exp(-(np.maximum(np.abs(x) - half, 0) / 0.05) ** 2 - (y / 0.1) ** 2) * sheet
+        near = np.exp(-((np.maximum(np.abs(x) - half, 0) / 0.05) ** 2) - (y / 0.1) ** 2) * sheet
         middle = {}
         for up_row, low_row in zip(_UPPER_LIP, _LOWER_LIP, strict=True):
             for k in range(1, 10):
@@ -232,11 +334,13 @@ class Puppet:
                 middle[up_row[k]] = between - self.face[_UPPER_LIP[0][k], 1]
                 middle[low_row[k]] = between - self.face[_LOWER_LIP[0][k], 1]
         gap = max(self.gap, 0)
-        shapes["close"][:, 1] = np.where(lips, 0, -0.35 * gap * near * smooth(y / 0.06 + 0.5) + 0.35 * gap * near * smooth(0.5 - y / 0.06))
+        shapes["close"][:, 1] = np.where(
+            lips, 0, -0.35 * gap * near * smooth(y / 0.06 + 0.5) + 0.35 * gap * near * smooth(0.5 - y / 0.06)
+        )
         shapes["close"][list(middle), 1] = list(middle.values())
 
         def around(center: np.ndarray, radius_x: float, radius_y: float) -> np.ndarray:
-            return np.exp(-((p[:, 0] - center[0]) / radius_x) ** 2 - ((p[:, 1] - center[1]) / radius_y) ** 2) * sheet
+            return np.exp(-(((p[:, 0] - center[0]) / radius_x) ** 2) - ((p[:, 1] - center[1]) / radius_y) ** 2) * sheet
 
         for corner in (61, 291):
             at = self.face[corner]
@@ -248,13 +352,18 @@ class Puppet:
             shapes["smile"] += cheek[:, None] * np.array([0, -0.014, -0.01])
             shapes["cheeks"] += cheek[:, None] * np.array([outward * 0.006, -0.02, -0.015])
         shapes["smile"][low, 1] -= 0.004
-        near_mouth = np.exp(-((x / (1.5 * half)) ** 2 + (y / (0.75 * half)) ** 2) ** 2) * sheet
+        near_mouth = np.exp(-(((x / (1.5 * half)) ** 2 + (y / (0.75 * half)) ** 2) ** 2)) * sheet
         near_mouth[lips] = 1
         shapes["wide"][:, 0] = 0.28 * x * near_mouth
         shapes["wide"][:, 2] = 0.15 * half * across**2 * near_mouth
         shapes["pucker"][:, 0] = -0.4 * x * near_mouth
         shapes["pucker"][:, 2] = -0.06 * near_mouth * (1 - 0.5 * across**2)
-        outer = {row[k]: depth / 3 for row_group in (_UPPER_LIP, _LOWER_LIP) for depth, row in enumerate(row_group) for k in range(1, 10)}
+        outer = {
+            row[k]: depth / 3
+            for row_group in (_UPPER_LIP, _LOWER_LIP)
+            for depth, row in enumerate(row_group)
+            for k in range(1, 10)
+        }
         thick = np.zeros(count)
         thick[list(outer)] = list(outer.values())
         toward = np.where(up, 1.0, -1.0) * arch
@@ -266,9 +375,13 @@ class Puppet:
         shapes["upper"][:, 1] = -0.045 * rise
         fall = np.where(low, arch**0.7, around(mouth + np.array([0, 0.08, 0]), 0.9 * half, 0.05) * (y > 0) * ~lips)
         shapes["lower"][:, 1] = 0.045 * fall
-        shapes["sideways"][:, 0] = 0.06 * np.where(lips, 1, around(mouth + np.array([0, 0.05, 0]), 0.2, 0.16) * smooth((y + 0.1) / 0.12))
+        shapes["sideways"][:, 0] = 0.06 * np.where(
+            lips, 1, around(mouth + np.array([0, 0.05, 0]), 0.2, 0.16) * smooth((y + 0.1) / 0.12)
+        )
 
-        for name, (upper_lid, lower_lid, crease, _), eyeball in zip(("left lid", "right lid"), _EYES, self.eyes, strict=True):
+        for name, (upper_lid, lower_lid, crease, _), eyeball in zip(
+            ("left lid", "right lid"), _EYES, self.eyes, strict=True
+        ):
             line = self.face[list(lower_lid)]
             order = np.argsort(line[:, 0])
             ids = list(upper_lid[1:-1])
@@ -281,7 +394,9 @@ class Puppet:
             shapes[name][list(lower_lid[1:-1]), 1] = -0.1 * down
             eye = self.face[[upper_lid[0], upper_lid[-1]]]
             u = (p[eyeball, 0] - eye[:, 0].mean()) / (np.ptp(eye[:, 0]) / 2)
-            free = np.clip(1 - u**2, 0, 1) * np.tile(np.repeat(np.clip(1.3 - np.abs(np.linspace(-1.5, 1.5, 9)), 0, 1), 9), 1)
+            free = np.clip(1 - u**2, 0, 1) * np.tile(
+                np.repeat(np.clip(1.3 - np.abs(np.linspace(-1.5, 1.5, 9)), 0, 1), 9), 1
+            )
             shapes["gaze sideways"][eyeball, 0] = 0.2 * np.ptp(eye[:, 0]) * free
             shapes["gaze up"][eyeball, 1] = -0.13 * np.ptp(eye[:, 0]) * free
             shapes["gaze up"][ids, 1] = -0.015
@@ -327,7 +442,10 @@ class Puppet:
 
     def _in_order(self, moved: np.ndarray) -> np.ndarray:
         """Lips and lids do not pass through each other: where they would, both meet in the middle."""
-        for above, below in ((_UPPER_LIP[0][1:-1], _LOWER_LIP[0][1:-1]), *((upper[1:-1], lower[1:-1]) for upper, lower, *_ in _EYES)):
+        for above, below in (
+            (_UPPER_LIP[0][1:-1], _LOWER_LIP[0][1:-1]),
+            *((upper[1:-1], lower[1:-1]) for upper, lower, *_ in _EYES),
+        ):
             above, below = list(above), list(below)
             crossed = np.maximum(moved[:, above, 1] - moved[:, below, 1], 0) / 2
             moved[:, above, 1] -= crossed
@@ -341,7 +459,8 @@ def _grid_triangles(rows: int, columns: int) -> np.ndarray:
 
 
 def regions(landmarks: np.ndarray, size: int, factor: float) -> np.ndarray:
-    """Where mouth and eyes are: uint8 [T, size, size], 255 inside, of landmarks [T, 478, 3] that count in 1 / factor pixels."""
+    """Where mouth and eyes are: uint8 [T, size, size], 255 inside, of landmarks [T, 478, 3] that count in 1 / factor
+    pixels."""
     maps = np.zeros((len(landmarks), size, size), np.uint8)
     groups = [[*_UPPER_LIP[3], *_LOWER_LIP[3]]] + [[*upper, *lower, *crease] for upper, lower, crease, _ in _EYES]
     for picture, points in zip(maps, landmarks, strict=True):

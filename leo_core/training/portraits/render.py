@@ -3,6 +3,7 @@
 Every vertex is drawn with its position in the present and in the first frame, so each fragment knows where its surface
 point was, and a map of the first frame's surface says whether it could be seen there. All of it is our choice.
 """
+
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -13,7 +14,7 @@ from ...face import measure
 from .puppet import ACTIONS, DARK, MOUTH, TEETH_ABOVE, TEETH_BELOW, TONGUE, Pose, Puppet, regions
 
 _SAMPLES = 2  # per pixel and axis
-_NEAR = 2.0   # pixels of the photo by which the first frame's surface may miss a point that it shows
+_NEAR = 2.0  # pixels of the photo by which the first frame's surface may miss a point that it shows
 
 _VERTEX = """
 #version 330
@@ -37,26 +38,33 @@ vec4 color(vec2 texel, vec2 which) {
 }
 """
 
-_SURFACE = """
+_SURFACE = (
+    """
 #version 330
 uniform sampler2D photo; uniform sampler2D mouth; uniform vec2 photo_size;
 in vec2 was; in vec2 texel; in float lit; flat in vec2 which;
 out vec4 place;
-""" + _COLOR + """
+"""
+    + _COLOR
+    + """
 void main() {
     if (color(texel, which).a < 0.3) discard;
     place = vec4(texel * (which.x < 0.5 ? vec2(1.0) : photo_size), which.y, 1.0);
 }
 """
+)
 
-_SHADE = """
+_SHADE = (
+    """
 #version 330
 uniform sampler2D photo; uniform sampler2D mouth; uniform sampler2D first_surface; uniform sampler2D backdrop;
 uniform vec2 photo_size; uniform vec2 size; uniform vec2 screen; uniform float near;
 in vec2 was; in vec2 texel; in float lit; flat in vec2 which;
 layout(location = 0) out vec4 shade;
 layout(location = 1) out vec4 motion;
-""" + _COLOR + """
+"""
+    + _COLOR
+    + """
 void main() {
     vec4 c = color(texel, which);
     if (c.a < 0.08) discard;
@@ -76,13 +84,15 @@ void main() {
     motion = vec4(2.0 * (was / size - now), nearest < near ? 1.0 : 0.0, 1.0);
 }
 """
+)
 
 
 @dataclass(frozen=True)
 class Portrait:
     """A photo that can be moved.
 
-    :param photo: [P, P, 3] uint8; person: [P, P] float32 in 0..1, how far the person covers a pixel; landmarks: [478, 3] pixels.
+    :param photo: [P, P, 3] uint8; person: [P, P] float32 in 0..1, how far the person covers a pixel; landmarks:
+        [478, 3] pixels.
     """
 
     photo: np.ndarray
@@ -129,7 +139,8 @@ class PortraitClip:
 
 @dataclass(frozen=True)
 class Mesh:
-    """What is drawn: texture coordinates [V, 2], kinds [V] and parts [V] of its vertices and triangles [F, 3] int32, as a `Puppet` has."""
+    """What is drawn: texture coordinates [V, 2], kinds [V] and parts [V] of its vertices and triangles [F, 3] int32,
+    as a `Puppet` has."""
 
     texture: np.ndarray
     kind: np.ndarray
@@ -164,8 +175,10 @@ def mouth_texture(look: Look, side: int = 128) -> np.ndarray:
         left, top, right, bottom = (round(value * side) for value in part)
         return slice(top, bottom), slice(left, right)
 
-    for part, shown, widths, flip in ((TEETH_ABOVE, look.teeth[0], (0.8, 1, 0.95, 0.85, 0.9), False),
-                                      (TEETH_BELOW, look.teeth[1], (0.75, 0.75, 0.75, 0.85, 0.9), True)):
+    for part, shown, widths, flip in (
+        (TEETH_ABOVE, look.teeth[0], (0.8, 1, 0.95, 0.85, 0.9), False),
+        (TEETH_BELOW, look.teeth[1], (0.75, 0.75, 0.75, 0.85, 0.9), True),
+    ):
         view = picture[box(part)]
         height, width = view.shape[:2]
         edges = np.cumsum([0, widths[1], widths[2], widths[3], widths[4], widths[0]])
@@ -179,11 +192,14 @@ def mouth_texture(look: Look, side: int = 128) -> np.ndarray:
         view[..., :3] = bright[..., None] * look.enamel
         view[..., 3] = (v < end * shown) * (u < 0.97)
     view = picture[box(TONGUE)]
-    v, u = np.mgrid[-1:1:view.shape[0] * 1j, -1:1:view.shape[1] * 1j]
-    view[..., :3] = look.tongue * (0.65 + 0.3 * np.clip(1 - u**2 - (v - 0.2) ** 2, 0, 1) - 0.12 * np.exp(-(u / 0.08) ** 2))[..., None]
-    view[..., 3] = (u**2 + np.clip(-v, 0, 1) ** 2 < 0.95)
+    v, u = np.mgrid[-1 : 1 : view.shape[0] * 1j, -1 : 1 : view.shape[1] * 1j]
+    view[..., :3] = (
+        look.tongue
+        * (0.65 + 0.3 * np.clip(1 - u**2 - (v - 0.2) ** 2, 0, 1) - 0.12 * np.exp(-((u / 0.08) ** 2)))[..., None]
+    )
+    view[..., 3] = u**2 + np.clip(-v, 0, 1) ** 2 < 0.95
     left, top, right, bottom = DARK
-    picture[round((top - 0.05) * side):, round((left - 0.05) * side):] = (*look.inside, 1)
+    picture[round((top - 0.05) * side) :, round((left - 0.05) * side) :] = (*look.inside, 1)
     return np.clip(picture, 0, 1)
 
 
@@ -199,40 +215,59 @@ class PortraitRenderer:
 
             self.context = moderngl.create_context(standalone=True, backend="egl")
         except Exception as error:
-            raise OSError("rendering portraits needs the package moderngl and an EGL driver (on Debian: libegl1, libgl1-mesa-dri): "
-                          f"{error}") from error
+            raise OSError(
+                "rendering portraits needs the package moderngl and an EGL driver (on Debian: libegl1, "
+                "libgl1-mesa-dri): "
+                f"{error}"
+            ) from error
         self.gl = moderngl
         self.context.gc_mode = "auto"
         self.shade = self.context.program(_VERTEX, _SHADE)
         self.surface = self.context.program(_VERTEX, _SURFACE)
 
-    def render(self, portrait: Portrait, puppet: Puppet, pose: Pose, look: Look, size: int, backdrop: np.ndarray) -> PortraitClip:
+    def render(
+        self, portrait: Portrait, puppet: Puppet, pose: Pose, look: Look, size: int, backdrop: np.ndarray
+    ) -> PortraitClip:
         """Draw poses at size x size pixels; flow leads to the first of them.
 
         :param backdrop: [P, P, 3] uint8 behind the person.
         """
         vertices, landmarks = puppet.posed(pose)
         rgba = np.dstack([portrait.photo, np.round(portrait.person * 255).astype(np.uint8)])
-        frames, flow, visible, coverage = self._draw(puppet, vertices, _lighting(puppet, vertices, pose, look), rgba, mouth_texture(look),
-                                                     size, backdrop)
+        frames, flow, visible, coverage = self._draw(
+            puppet, vertices, _lighting(puppet, vertices, pose, look), rgba, mouth_texture(look), size, backdrop
+        )
         ground = cv2.resize(backdrop, (size, size), interpolation=cv2.INTER_AREA)
         source = portrait.photo.shape[0]
-        return PortraitClip(frames, flow, visible, measure(landmarks, source), coverage, ground, regions(landmarks, size, size / source))
+        return PortraitClip(
+            frames, flow, visible, measure(landmarks, source), coverage, ground, regions(landmarks, size, size / source)
+        )
 
     def flow(self, mesh: Mesh, vertices: np.ndarray, photo: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
         """Flow of a mesh alone, whose vertices are known.
 
         :param vertices: [T, V, 3] in pixels of the first frame, photo [P, P, 3] uint8.
-        :return: displacement to the first frame [T, size, size, 2] float16, and [T, size, size] bool: where the mesh shows points
-            that the first frame shows too.
+        :return: displacement to the first frame [T, size, size, 2] float16, and [T, size, size] bool: where the mesh
+            shows points that the first frame shows too.
         """
         rgba = np.dstack([photo, np.full(photo.shape[:2], 255, np.uint8)])
-        _, flow, visible, coverage = self._draw(mesh, vertices, np.ones(vertices.shape[:2]), rgba, np.zeros((1, 1, 4), np.float32), size, photo)
+        _, flow, visible, coverage = self._draw(
+            mesh, vertices, np.ones(vertices.shape[:2]), rgba, np.zeros((1, 1, 4), np.float32), size, photo
+        )
         return flow, visible & (coverage == 255)
 
-    def _draw(self, mesh: Mesh | Puppet, vertices: np.ndarray, light: np.ndarray, rgba: np.ndarray, mouth: np.ndarray, size: int,
-              backdrop: np.ndarray) -> list[np.ndarray]:
-        """Frames, flow, visibility and coverage, as in `PortraitClip`, of a mesh drawn at vertices [T, V, 3] with light [T, V]."""
+    def _draw(
+        self,
+        mesh: Mesh | Puppet,
+        vertices: np.ndarray,
+        light: np.ndarray,
+        rgba: np.ndarray,
+        mouth: np.ndarray,
+        size: int,
+        backdrop: np.ndarray,
+    ) -> list[np.ndarray]:
+        """Frames, flow, visibility and coverage, as in `PortraitClip`, of a mesh drawn at vertices [T, V, 3] with
+        light [T, V]."""
         context, gl = self.context, self.gl
         source, full = rgba.shape[0], _SAMPLES * size
         textures = [context.texture((source, source), 4, np.ascontiguousarray(rgba).tobytes())]
@@ -248,15 +283,31 @@ class PortraitRenderer:
         now = context.buffer(reserve=vertices[0].size * 4)
         first = context.buffer(vertices[0].astype(np.float32).tobytes())
         shine = context.buffer(reserve=vertices.shape[1] * 4)
-        still = context.buffer(np.concatenate([mesh.texture, np.stack([mesh.kind, mesh.part], 1)], 1).astype(np.float32).tobytes())
+        still = context.buffer(
+            np.concatenate([mesh.texture, np.stack([mesh.kind, mesh.part], 1)], 1).astype(np.float32).tobytes()
+        )
         index = context.buffer(mesh.triangles.tobytes())
         depth = (float(vertices[..., 2].min()) - 1, float(np.ptp(vertices[..., 2])) + 2)
         arrays = []
         for program in (self.surface, self.shade):
-            layout = [(now, "3f", "position"), (first, "3f", "first"), (still, "2f 2f", "texture_at", "kind_part"), (shine, "1f", "light")]
+            layout = [
+                (now, "3f", "position"),
+                (first, "3f", "first"),
+                (still, "2f 2f", "texture_at", "kind_part"),
+                (shine, "1f", "light"),
+            ]
             arrays.append(context.vertex_array(program, list(_used(program, layout)), index))
-            for name, value in (("photo", 0), ("mouth", 1), ("first_surface", 2), ("backdrop", 3), ("photo_size", (source, source)),
-                                ("size", (source, source)), ("depth", depth), ("screen", (full, full)), ("near", _NEAR)):
+            for name, value in (
+                ("photo", 0),
+                ("mouth", 1),
+                ("first_surface", 2),
+                ("backdrop", 3),
+                ("photo_size", (source, source)),
+                ("size", (source, source)),
+                ("depth", depth),
+                ("screen", (full, full)),
+                ("near", _NEAR),
+            ):
                 if name in program:
                     program[name].value = value
         context.enable(gl.DEPTH_TEST | gl.CULL_FACE)
@@ -276,7 +327,9 @@ class PortraitRenderer:
             buffer.clear(0.0, 0.0, 0.0, 0.0)
             arrays[1].render()
             shade = np.frombuffer(buffer.read(components=4, dtype="f1"), np.uint8).reshape(full, full, 4)
-            motion = np.frombuffer(buffer.read(components=4, attachment=1, dtype="f4"), np.float32).reshape(full, full, 4)
+            motion = np.frombuffer(buffer.read(components=4, attachment=1, dtype="f4"), np.float32).reshape(
+                full, full, 4
+            )
             rows.append(_resolve(shade, motion, behind, seen))
         frames, flow, visible, coverage = (np.stack(column) for column in zip(*rows, strict=True))
         return [frames, flow.astype(np.float16), visible, coverage]
@@ -298,8 +351,12 @@ def _resolve(shade: np.ndarray, motion: np.ndarray, behind: np.ndarray, seen: np
     spread = mean(np.square(flow).sum(-1))[..., 0] * weight - np.square(mean(flow)).sum(-1)
     visible = (weight > 0.99) & (spread < (2 / half) ** 2)
     coverage = mean(np.where(empty, 0, shade[..., 3].astype(np.float32)))[..., 0]
-    return (np.round(mean(color)).astype(np.uint8), mean(flow) / np.maximum(weight, 1e-3)[..., None], visible,
-            np.round(coverage).astype(np.uint8))
+    return (
+        np.round(mean(color)).astype(np.uint8),
+        mean(flow) / np.maximum(weight, 1e-3)[..., None],
+        visible,
+        np.round(coverage).astype(np.uint8),
+    )
 
 
 def _lighting(puppet: Puppet, vertices: np.ndarray, pose: Pose, look: Look) -> np.ndarray:
@@ -316,7 +373,9 @@ def _used(program, layout):
     for buffer, form, *names in layout:
         sizes = form.split()
         if any(name in program for name in names):
-            form = " ".join(size if name in program else f"{4 * int(size[0])}x" for size, name in zip(sizes, names, strict=True))
+            form = " ".join(
+                size if name in program else f"{4 * int(size[0])}x" for size, name in zip(sizes, names, strict=True)
+            )
             yield buffer, form, *(name for name in names if name in program)
 
 
@@ -325,4 +384,14 @@ def renderer() -> PortraitRenderer:
     return PortraitRenderer()
 
 
-__all__ = ["ACTIONS", "MOUTH", "Look", "Mesh", "Portrait", "PortraitClip", "PortraitRenderer", "fill_behind", "renderer"]
+__all__ = [
+    "ACTIONS",
+    "MOUTH",
+    "Look",
+    "Mesh",
+    "Portrait",
+    "PortraitClip",
+    "PortraitRenderer",
+    "fill_behind",
+    "renderer",
+]
