@@ -21,8 +21,10 @@ from .losses import generator_adversarial, gradient_l1, perceptual_l1, pyramid_l
 CONTROL_GAIN = face.CODE_UNIT  # code units per unit of a control
 REGION_FLOW, REGION_MASK, REGION_WARP = 40.0, 8.0, 2.0  # mouth and eyes count by 1 plus this
 FLOW_EMPHASIS = 10.0  # a pixel's flow counts by 1 plus this for each half width of the picture it moves
-LOCAL_EMPHASIS = 200.0  # and plus this for each half width it moves beside its surroundings: brows, lips, chins
-STILL = 0.03  # half widths that a pair moves on average; what moves less counts four times what moves by 0.1
+# And plus this for each half width it moves beside its surroundings, up to the second: brows, lips, chins.
+LOCAL_EMPHASIS, LOCAL_REACH = 200.0, 0.02
+# Pairs that move less than MOVING half widths on average count more, up to (STILL + MOVING) / STILL times.
+STILL, MOVING = 0.03, 0.1
 DIVERGED = "The run diverged. Start it again, with a lower --lr: it resumes from its last checkpoint."
 
 
@@ -33,7 +35,7 @@ class Weights:
     pixels: float = 1.0  # L1 over a pyramid of three sizes
     gradients: float = 0.5  # L1 of finite differences: edges
     warp: float = 0.5  # L1 of the source picture warped by each scale's flow
-    flow: float = 8.0  # L1 to the target flow, relative to how far a pair moves
+    flow: float = 2.0  # L1 to the target flow, in units of the picture's width; more where a pair moves little
     mask: float = 0.02  # cross-entropy of masks to the visibility of renders
     controls: float = 0.5  # L1 of the first motion directions to the controls of renders
     region: float = 0.3  # L1 of mouth and eyes
@@ -180,6 +182,8 @@ def flow_losses(
     result = {}
     target, weight = batch.flow.flatten(0, 1), batch.weight.flatten(0, 1)
     visible, exact = batch.visible.flatten(0, 1), batch.exact.flatten()[:, None, None, None]
+    # Where mouth and eyes are known, a pair shows a face.
+    faces = (batch.regions.flatten(0, 1).amax((1, 2, 3), keepdim=True) > 0).float()
     for scale in displacement:
         factor = source.shape[-1] // scale
         certain, regions = F.avg_pool2d(weight, factor), F.avg_pool2d(batch.regions.flatten(0, 1), factor)
@@ -188,9 +192,11 @@ def flow_losses(
             wanted = F.avg_pool2d(target * weight, factor) / (certain + 1e-3) * (scale / (scale - 1))
             # Most of a picture stands still, and to leave everything there is the nearest way to a small error.
             emphasis = (1 + FLOW_EMPHASIS * wanted.norm(dim=1, keepdim=True)) * (1 + REGION_FLOW * regions)
-            emphasis = emphasis + LOCAL_EMPHASIS * (wanted - surroundings(wanted)).norm(dim=1, keepdim=True)
+            local = (wanted - surroundings(wanted)).norm(dim=1, keepdim=True)
+            emphasis = emphasis + LOCAL_EMPHASIS * local.clamp(max=LOCAL_REACH) * faces
             # L1 pulls as hard at a large error as at a small one: without this, heads that turn drown faces that act.
-            relative = STILL / (STILL + (wanted.norm(dim=1) * certain[:, 0]).mean((1, 2)))
+            moved = (wanted.norm(dim=1) * certain[:, 0]).mean((1, 2))
+            relative = ((STILL + MOVING) / (STILL + moved)).clamp(min=1)
             error = ((displacement[scale] - wanted).abs() * certain * emphasis).mean((1, 2, 3))
             result["flow"] = result.get("flow", 0) + weights.flow * (error * relative).mean()
         if weights.warp and factor <= 2:

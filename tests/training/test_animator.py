@@ -133,25 +133,32 @@ def test_a_rendered_person_is_put_before_another_backdrop():
         np.testing.assert_array_equal(shown, np.where(coverage[t, ..., None] > 0, person, other))
 
 
-def test_flow_matters_more_the_further_it_goes():
-    """To err by the same amount costs more where a picture slides by a tenth of its width than where it stands
-    still."""
+def test_flow_matters_more_the_further_it_goes_and_in_pairs_that_hold_still():
+    """Where half of a picture slides, the same error costs more there than where it stands still. Between pairs it is
+    the other way round: one that hardly moves, as a face that acts, counts more than a head that turns."""
     model = TrainedAnimator(tiny(), torch.Generator().manual_seed(0))
     batch = sample_batch([sliding_clip()], 1, np.random.default_rng(0), 0.0, 0.0)
+    scales, size = model.animator.config.scales, batch.flow.shape[-1]
 
-    def cost(target: float, error: float) -> float:
+    def cost(left: float, right: float, left_error: float, right_error: float) -> float:
+        def halves(side: int, left: float, right: float) -> torch.Tensor:
+            return torch.tensor([left, right]).repeat_interleave(side // 2).expand(side, side)
+
         flow = torch.zeros_like(batch.flow)
-        flow[:, :, 0] = target
-        scales, axis = model.animator.config.scales, torch.tensor([0])
+        flow[:, :, 0] = halves(size, left, right)
+        shown = {
+            r: F.pad(halves(r, left + left_error, right + right_error)[None], (0, 0, 0, 0, 0, 1)) * r / (r - 1)
+            for r in scales
+        }
         model.animator.flow_generator.forward = lambda features, latent, anchor, finest: (
-            {r: torch.zeros(len(latent), 2, r, r).index_fill(1, axis, (target + error) * r / (r - 1)) for r in scales},
+            {r: maps.expand(len(latent), -1, -1, -1) for r, maps in shown.items()},
             {r: torch.ones(len(latent), 1, r, r) for r in scales},
         )
-        return losses(model, replace(batch, flow=flow, weight=torch.ones_like(batch.weight)), Weights())[0][
-            "flow"
-        ].item()
+        known = replace(batch, flow=flow, weight=torch.ones_like(batch.weight))
+        return losses(model, known, Weights())[0]["flow"].item()
 
-    assert cost(0.2, 0.05) > 2 * cost(0.0, 0.05) > 0
+    assert cost(0.2, 0, 0.05, 0) > 2 * cost(0.2, 0, 0, 0.05) > 0
+    assert cost(0, 0, 0, 0.05) > 2 * cost(0.2, 0, 0, 0.05)
 
 
 def test_places_of_joints_move_with_the_picture():
