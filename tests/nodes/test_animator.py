@@ -74,7 +74,9 @@ def one_at_a_time(forward):
     """A network on a device with room for one frame."""
 
     def limited(*arguments):
-        count = max(len(a) if isinstance(a, torch.Tensor) else max(map(len, a.values())) for a in arguments)
+        count = max(
+            len(a) if isinstance(a, torch.Tensor) else max(map(len, a.values())) for a in arguments if a is not None
+        )
         if count > 1:
             raise torch.OutOfMemoryError("no room")
         return forward(*arguments)
