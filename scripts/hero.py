@@ -15,7 +15,7 @@ from comfy_server import ComfyServer
 from environment import ROOT
 from PIL import Image, ImageDraw, ImageFont
 
-PEOPLE = ("woman.png", "man.png")
+PEOPLE = ("portrait_1.jpg", "astronaut.png")
 FRAMES, EVERY, SEED = 126, 2, 7
 CELL, LABEL = 240, 26
 HERO, ICON = ROOT / "docs" / "figures" / "hero.webp", ROOT / "icon.png"

@@ -12,6 +12,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from .. import face
+from ..animator.checkpoint import load_animator
 from ..animator.reader import MotionReader
 from ..files import write_atomically
 from .data import Clip, read_source, split_by_identity
@@ -101,15 +102,21 @@ class ReaderTrainer:
 
 
 def read_reader(path: Path) -> tuple[dict[str, torch.Tensor], dict[int, int]]:
-    """Weights and channel table of a file that train-reader wrote.
+    """Weights and channel table of a file that train-reader wrote, or of the reader within an animator's file.
 
     :raises ValueError: it is another file.
     """
     with safe_open(path, "pt") as file:
         metadata = file.metadata() or {}
-        if metadata.get("leo.kind") != "motion reader":
+        kind = metadata.get("leo.kind", "something else")
+        if kind == "animator":
+            animator, _ = load_animator(path)
+            if animator.encoder.reader is not None:
+                return animator.encoder.reader.state_dict(), animator.config.reader
+            kind = "an animator without a motion reader"
+        if kind != "motion reader":
             raise ValueError(
-                f"{path} holds {metadata.get('leo.kind', 'something else')}. Name a file that train-reader wrote."
+                f"{path} holds {kind}. Name a file that train-reader wrote, or an animator with a motion reader."
             )
         state = {name: file.get_tensor(name) for name in file.keys()}
     return state, {int(r): c for r, c in json.loads(metadata["leo.widths"]).items()}

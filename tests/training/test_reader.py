@@ -2,6 +2,7 @@
 files."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from leo_core.training.reader import WIDTHS, agreement, reading
 from leo_core.training.train_reader import ReaderTrainer, read_reader
 from leo_core.training.trainer import Trainer
 
+ROOT = Path(__file__).resolve().parents[2]
 AT = {name: k for k, name in enumerate(NAMES)}
 
 
@@ -95,6 +97,40 @@ def test_a_reader_learns_what_it_is_shown_and_its_file_reads_the_same(tmp_path):
     state, widths = read_reader(tmp_path / "reader.safetensors")
     assert widths == WIDTHS
     torch.testing.assert_close(state["code.bias"], CODE_UNIT * trainer.ema["code.bias"])
+
+
+def test_a_reader_goes_on_from_an_animators_file(tmp_path):
+    """A run begins again from what was exported, without the file of its reader."""
+    model = ROOT / "models" / "leo-face-128.safetensors"
+    state, widths = read_reader(model)
+    assert widths == WIDTHS
+    trainer = ReaderTrainer(tmp_path, 128, 1e-3, 0)
+    trainer.init_from(model)
+    frames = np.random.default_rng(0).integers(0, 255, (2, 128, 128, 3), np.uint8)
+    reader = load_animator(model)[0].encoder.reader
+    np.testing.assert_allclose(
+        CODE_UNIT * reading(trainer.ema_reader(), frames), reading(reader, frames), rtol=1e-4, atol=1e-5
+    )
+    with pytest.raises(ValueError, match="holds an animator without a motion reader. Name a file that train-reader"):
+        read_reader(ROOT / "models" / "leo-face-64.safetensors")
+
+
+def test_an_anchored_animator_gives_the_source_back_in_its_own_pose():
+    """Whatever its weights are: nothing moves and all of the source is seen; in another pose something moves."""
+    config = replace(face_config(), anchored=True, carry=True)
+    animator = TrainedAnimator(config, torch.Generator().manual_seed(0)).animator
+    for parameter in animator.flow_generator.parameters():
+        parameter.data.add_(0.3)
+    picture = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    with torch.no_grad():
+        code, features = animator.encoder(picture)
+        anchor, pose = animator.anchor(features, code), animator.motion_head(code)
+        flow, mask = animator.flow_generator(features, code + animator.dictionary(pose), anchor)
+        moved, _ = animator.flow_generator(features, code + animator.dictionary(pose + 3), anchor)
+    assert all((maps == 0).all() for maps in flow.values()) and all((maps > 0.98).all() for maps in mask.values())
+    assert moved[32].abs().max() > 1e-3
+    with pytest.raises(ValueError, match="Pass what FlowGenerator.anchor gives"):
+        animator.flow_generator(features, code)
 
 
 def test_an_untrained_composite_shows_its_source_where_its_mask_is_open():
