@@ -2,6 +2,7 @@
 
 import json
 import re
+from contextlib import contextmanager
 from pathlib import Path
 
 from comfy_server import ComfyServer, ExecutionError, refusal_text
@@ -81,6 +82,16 @@ class Frontend:
         self.page.on("console", lambda message: self.said.append(message.text))
         self.page.goto(self.server.url)
         self.page.wait_for_function(READY)
+
+    @contextmanager
+    def visiting(self, server: ComfyServer):
+        """A fresh page of another server, in the same browser: there can be only one in a process."""
+        home, self.server = self.server, server
+        try:
+            self.open()
+            yield self
+        finally:
+            self.server = home
 
     def load(self, workflow: Path | dict) -> dict:
         """Load a UI workflow as dropping its file would; the state of the page after it (see `state`)."""

@@ -3,7 +3,6 @@
 import pytest
 from comfy_server import ComfyServer
 from environment import ROOT
-from frontend import Frontend
 
 WIDGETS = """() => {
   app.graph.clear();
@@ -25,8 +24,8 @@ def twice(tmp_path_factory):
         yield server
 
 
-def test_the_page_works_and_both_it_and_the_log_name_the_second_copy(twice):
-    with Frontend(twice) as frontend:
+def test_the_page_works_and_both_it_and_the_log_name_the_second_copy(twice, chromium_page):
+    with chromium_page.visiting(twice) as frontend:
         assert frontend.page.evaluate(WIDGETS) == {"add": 1, "timeline": True}
         assert not [line for line in frontend.console if "extension" in line.lower()], frontend.console
         assert len([line for line in frontend.said if "LEO is installed twice" in line]) == 1
