@@ -165,10 +165,11 @@ def measure_stages(name: str, config: AnimatorConfig, batch: int, rounds: int) -
     pictures = torch.rand(batch, 3, config.size, config.size) * 2 - 1
     code, features = animator.encoder(pictures[:1])
     latents = code + animator.dictionary(animator.motion_head(code)).expand(batch, -1)
-    displacement, mask = animator.flow_generator(features, latents)
+    anchor = animator.anchor(features, code)
+    displacement, mask = animator.flow_generator(features, latents, anchor)
     stages = {
         "encoder": lambda: animator.motion_head(animator.encoder(pictures)[0]),
-        "flow generator": lambda: animator.flow_generator(features, latents),
+        "flow generator": lambda: animator.flow_generator(features, latents, anchor),
         "decoder": lambda: animator.decoder(features, displacement, mask),
     }
     plain = convolutions(config)

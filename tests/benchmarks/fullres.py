@@ -45,9 +45,10 @@ def main() -> None:
     photo = read_picture(options.photo)
     code, features = animator.encoder(bench.prepare(photo))
     pose = animator.motion_head(code)
-    at_rest = animator.flow_generator(features, code + animator.dictionary(pose))
+    anchor = animator.anchor(features, code)
+    at_rest = animator.flow_generator(features, code + animator.dictionary(pose), anchor)
     codes = transfer(bench.motion, MotionSequence(pose, bench.motion.fps, bench.info.id)).codes[1:]
-    displacement, mask = animator.flow_generator(features, code + animator.dictionary(codes))
+    displacement, mask = animator.flow_generator(features, code + animator.dictionary(codes), anchor)
     decoded = (animator.decoder(features, displacement, mask) / 2 + 0.5).clamp(0, 1).movedim(1, -1)
     finest = list(zip(decoded, displacement[size].split(1), mask[size].split(1), strict=True))
 

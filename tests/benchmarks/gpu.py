@@ -104,7 +104,8 @@ def renderer(
     animator, picture = animator.to(place, precision), photo(animator.config.size)
     code, features = animator.encoder(picture.to(place, precision))
     latents = code + animator.dictionary(codes.to(place, precision))
-    return lambda count: animator.render(features, latents[torch.arange(count) % len(latents)])
+    anchor = animator.anchor(features, code)
+    return lambda count: animator.render(features, latents[torch.arange(count) % len(latents)], anchor)
 
 
 def convolution_rate(machine: Machine, config: AnimatorConfig) -> float:
@@ -201,7 +202,10 @@ def full_resolution(machine: Machine) -> Iterator[Row]:
     size, picture = animator.config.size, photo(animator.config.size)
     code, features = animator.encoder(picture)
     pose = animator.motion_head(code)
-    flows = [animator.flow_generator(features, code + animator.dictionary(codes)) for codes in (pose, pose + 0.1)]
+    anchor = animator.anchor(features, code)
+    flows = [
+        animator.flow_generator(features, code + animator.dictionary(codes), anchor) for codes in (pose, pose + 0.1)
+    ]
     decoded = (animator.decoder(features, *flows[1]) / 2 + 0.5).clamp(0, 1)[0].movedim(0, -1).to(machine.device)
     at_rest, moved = ([part[size].to(machine.device) for part in flow] for flow in flows)
     for megapixels in (0.05,) if machine.small else (1, 4, 12):

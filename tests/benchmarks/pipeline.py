@@ -127,7 +127,7 @@ def graph(count: int) -> None:
                 name: ["2", 0] if value == ["2", 1] else value for name, value in entry["inputs"].items()
             }
         before = processor_seconds(server.process.pid)
-        messages = dict(server.run(prompt, timeout=1800)["status"]["messages"])
+        messages = dict(server.run(prompt, patience=1800)["status"]["messages"])
         processor = processor_seconds(server.process.pid) - before
         clock = (messages["execution_success"]["timestamp"] - messages["execution_start"]["timestamp"]) / 1000
 

@@ -31,9 +31,9 @@ def in_precision(animator: Animator, flow: torch.dtype, rest: torch.dtype):
     def frames(picture: torch.Tensor, codes: torch.Tensor, pose: torch.Tensor) -> torch.Tensor:
         code, features = changed.encoder(picture.to(rest))
         latents = code.float() + changed.dictionary(codes - codes[:1] + pose)
-        displacement, mask = changed.flow_generator(
-            {r: maps.to(flow) for r, maps in features.items()}, latents.to(flow)
-        )
+        for_flow = {r: maps.to(flow) for r, maps in features.items()}
+        anchor = changed.flow_generator.anchor(for_flow, (code.float() + changed.dictionary(pose)).to(flow))
+        displacement, mask = changed.flow_generator(for_flow, latents.to(flow), anchor)
         return changed.decoder(features, displacement, mask).float().clamp(-1, 1)
 
     return changed, frames

@@ -590,7 +590,7 @@ def test_every_real_clip_renders(measured_handle, media, full):
         stream = read_video(str(path), duration=seconds)
         first = torch.from_numpy(next(iter(stream))).float()[None] / 255
         cut, crop = photo.LEOCropSubject.execute(
-            first, 0.0, 1.0, "edge", "largest", 0, 0.5, 0.5, "still", 5.0, "hold"
+            first, 0.0, 1.0, "edge", "automatic", 0, 0.5, 0.5, "still", 5.0, "hold"
         ).result
         moves = encode_clip(measured_handle, driving)
         seen = rendering.encode_appearance(measured_handle, cut)
