@@ -329,8 +329,7 @@ def _as_masks(mask: torch.Tensor) -> torch.Tensor:
     if mask.ndim != 3:
         raise ValueError(
             f"Found a mask of shape {list(mask.shape)}; expected one of [height, width] for all pictures or one for "
-            f"each. "
-            "Connect a MASK output."
+            "each. Connect a MASK output."
         )
     return mask
 
@@ -360,8 +359,7 @@ def _sides(box: list[float], margin: float, aspect: float) -> tuple[int, int]:
     if not width * height <= _LARGEST_CROP:  # also refuses NaN
         raise ValueError(
             f"The crop would be {width:.5g}x{height:.5g} pixels, more than any picture has. Choose a smaller margin, "
-            f"or an aspect "
-            f"nearer to 1."
+            "or an aspect nearer to 1."
         )
     return round(width), round(height)
 

@@ -74,8 +74,7 @@ def write_atomically(path: str | os.PathLike, write: Callable[[str], None]) -> N
         if isinstance(error, RuntimeError) or type(error).__name__ == "SafetensorError":
             raise OSError(
                 f"{path} could not be written ({str(error).splitlines()[0]}). Is the disk full? An older file of that "
-                f"name is "
-                f"as it was."
+                "name is as it was."
             ) from error
         raise
 
@@ -90,8 +89,7 @@ def check_safetensors_header(path: Path) -> None:
     if length > LARGEST_HEADER:
         raise ValueError(
             f"{path.name} is not a readable safetensors file (its header is {length} bytes long, at most "
-            f"{LARGEST_HEADER} are read). "
-            f"Download it again."
+            f"{LARGEST_HEADER} are read). Download it again."
         )
 
 

@@ -343,8 +343,7 @@ def _finite(flow: FlowField) -> FlowField:
     if not all(torch.isfinite(maps).all() for maps in (*flow.displacement.values(), *flow.mask.values())):
         raise ValueError(
             "The edited flow holds values that are not finite numbers. Choose a smaller strength, and look for NaN in "
-            "what is "
-            "connected."
+            "what is connected."
         )
     return flow
 

@@ -106,8 +106,7 @@ class LEOMotionEncoder(io.ComfyNode):
                     "crop",
                     optional=True,
                     tooltip="Where the person is, from LEO Crop Subject on the first frame or on all of them; its "
-                    "policy fills frames "
-                    "with nobody in them.",
+                    "policy fills frames with nobody in them.",
                 ),
                 io.Float.Input(
                     "fps",

@@ -285,8 +285,7 @@ class LEOMotionFromFace(io.ComfyNode):
         if (height, width) != seen.size:
             raise ValueError(
                 f"The landmarks come from pictures of {seen.size[1]}x{seen.size[0]}, the video has {width}x{height}. "
-                f"Connect the clip "
-                f"they come from, or none and its frame rate as fps."
+                "Connect the clip they come from, or none and its frame rate as fps."
             )
         return exact_rate(video.get_frame_rate())
 

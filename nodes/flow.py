@@ -163,9 +163,8 @@ class LEOEditFlow(io.ComfyNode):
                 io.Image.Input(
                     "push",
                     optional=True,
-                    tooltip="Your own displacement as a picture, added last: red moves right, green moves down, "
-                    "darker than gray moves "
-                    "left and up.",
+                    tooltip="Your own displacement as a picture, added last: red moves right, green moves down, darker "
+                    "than gray moves left and up.",
                 ),
                 io.Float.Input(
                     "push_reach",

@@ -58,9 +58,8 @@ class LEOLMDMSampler(io.ComfyNode):
             node_id="LEOLMDMSampler",
             display_name="LEO LMDM Sampler",
             category="LEO/core",
-            description="Generates motion of any length without a driving video, from a start pose or from scratch; "
-            "or varies and continues "
-            "a given motion.",
+            description="Generates motion of any length without a driving video, from a start pose or from scratch; or "
+            "varies and continues a given motion.",
             search_aliases=[
                 "motion diffusion",
                 "generate motion",

@@ -16,8 +16,7 @@ from .support.widgets import paste_inputs
 CATEGORY = "LEO/photo"
 BACKGROUND = (
     "The mask reaches every side of the picture. Does it mark the background? Load Image's mask is 1 where a picture "
-    "is transparent: "
-    "put Invert Mask between"
+    "is transparent: put Invert Mask between"
 )
 
 
@@ -99,8 +98,7 @@ class LEOCropSubject(io.ComfyNode):
                     max=8.0,
                     step=0.01,
                     tooltip="Width divided by height of the crop, reached by enlarging the box; 1 is the square that "
-                    "animators expect, 0 "
-                    "keeps the box.",
+                    "animators expect, 0 keeps the box.",
                 ),
                 io.Combo.Input(
                     "border",
@@ -115,8 +113,7 @@ class LEOCropSubject(io.ComfyNode):
                     default="automatic",
                     optional=True,
                     tooltip="Which of several people: automatic takes the largest, and the whole picture where there "
-                    "is no face; or the "
-                    "largest, the nearest to a point, or one by number, then followed over a clip.",
+                    "is no face; or the largest, the nearest to a point, or one by number, then followed over a clip.",
                 ),
                 io.Int.Input(
                     "index",
@@ -172,8 +169,7 @@ class LEOCropSubject(io.ComfyNode):
                     default="hold",
                     optional=True,
                     tooltip="Frames without a detected person: hold the last box, interpolate to the next one, or "
-                    "leave the frame "
-                    "unchanged.",
+                    "leave the frame unchanged.",
                 ),
             ],
             outputs=[
@@ -261,9 +257,8 @@ class LEOPasteBack(io.ComfyNode):
                     options=["hold", "loop", "ping-pong", "cut"],
                     default="hold",
                     optional=True,
-                    tooltip="What to do when one side has fewer frames: hold its last frame, loop it, play it back "
-                    "and forth, or cut the "
-                    "longer one.",
+                    tooltip="What to do when one side has fewer frames: hold its last frame, loop it, play it back and "
+                    "forth, or cut the longer one.",
                 ),
             ],
             outputs=[io.Image.Output("images", tooltip="The picture with the subject replaced, one for each frame.")],

@@ -191,9 +191,8 @@ class LEORenderVideo(io.ComfyNode):
         backdrop = cls.backdrop(crop, picture, stream, motion.fps)
         if full_resolution and backdrop is None:
             raise ValueError(
-                "Full resolution moves the pixels of the original, and no picture is connected. Connect the photo "
-                "that went into "
-                "LEO Crop Subject or LEO Encoder to 'picture'."
+                "Full resolution moves the pixels of the original, and no picture is connected. Connect the photo that "
+                "went into LEO Crop Subject or LEO Encoder to 'picture'."
             )
         motion = continued(motion, length, cls.other_length(backdrop, stream, audio, motion.fps))
         paste = full = None

@@ -20,8 +20,7 @@ TITLE = "LEO - Animate"
 PRIOR = "leo-face-128-prior.safetensors"
 DESCRIPTION = (
     "Animates the person of one photo without a driving video: drop in a photo of any size, press Run. The person is "
-    "found, animated, and "
-    "put back into the photo. Open it to see and change the graph inside."
+    "found, animated, and put back into the photo. Open it to see and change the graph inside."
 )
 ALIASES = ["animate photo", "image to video", "portrait animation", "talking head", "LEO"]
 # Outside nodes have made the subgraph's inputs and outputs by their links, and go.

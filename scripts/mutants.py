@@ -141,8 +141,7 @@ def main() -> None:
         print(f"{name}: {count[True]} of {count.total()} killed")
     print(
         f"{len(chosen) - len(survivors)} of {len(chosen)} mutants killed "
-        f"({100 * (1 - len(survivors) / len(chosen)):.1f} %), "
-        f"a sample of {len(names)}"
+        f"({100 * (1 - len(survivors) / len(chosen)):.1f} %), a sample of {len(names)}"
     )
 
 

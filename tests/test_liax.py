@@ -297,8 +297,7 @@ def test_loading_holds_no_second_copy(files, large, full, tmp_path, suffix, dtyp
     peak, before, after = (int(number) for number in told[:3])
     print(
         f"\n{path.name} {dtype}: file {size / 1e9:.3f} GB, peak {peak / 1e9:.3f} GB = {peak / size:.3f} files, of "
-        f"which {before / 1e9:.3f} GB "
-        f"before loading; {after / 1e9:.3f} GB after; {float(told[3]):.1f} s"
+        f"which {before / 1e9:.3f} GB before loading; {after / 1e9:.3f} GB after; {float(told[3]):.1f} s"
     )
     assert peak - before < 1.3 * size
     if full:

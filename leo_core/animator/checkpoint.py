@@ -221,8 +221,7 @@ def read_raw(
         if value.dtype not in WEIGHT_TYPES:
             raise ValueError(
                 f"{reader.path.name}: {key} is stored as {value.dtype}, but weights are read in float16, bfloat16, "
-                f"float32 or "
-                f"float64. Convert the file to one of these."
+                "float32 or float64. Convert the file to one of these."
             )
         if not torch.isfinite(value).all():
             raise ValueError(

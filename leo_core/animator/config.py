@@ -114,9 +114,8 @@ class AnimatorConfig:
             and self.style_dim > self.directions
         ):
             raise ValueError(
-                f"A motion reader has a channel count for each of 4, 8, .. up to half the animator's size, and its "
-                f"codes fit into "
-                f"style_dim; got {self.reader} at size {self.size} with style_dim {self.style_dim}."
+                "A motion reader has a channel count for each of 4, 8, .. up to half the animator's size, and its "
+                f"codes fit into style_dim; got {self.reader} at size {self.size} with style_dim {self.style_dim}."
             )
 
     @property

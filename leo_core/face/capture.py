@@ -155,8 +155,7 @@ def _read_csv(path: Path, fps: float) -> FaceCapture:
     if counted is None or frame_numbers >= counted:
         raise ValueError(
             f"{path.name} counts frames up to {frame_numbers:.0f} in a second, more than {counted or max(RATES)} fps "
-            f"has. Set fps to "
-            f"the rate of the recording."
+            "has. Set fps to the rate of the recording."
         )
     places = _places(path, times, counted)
     table = np.full((places[-1] + 1, len(columns)), np.nan)
@@ -172,9 +171,8 @@ def _columns(path: Path, header: list[str]) -> list[int]:
     absent = [name for name in ("Timecode", *SHAPES) if name.casefold() not in header]
     if absent:
         raise ValueError(
-            f"{path.name} lacks {len(absent)} of the 53 columns that Live Link Face writes, among them {absent[0]}; "
-            f"it begins with "
-            f"'{quoted(','.join(header[:3]))}'. Choose the .csv of a take recorded with ARKit."
+            f"{path.name} lacks {len(absent)} of the 53 columns that Live Link Face writes, among them {absent[0]}; it "
+            f"begins with '{quoted(','.join(header[:3]))}'. Choose the .csv of a take recorded with ARKit."
         )
     head = [name.casefold() for name in HEAD]
     return [header.index(name.casefold()) for name in SHAPES] + [
@@ -228,8 +226,7 @@ def _places(path: Path, times: list[tuple[int, int, float]], rate: int) -> list[
         if places and place - places[-1] > LONGEST_GAP * rate:
             raise ValueError(
                 f"{path.name} jumps by {(place - places[-1]) / rate:.0f} seconds before line {number}. A file holds "
-                f"one take: cut "
-                f"it there."
+                "one take: cut it there."
             )
         places.append(place)
         if place >= MOST_FRAMES:

@@ -63,8 +63,7 @@ def _in_pixels(face: dict) -> np.ndarray:
     if flat.shape != (LANDMARKS, 2) or deep.shape != (LANDMARKS, 3):
         raise ValueError(
             f"A face has landmarks of shape {list(flat.shape)} and {list(deep.shape)}; expected {LANDMARKS} with "
-            f"irises. Use "
-            f"Detect Face Landmarks (MediaPipe)."
+            "irises. Use Detect Face Landmarks (MediaPipe)."
         )
     points = np.concatenate(
         [flat, deep[:, 2:] * (flat.std(0) ** 2).sum() ** 0.5 / max((deep[:, :2].std(0) ** 2).sum() ** 0.5, 1e-6)], 1

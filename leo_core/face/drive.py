@@ -169,8 +169,7 @@ def to_controls(motion: MotionSequence, directions: dict[int, Direction]) -> np.
     if not known:
         raise ValueError(
             f"The directions of animator {motion.animator} have no names of face controls, so their motion means "
-            f"nothing to other "
-            f"rigs. Use leo-face-128."
+            "nothing to other rigs. Use leo-face-128."
         )
     controls = np.full((len(motion), len(NAMES)), np.nan, np.float32)
     for name in known:

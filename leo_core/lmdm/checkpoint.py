@@ -56,8 +56,7 @@ def load_prior(path: str | os.PathLike, operations=nn, device: torch.device | st
             if kind != "motion_prior":
                 raise ValueError(
                     f"{path.name} holds {quoted(kind)}, not a motion prior. Choose a file that LEO Train Motion Prior "
-                    f"or "
-                    f"train-prior wrote."
+                    "or train-prior wrote."
                 )
             if any(file.get_slice(key).get_dtype() not in ("F16", "BF16", "F32", "F64") for key in file.keys()):
                 raise ValueError(
@@ -95,8 +94,7 @@ def load_prior(path: str | os.PathLike, operations=nn, device: torch.device | st
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:  # RecursionError is a RuntimeError
         raise ValueError(
             f"{path.name} claims to be a motion prior but is incomplete or damaged ({type(error).__name__}: "
-            f"{quoted(error)}). "
-            f"Train or download it again."
+            f"{quoted(error)}). Train or download it again."
         ) from None
     notes = {key.removeprefix("leo.note."): text for key, text in metadata.items() if key.startswith("leo.note.")}
     return MotionPrior(config, unet.eval().requires_grad_(False), scale, process, start_poses, animator, notes)

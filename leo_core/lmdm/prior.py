@@ -72,8 +72,7 @@ class PriorConfig:
         if 2 * self.context >= self.length:  # a transition knows a context at both of its ends
             raise ValueError(
                 f"A motion prior's context is shorter than half its window of {self.length} frames, got "
-                f"{self.context}. "
-                f"Give at most {(self.length - 1) // 2}, or a longer window."
+                f"{self.context}. Give at most {(self.length - 1) // 2}, or a longer window."
             )
         if not isinstance(self.fps, str) or not FPS.fullmatch(self.fps):
             raise ValueError(

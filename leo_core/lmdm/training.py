@@ -270,9 +270,8 @@ class Windows:
         if not self.motions:
             longest = max((len(m) for m in motions), default=0)
             raise ValueError(
-                f"No motion has the {config.length} frames of a window at {fps} fps; the longest of {len(motions)} "
-                f"has {longest}. "
-                f"Use longer clips, or choose shorter windows."
+                f"No motion has the {config.length} frames of a window at {fps} fps; the longest of {len(motions)} has "
+                f"{longest}. Use longer clips, or choose shorter windows."
             )
         self.length = config.length
         # cloned: codes made in a graph are inference tensors, which training must not touch
@@ -349,8 +348,7 @@ def fit_config(
     if longest < SHORTEST_WINDOW:
         raise ValueError(
             f"The longest of {len(motions)} motions has {longest} frames at {fps} fps; a prior needs at least one of "
-            f"{SHORTEST_WINDOW}. "
-            f"Use longer clips."
+            f"{SHORTEST_WINDOW}. Use longer clips."
         )
     return PriorConfig(directions=motions[0].directions, length=min(length, longest), fps=str(fps), **choices)
 

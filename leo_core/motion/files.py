@@ -64,8 +64,7 @@ def load_motion(path: str | os.PathLike) -> tuple[MotionSequence, str]:
             if entry.get_dtype() != "F32" or len(entry.get_shape()) != 2:
                 raise ValueError(
                     f"{path.name} holds codes of type {entry.get_dtype()} and shape {quoted(entry.get_shape())}; a "
-                    f"motion has float32 "
-                    f"[frames, directions]. Save it again with LEO Save Motion."
+                    "motion has float32 [frames, directions]. Save it again with LEO Save Motion."
                 )
             # cloned: the mapped file may be replaced while the motion is in use
             codes = file.get_tensor("codes").clone()
@@ -77,8 +76,7 @@ def load_motion(path: str | os.PathLike) -> tuple[MotionSequence, str]:
     if not FPS.fullmatch(fps) or not re.fullmatch(r"[0-9a-f]{64}", identity) or not 0 < len(name) <= 200:
         raise ValueError(
             f"{path.name} does not say whose motion it is: frame rate '{quoted(fps)}', animator '{quoted(name)}', "
-            f"fingerprint '{quoted(identity)}'. "
-            f"Save it again with LEO Save Motion."
+            f"fingerprint '{quoted(identity)}'. Save it again with LEO Save Motion."
         )
     return MotionSequence(codes, Fraction(fps), AnimatorId(name, identity)), metadata.get("leo.description", "")[
         :MAX_DESCRIPTION

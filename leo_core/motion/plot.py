@@ -31,9 +31,8 @@ def plot(
         require_compatible("motion", motion, "motion behind it", behind)
     if width < 64 or strip < 8 or width * strip * motion.directions > LARGEST_PLOT:
         raise ValueError(
-            f"A plot {width} pixels wide, of {motion.directions} strips {strip} pixels high. Make it at least 64 "
-            f"wide, strips at least "
-            f"8 high, and all of it at most {LARGEST_PLOT} pixels."
+            f"A plot {width} pixels wide, of {motion.directions} strips {strip} pixels high. Make it at least 64 wide, "
+            f"strips at least 8 high, and all of it at most {LARGEST_PLOT} pixels."
         )
     shown = [m for m in (behind, motion) if m is not None]
     duration = max(len(m) / m.fps for m in shown)

@@ -69,6 +69,5 @@ def require_directions(what: str, motion: MotionSequence, other_what: str, direc
     if motion.directions != directions:
         raise ValueError(
             f"The {what} has {motion.directions} directions and the {other_what} {directions}, although both name "
-            f"animator "
-            f"{motion.animator}: one of them is damaged. Encode the {what} again."
+            f"animator {motion.animator}: one of them is damaged. Encode the {what} again."
         )

@@ -97,8 +97,7 @@ def adapt(args) -> None:
     if best_state is None:
         raise ValueError(
             f"After {trainer.step} steps the unseen frames are no better rebuilt than before (L1 {before['l1']:.4f}); "
-            f"nothing was "
-            f"written. Try a smaller --lr, or a longer clip with more motion."
+            "nothing was written. Try a smaller --lr, or a longer clip with more motion."
         )
     trainer.ema = best_state
     adapted, dictionary = trainer.ema_animator()

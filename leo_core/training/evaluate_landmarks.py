@@ -282,8 +282,7 @@ def table(figures: dict, title: str) -> str:
             f"expression: {figures['expression']:.3f} from the driver's, without motion "
             f"{figures['expression of no motion']:.3f}",
             f"proportions: {figures['identity to photo']:.4f} from the photo's, {figures['identity to driver']:.4f} "
-            f"from the driver's; "
-            f"those two differ by {figures['photo to driver']:.4f}",
+            f"from the driver's; those two differ by {figures['photo to driver']:.4f}",
         ]
     return "\n".join(lines)
 

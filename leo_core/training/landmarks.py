@@ -54,8 +54,7 @@ class MediaPipe:
         except ModuleNotFoundError as error:
             raise OSError(
                 'finding landmarks needs MediaPipe. Install it with: pip install "mediapipe==0.10.14" (Python 3.8 to '
-                "3.12; a "
-                "Python of its own will do), or name a file of landmarks that was made elsewhere"
+                "3.12; a Python of its own will do), or name a file of landmarks that was made elsewhere"
             ) from error
         self._mesh = face_mesh.FaceMesh(
             static_image_mode=not video,
@@ -116,9 +115,8 @@ def read_landmarks(path: Path) -> dict[str, tuple[np.ndarray, np.ndarray | None]
     with np.load(path) as data:
         if not {"names", "landmarks"} <= set(data.files) or data["landmarks"].shape[1:] != (LANDMARKS, 3):
             raise ValueError(
-                f"{path} holds {_listed(data.files)}; expected names and landmarks [N, {LANDMARKS}, 3] of photos. "
-                f"Make it with "
-                f"python -m leo_core portrait-landmarks."
+                f"{path} holds {_listed(data.files)}; expected names and landmarks [N, {LANDMARKS}, 3] of photos. Make "
+                "it with python -m leo_core portrait-landmarks."
             )
         names, landmarks = data["names"], data["landmarks"].astype(np.float32)
         masks: Iterable[np.ndarray | None] = data["masks"] if "masks" in data.files else [None] * len(names)
@@ -134,9 +132,8 @@ def read_clip_landmarks(path: Path) -> dict[str, np.ndarray]:
         tracks = {name: data[name] for name in data.files}
     if not tracks or any(track.ndim != 3 or track.shape[1:] != (LANDMARKS, 3) for track in tracks.values()):
         raise ValueError(
-            f"{path} holds {_listed(tracks)}; expected landmarks [T, {LANDMARKS}, 3] under the name of each clip. "
-            f"Make it with "
-            f"python -m leo_core clip-landmarks."
+            f"{path} holds {_listed(tracks)}; expected landmarks [T, {LANDMARKS}, 3] under the name of each clip. Make "
+            "it with python -m leo_core clip-landmarks."
         )
     return {name: track.astype(np.float32) for name, track in tracks.items()}
 

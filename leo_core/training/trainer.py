@@ -184,8 +184,7 @@ class Trainer:
             if len(saved["optimizer"]["param_groups"]) != len(self.optimizer.param_groups):
                 raise ValueError(
                     f"{self.run} was begun {'with' if self.model.dictionary.requires_grad else 'without'} "
-                    f"--keep-codes. Go on "
-                    f"the same way, or name another run folder and --init-from this one."
+                    "--keep-codes. Go on the same way, or name another run folder and --init-from this one."
                 )
             self.model.load_state_dict(saved["model"])
             self.optimizer.load_state_dict(saved["optimizer"])

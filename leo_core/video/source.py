@@ -105,8 +105,7 @@ def decode(
         except av.error.FFmpegError as error:
             raise ValueError(
                 f"{os.path.basename(container.name)} is damaged and cannot be read to its end ({error.strerror}). "
-                f"Convert it to MP4, "
-                "which keeps what can be read of it, or choose another."
+                "Convert it to MP4, which keeps what can be read of it, or choose another."
             ) from None
         if packet is None:
             return

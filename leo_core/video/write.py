@@ -36,9 +36,8 @@ class VideoWriter:
     def __init__(self, path: str, size: tuple[int, int], fps: Fraction, crf: int = 18, sound: Sound | None = None):
         if not Fraction(1, 1000) <= fps <= 10_000:
             raise ValueError(
-                f"A video has 0.001 to 10000 frames per second, and the motion {float(fps):.6g}. Change its frame "
-                f"rate with "
-                "LEO Retime Motion."
+                f"A video has 0.001 to 10000 frames per second, and the motion {float(fps):.6g}. Change its frame rate "
+                "with LEO Retime Motion."
             )
         self._path = path
         self._part = f"{path}.{uuid.uuid4().hex[:8]}.part"
@@ -89,8 +88,7 @@ class VideoWriter:
         if not os.path.exists(self._part):  # an open file can be written to to its end after that, for nothing
             raise FileNotFoundError(
                 f"{self._part} was deleted while it was written. Check whether another ComfyUI uses the same temp "
-                f"folder, which "
-                "it empties when it starts, and give each its own with --temp-directory."
+                "folder, which it empties when it starts, and give each its own with --temp-directory."
             )
         while len(self._waiting) >= AHEAD:
             self._waiting.popleft().result()

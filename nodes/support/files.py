@@ -96,9 +96,8 @@ def place_in_output(prefix: str) -> tuple[str, str, int, str]:
     if not possible or ".." in parts or not folder.resolve().is_relative_to(Path(output).resolve()):
         raise ValueError(
             f"'{quoted(prefix)}' is not a location in ComfyUI's output folder. Give a name, or folders and a name "
-            f"separated by '/': "
-            f"not empty, without '..' and no '.' in front, at most {LONGEST_NAME} bytes each, and none that Windows "
-            f"reserves, like CON."
+            f"separated by '/': not empty, without '..' and no '.' in front, at most {LONGEST_NAME} bytes each, and "
+            "none that Windows reserves, like CON."
         )
     folder, name, number, subfolder, _ = folder_paths.get_save_image_path(prefix, output)
     return folder, name, number, subfolder
@@ -155,8 +154,7 @@ def free_path(name: str) -> Path:
     if not re.fullmatch(r"\w[\w .()-]{0,99}", name) or DEVICES.match(name):
         raise ValueError(
             f"'{quoted(name)}' is not a valid file name. Use letters, digits, spaces, dots, brackets, '-' and '_', at "
-            f"most 100, beginning "
-            f"with a letter or digit. Windows reserves names like CON and COM1."
+            "most 100, beginning with a letter or digit. Windows reserves names like CON and COM1."
         )
     folder = Path(output_folder())
     path, number = folder / f"{name}.safetensors", 2

@@ -8,16 +8,12 @@ photo = flow.node("LEOLoadSample", column=0, title="Photo", inputs={"sample": "s
 clip = flow.node("LEOLoadSample", column=0, title="Driving video", inputs={"sample": "moving.mp4"})
 flow.note(
     "## Animate a whole body\n\nPress **Run**: the woman of the photo steps and bends as the man in the clip does; "
-    "below, she sways "
-    "through tai chi that nobody performed, drawn by the motion prior.\n\nThe small animator that comes with the pack "
-    "is a first attempt: "
-    "trunk and legs follow, arms and hands follow less, and nobody turns round. Photo and clip should show all of a "
-    "person, in the middle, "
-    "in front of a background that stands still. The videos have the animator's own 128 pixels: *full_resolution* "
-    "would be sharper, "
-    "and show how its flow bends legs. For more, put LIA's `taichi.pt` into `ComfyUI/models/leo`, choose it in **LEO "
-    "Load "
-    "Animator**, and train a prior for it with **LEO Train Motion Prior**.",
+    "below, she sways through tai chi that nobody performed, drawn by the motion prior.\n\nThe small animator that "
+    "comes with the pack is a first attempt: trunk and legs follow, arms and hands follow less, and nobody turns "
+    "round. Photo and clip should show all of a person, in the middle, in front of a background that stands still. The "
+    "videos have the animator's own 128 pixels: *full_resolution* would be sharper, and show how its flow bends legs. "
+    "For more, put LIA's `taichi.pt` into `ComfyUI/models/leo`, choose it in **LEO Load Animator**, and train a prior "
+    "for it with **LEO Train Motion Prior**.",
     column=0,
     size=(400, 380),
 )

@@ -10,8 +10,7 @@ flow.note(
     "Press **Run**: the woman of the photo makes the motion of the man in the clip.\n\n"
     "To use your own, put **Load Image** and **Load Video** in place of the two samples. The small model that comes "
     "with the pack moves heads, and mouths, lids and brows a little less than the driver does; for more, put LIA or "
-    "LIA-X weights "
-    "into `ComfyUI/models/leo` and choose them in **LEO Load Animator**.",
+    "LIA-X weights into `ComfyUI/models/leo` and choose them in **LEO Load Animator**.",
     column=0,
     size=(380, 200),
 )

@@ -19,8 +19,7 @@ UPSCALER = [
 ]
 YOURS = (
     "\n\nThe small model that comes with the pack moves heads, and mouths, lids and brows a little less than the "
-    "driver does; for more, choose LIA or "
-    "LIA-X weights from `ComfyUI/models/leo` in **LEO Load Animator**."
+    "driver does; for more, choose LIA or LIA-X weights from `ComfyUI/models/leo` in **LEO Load Animator**."
 )
 
 
@@ -65,13 +64,10 @@ flow = start(
     "Press **Run**: the woman of the clip wears an orange shirt and sits in front of another wall, and moves as "
     "before.\n\n"
     "Only the **first frame** is edited, here with a few of ComfyUI's own nodes; any other edit of it will do: paint "
-    "on it, "
-    "inpaint it, give it to an image model. **LEO Motion Encoder** reads the clip's motion, and **LEO Render Video** "
-    "moves the "
-    "edited frame by it. Outside the subject the edited frame comes back pixel for pixel.\n\n"
+    "on it, inpaint it, give it to an image model. **LEO Motion Encoder** reads the clip's motion, and **LEO Render "
+    "Video** moves the edited frame by it. Outside the subject the edited frame comes back pixel for pixel.\n\n"
     "The subject is found by its green backdrop; for your own clip, put a background remover, SAM or a drawn mask in "
-    "the "
-    "place of that group. Sound goes along when the clip has any (the samples have none).",
+    "the place of that group. Sound goes along when the clip has any (the samples have none).",
     height=300,
     prompt="edit_by_first_frame",
 )
@@ -133,12 +129,9 @@ flow.group("Move", motion, video, color=RENDERING)
 flow = start(
     "LEO - One motion on many people",
     "Press **Run**: one clip moves four pictures at once, side by side: its own first frame, an edited one, a black "
-    "and white "
-    "one, and another person.\n\n**Create List** runs every node after it once for each picture: connect more "
-    "pictures to it, "
-    "and give **Merge List of Tiles** room for them. **LEO Transfer Motion** puts the change of pose on each "
-    "picture's own "
-    "pose, so that every one of them starts as it is.",
+    "and white one, and another person.\n\n**Create List** runs every node after it once for each picture: connect "
+    "more pictures to it, and give **Merge List of Tiles** room for them. **LEO Transfer Motion** puts the change of "
+    "pose on each picture's own pose, so that every one of them starts as it is.",
     height=250,
     prompt="many_people",
 )
@@ -194,17 +187,13 @@ flow.group("Move", motion, moved, color=RENDERING)
 flow = start(
     "LEO - Photo to video with crop, paste back and sound",
     "Press **Run**: in a photo of two people, the one in the box makes the motion of the clip; all the rest of the "
-    "photo stays "
-    "as it is.\n\n**For your photo**, put **Load Image** in place of the group *Photo*, and set the **Bounding Box**; "
-    "or let "
-    "a detector find the face: select its three nodes and press Ctrl+B, do the same to the box, and raise *margin* to "
-    "0.5. Any "
-    "mask will do too. The crop keeps its own resolution, and the frames go back to its own place.\n\n"
+    "photo stays as it is.\n\n**For your photo**, put **Load Image** in place of the group *Photo*, and set the "
+    "**Bounding Box**; or let a detector find the face: select its three nodes and press Ctrl+B, do the same to the "
+    "box, and raise *margin* to 0.5. Any mask will do too. The crop keeps its own resolution, and the frames go back "
+    "to its own place.\n\n"
     "**Sound**: the driving video's goes along when it has any (the samples have none); or connect **Load Audio** to "
-    "*Create "
-    "Video*. **Larger**: switch on the two bypassed nodes of the upscaler in the same way.\n\nBoth want a file of "
-    "their own: their "
-    "loaders say which, and ComfyUI offers the download.",
+    "*Create Video*. **Larger**: switch on the two bypassed nodes of the upscaler in the same way.\n\nBoth want a file "
+    "of their own: their loaders say which, and ComfyUI offers the download.",
     height=330,
     prompt="paste_back",
 )

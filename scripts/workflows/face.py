@@ -11,8 +11,7 @@ FACES = [
 ]
 REST = (
     "*calibration* decides what counts as the driver's face at rest: **automatic** finds it, **neutral frame** takes "
-    "one that you choose. "
-    "Each part of the face has a gain: 0 leaves it at rest, 1.5 exaggerates."
+    "one that you choose. Each part of the face has a gain: 0 leaves it at rest, 1.5 exaggerates."
 )
 
 
@@ -25,11 +24,9 @@ def start(title: str, note: str, height: int, thumbnail: str | None = None) -> W
 flow = start(
     "LEO - Animate a photo from a face capture",
     "Press **Run**: the woman of the photo makes the face of a recording.\n\nRecord your own with **Live Link Face** "
-    "on an iPhone, put the "
-    ".csv into ComfyUI's `input` folder, press R, and choose it in **LEO Load Face Capture**; JSON lists of ARKit "
-    "weights from web "
-    f"trackers are read too.\n\n{REST}\n\n**LEO Save Face Capture** writes any motion as such a .csv, for game "
-    f"engines and Blender.",
+    "on an iPhone, put the .csv into ComfyUI's `input` folder, press R, and choose it in **LEO Load Face Capture**; "
+    f"JSON lists of ARKit weights from web trackers are read too.\n\n{REST}\n\n**LEO Save Face Capture** writes any "
+    "motion as such a .csv, for game engines and Blender.",
     330,
 )
 photo = flow.node("LEOLoadSample", column=0, title="Photo", inputs={"sample": "woman.png"})
@@ -64,10 +61,8 @@ flow.group("Move", motion, color=RENDERING)
 flow = start(
     "LEO - Animate a photo from a video's face landmarks",
     "Press **Run**: the woman of the photo makes the face of the man in the clip, read as landmarks by ComfyUI's own "
-    "detector, so "
-    "that who the driver is does not matter.\n\nThe detector wants a file: **Load Face Detection Model** says which, "
-    "and ComfyUI "
-    f"offers the download.\n\n{REST}",
+    "detector, so that who the driver is does not matter.\n\nThe detector wants a file: **Load Face Detection Model** "
+    f"says which, and ComfyUI offers the download.\n\n{REST}",
     260,
     thumbnail="samples/man.png",
 )

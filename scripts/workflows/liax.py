@@ -4,9 +4,8 @@ from author_workflows import INPUTS, MODELS, RENDERING, Workflow
 
 LIAX = [{"name": "lia-x.pt", "url": "https://huggingface.co/YaohuiW/LIA-X/resolve/main/lia-x.pt", "directory": "leo"}]
 LIAX_NOTE = (
-    "\n\n**The weights** are LIA-X's, 3.6 GB: ComfyUI offers the download when they are missing, from the "
-    "[model page](https://huggingface.co/YaohuiW/LIA-X) into `ComfyUI/models/leo`. They are for **non-commercial use "
-    "only**: "
+    "\n\n**The weights** are LIA-X's, 3.6 GB: ComfyUI offers the download when they are missing, from the [model "
+    "page](https://huggingface.co/YaohuiW/LIA-X) into `ComfyUI/models/leo`. They are for **non-commercial use only**: "
     "read the terms on that page. When a picture shows more than one face, cut it with **LEO Crop Subject** first."
 )
 SLIDERS_NOTE = (
@@ -63,8 +62,7 @@ flow.note(
     "## Edit a video with named sliders\n\nPress **Run**: the man says the same with another face.\n\n"
     + SLIDERS_NOTE
     + " Set *timing* to *curve* to let the edit come and go. The first frame gives the looks of the whole clip, and "
-    "its "
-    "motion is read frame by frame." + LIAX_NOTE,
+    "its motion is read frame by frame." + LIAX_NOTE,
     column=0,
     size=(380, 280),
 )

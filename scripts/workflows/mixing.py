@@ -8,12 +8,10 @@ photo = flow.node("LEOLoadSample", column=0, title="Photo", inputs={"sample": "m
 flow.note(
     "## Mix two motions\n\nPress **Run**: the man talks as in one motion and turns his head as in another.\n\n"
     "**LEO Select Directions** takes the turns out of the one and leaves them out of the other. **LEO Blend Motion** "
-    "takes half of "
-    "each, and **LEO Amplify Motion** doubles the result, so both are there at full size: raise *gain* to exaggerate. "
-    "**LEO Trim Motion** cuts the part to render.\n\n"
+    "takes half of each, and **LEO Amplify Motion** doubles the result, so both are there at full size: raise *gain* "
+    "to exaggerate. **LEO Trim Motion** cuts the part to render.\n\n"
     "**Your own photo or motion**: put **Load Image** in place of the sample, and **LEO Motion Encoder** with a clip "
-    "in place of "
-    "**LEO Load Motion**. A motion fits only the animator that it was made with.",
+    "in place of **LEO Load Motion**. A motion fits only the animator that it was made with.",
     column=0,
     size=(400, 230),
 )

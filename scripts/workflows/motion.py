@@ -5,10 +5,9 @@ from author_workflows import INPUTS, MODEL, MODELS, MOTION, RENDERING, Workflow
 FLOW = "#8a5a2b"
 LIBRARY = MODEL.removesuffix(".safetensors")
 YOURS = (
-    "\n\n**Your own photo**: put **Load Image** in place of the sample. The small model that comes with the pack "
-    "moves heads well, "
-    "mouths and lids a little; for more, put LIA or LIA-X weights into `ComfyUI/models/leo` and choose them in **LEO "
-    "Load Animator**."
+    "\n\n**Your own photo**: put **Load Image** in place of the sample. The small model that comes with the pack moves "
+    "heads well, mouths and lids a little; for more, put LIA or LIA-X weights into `ComfyUI/models/leo` and choose "
+    "them in **LEO Load Animator**."
 )
 OTHER_ANIMATORS = (
     " (a motion fits only the animator it was made with; read one from a clip with **LEO Motion Encoder**)"
@@ -138,15 +137,11 @@ scene.flow.group("Render", video, color=RENDERING)
 scene = Scene(
     "LEO - Edit the flow with a mask",
     "## Edit the flow with a mask\n\nPress **Run**: the head moves, the shirt holds still. On the right of the video, "
-    "arrows show "
-    "where things go; they end at the mask.\n\nBetween a motion and its frames lies the *flow*: where each pixel of "
-    "the photo "
-    "goes, and what is left to inpainting. **LEO Edit Flow** weakens it, mixes two, pushes it with a picture of your "
-    "own, or "
-    "freezes a region: hands, a logo, the background. *still* says how the frozen region looks at rest.\n\nHere the "
-    "mask is a soft "
-    "rectangle. To paint your own, load the photo with **Load Image**, open its mask editor, and connect *MASK* to "
-    "*freeze*." + YOURS,
+    "arrows show where things go; they end at the mask.\n\nBetween a motion and its frames lies the *flow*: where each "
+    "pixel of the photo goes, and what is left to inpainting. **LEO Edit Flow** weakens it, mixes two, pushes it with "
+    "a picture of your own, or freezes a region: hands, a logo, the background. *still* says how the frozen region "
+    "looks at rest.\n\nHere the mask is a soft rectangle. To paint your own, load the photo with **Load Image**, open "
+    "its mask editor, and connect *MASK* to *freeze*." + YOURS,
     sample="man.png",
     height=350,
 )
@@ -198,9 +193,8 @@ scene = Scene(
     "LEO - Pose a still picture",
     "## Pose a still picture\n\nPress **Run**: the person of the photo turns and lowers the head, the background "
     "stays.\n\n"
-    "**LEO Edit Directions** has the names of what the model can move: add a "
-    "row, choose, drag, run again. Amounts are in standard deviations of what the model has seen; 2 is far. "
-    "*strength* scales all rows together." + YOURS,
+    "**LEO Edit Directions** has the names of what the model can move: add a row, choose, drag, run again. Amounts are "
+    "in standard deviations of what the model has seen; 2 is far. *strength* scales all rows together." + YOURS,
     sample="woman.png",
     height=260,
 )

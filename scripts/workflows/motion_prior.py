@@ -5,11 +5,9 @@ from author_workflows import INPUTS, MODEL, MODELS, MOTION, RENDERING, Node, Out
 PRIOR = "leo-face-128-prior.safetensors"
 YOURS = (
     "\n\n**Your own photo**: put **Load Image** in place of the sample, connected to **LEO Crop Subject** and to "
-    "*picture* of "
-    "**LEO Render Video**. The person is found, cropped, animated and put back into the photo. For LIA or LIA-X "
-    "weights from "
-    "`ComfyUI/models/leo`, choose them in **LEO Load Animator** and train a prior for them with **LEO Train Motion "
-    "Prior**."
+    "*picture* of **LEO Render Video**. The person is found, cropped, animated and put back into the photo. For LIA or "
+    "LIA-X weights from `ComfyUI/models/leo`, choose them in **LEO Load Animator** and train a prior for them with "
+    "**LEO Train Motion Prior**."
 )
 
 
@@ -87,11 +85,9 @@ class Scene:
 scene = Scene(
     "LEO - Animate a person from one image",
     "## Animate a person from one image\n\nPress **Run**: the person of the photo turns, nods, tilts and looks around "
-    "for five "
-    "seconds. There is no driving video: the motion comes out of a diffusion model of motion, and every run draws "
-    "another "
-    "*seed*; set *control after generate* to *fixed* to keep one.\n\n*frames* may be any number, 25 make a second."
-    + YOURS,
+    "for five seconds. There is no driving video: the motion comes out of a diffusion model of motion, and every run "
+    "draws another *seed*; set *control after generate* to *fixed* to keep one.\n\n*frames* may be any number, 25 make "
+    "a second." + YOURS,
     height=270,
 )
 motion = scene.sampler(125, 7)
@@ -122,11 +118,9 @@ scene.render(motion["motion"], "endless", column=3)
 
 scene = Scene(
     "LEO - Seamless loop",
-    "## Seamless loop\n\nPress **Run**: a clip whose last frame leads back to its first. **LEO Loop Motion** makes "
-    "the way back "
-    "with the motion prior, which is given both ends; *transition frames* is how long it takes.\n\nAny motion can be "
-    "closed "
-    "this way, also that of a driving video (**LEO Motion Encoder**)." + YOURS,
+    "## Seamless loop\n\nPress **Run**: a clip whose last frame leads back to its first. **LEO Loop Motion** makes the "
+    "way back with the motion prior, which is given both ends; *transition frames* is how long it takes.\n\nAny motion "
+    "can be closed this way, also that of a driving video (**LEO Motion Encoder**)." + YOURS,
     height=250,
 )
 motion = scene.sampler(100, 11)
@@ -141,9 +135,8 @@ scene.render(loop["motion"], "loop", column=4)
 scene = Scene(
     "LEO - Join two motions",
     "## Join two motions\n\nPress **Run**: the person of the photo first moves as in one clip, then as in the other. "
-    "**LEO Join Motion** makes the second between them with the motion prior, which sees where one motion ends and "
-    "the other "
-    "begins, so that no cut shows. More motions can be joined: every connected input opens another." + YOURS,
+    "**LEO Join Motion** makes the second between them with the motion prior, which sees where one motion ends and the "
+    "other begins, so that no cut shows. More motions can be joined: every connected input opens another." + YOURS,
     height=250,
 )
 clips = [
@@ -169,12 +162,10 @@ scene.render(joined["motion"], "joined", column=4)
 scene = Scene(
     "LEO - Train a motion prior on your clips",
     "## Train a motion prior on your clips\n\nPress **Run**: the motion of two clips is learnt in about a minute, "
-    "saved to "
-    "`output/leo`, and new motion like it is put on the photo. **LEO Load Motion Prior** lists what was saved (press "
-    "*R*).\n\n"
-    "**For your own clips** connect as many **LEO Motion Encoder** as you have, some of ten seconds or more, and "
-    "raise *steps* "
-    "to 1500. A prior fits the animator that read the clips: LEO's, LIA's or LIA-X's.",
+    "saved to `output/leo`, and new motion like it is put on the photo. **LEO Load Motion Prior** lists what was saved "
+    "(press *R*).\n\n"
+    "**For your own clips** connect as many **LEO Motion Encoder** as you have, some of ten seconds or more, and raise "
+    "*steps* to 1500. A prior fits the animator that read the clips: LEO's, LIA's or LIA-X's.",
     height=220,
     prior=False,
 )

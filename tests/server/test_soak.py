@@ -245,8 +245,7 @@ def test_many_random_graphs_leave_the_server_as_it_was(fresh_server, full, recor
     kept, used = freed(server)
     told = (
         f"{count} prompts: {finished} finished, {interrupted} interrupted, {frees} times freed; resident after "
-        f"{SETTLE} {kept_then} MB, trimmed "
-        f"{used_then} MB; at the end {kept} MB, trimmed {used} MB"
+        f"{SETTLE} {kept_then} MB, trimmed {used_then} MB; at the end {kept} MB, trimmed {used} MB"
     )
     record_property("soak", told)
     print(told)

@@ -143,9 +143,8 @@ class HumanLibrary:
             if not (self.assets / needed).exists():
                 raise FileNotFoundError(
                     f"no MakeHuman assets in {self.assets}: looked for {needed}. Expected the folders mesh, targets, "
-                    f"rigs, poseunits, poses, "
-                    "expressions, skins, eyes, eyebrows, eyelashes, teeth, tongue, hair and clothes of MakeHuman's "
-                    "CC0 core assets"
+                    "rigs, poseunits, poses, expressions, skins, eyes, eyebrows, eyelashes, teeth, tongue, hair and "
+                    "clothes of MakeHuman's CC0 core assets"
                 )
 
     @cached_property

@@ -217,8 +217,7 @@ class PortraitRenderer:
         except Exception as error:
             raise OSError(
                 "rendering portraits needs the package moderngl and an EGL driver (on Debian: libegl1, "
-                "libgl1-mesa-dri): "
-                f"{error}"
+                f"libgl1-mesa-dri): {error}"
             ) from error
         self.gl = moderngl
         self.context.gc_mode = "auto"
