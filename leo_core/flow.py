@@ -159,7 +159,7 @@ def inpainted(flow: FlowField, size: int) -> torch.Tensor:
 
 
 def color(flow: FlowField, size: int, full: float = 0.0) -> torch.Tensor:
-    """The finest scale's movement on the usual color wheel: hue says where the content goes, white is no movement.
+    """The finest scale's movement on the usual color wheel: hue says where the content goes, white means no movement.
 
     :param full: length (2 is the whole width) that is fully saturated; 0 takes the longest of all frames, so that the
         colors of a clip compare.

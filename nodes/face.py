@@ -15,6 +15,7 @@ from .support import files
 from .support.handles import AnimatorHandle
 from .support.sockets import LeoAnimator, LeoMotion
 from .support.status import show_status
+from .support.widgets import choice_inputs
 
 CATEGORY = "LEO/motion"
 CONTROLS = {i: Direction(control.name, control.low, control.high) for i, control in enumerate(face.CONTROLS)}
@@ -203,35 +204,7 @@ class LEOMotionFromFace(io.ComfyNode):
                     tooltip="Which of several faces: the largest, nearest to a point, or by number; then followed "
                     "over the clip.",
                 ),
-                io.Int.Input(
-                    "index",
-                    default=0,
-                    optional=True,
-                    min=0,
-                    max=999,
-                    advanced=True,
-                    tooltip="Number of the face in the detector's order, from 0.",
-                ),
-                io.Float.Input(
-                    "point_x",
-                    default=0.5,
-                    optional=True,
-                    min=0.0,
-                    max=1.0,
-                    step=0.01,
-                    advanced=True,
-                    tooltip="The point for 'nearest' from left (0) to right (1).",
-                ),
-                io.Float.Input(
-                    "point_y",
-                    default=0.5,
-                    optional=True,
-                    min=0.0,
-                    max=1.0,
-                    step=0.01,
-                    advanced=True,
-                    tooltip="The point for 'nearest' from top (0) to bottom (1).",
-                ),
+                *choice_inputs("Number of the face in the detector's order, from 0."),
             ],
             outputs=[
                 LeoMotion.Output(

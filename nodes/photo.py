@@ -11,7 +11,7 @@ from .support.faces import find_people
 from .support.images import check_image, is_transparent, opaque
 from .support.sockets import LeoCrop
 from .support.status import show_status
-from .support.widgets import paste_inputs
+from .support.widgets import choice_inputs, paste_inputs
 
 CATEGORY = "LEO/photo"
 BACKGROUND = (
@@ -30,8 +30,8 @@ def covers(crop: Crop) -> bool:
 
 
 def find_boxes(image: torch.Tensor, person: str) -> tuple[list[list[dict]] | None, str]:
-    """Boxes of the heads in every frame of an IMAGE, found by the pack's own face finder; None where there are none
-    and ``person`` is automatic. And what was found, for people.
+    """Boxes of the heads in every frame of an IMAGE, found by the pack's own face finder, or None where there are none
+    and ``person`` is automatic; and the message that says what was found.
 
     :raises ValueError: there are none, and ``person`` asks for one.
     """
@@ -115,35 +115,8 @@ class LEOCropSubject(io.ComfyNode):
                     tooltip="Which of several people: automatic takes the largest, and the whole picture where there "
                     "is no face; or the largest, the nearest to a point, or one by number, then followed over a clip.",
                 ),
-                io.Int.Input(
-                    "index",
-                    default=0,
-                    optional=True,
-                    min=0,
-                    max=999,
-                    advanced=True,
-                    tooltip="Number of the person in the detector's order, or of faces found here from the largest, "
-                    "from 0.",
-                ),
-                io.Float.Input(
-                    "point_x",
-                    default=0.5,
-                    optional=True,
-                    min=0.0,
-                    max=1.0,
-                    step=0.01,
-                    advanced=True,
-                    tooltip="The point for 'nearest' from left (0) to right (1).",
-                ),
-                io.Float.Input(
-                    "point_y",
-                    default=0.5,
-                    optional=True,
-                    min=0.0,
-                    max=1.0,
-                    step=0.01,
-                    advanced=True,
-                    tooltip="The point for 'nearest' from top (0) to bottom (1).",
+                *choice_inputs(
+                    "Number of the person in the detector's order, or of faces found here from the largest, from 0."
                 ),
                 io.Combo.Input(
                     "track",

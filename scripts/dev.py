@@ -4,9 +4,9 @@ later).
 python3 scripts/dev.py demo            run the demo workflow in a real ComfyUI, headless; --ui opens it in the
                                        browser instead
 python3 scripts/dev.py test [...]      run all tests; further arguments go to pytest, as --media=DIR (the = is
-                                       needed, or pytest
-                                       takes DIR for a folder of tests before it knows the option); --fast runs those
-                                       of the model alone, without ComfyUI, in under a minute
+                                       needed, or pytest takes DIR for a folder of tests before it knows the
+                                       option); --fast runs those of the model alone, without ComfyUI, in under a
+                                       minute
 python3 scripts/dev.py lint            ruff (check and format), and mypy on leo_core
 python3 scripts/dev.py serve [...]     ComfyUI with this pack in the foreground; further arguments (all but address,
                                        port and folders) go to ComfyUI

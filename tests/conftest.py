@@ -51,7 +51,7 @@ def order_paths() -> None:
 
 
 def name_pack() -> None:
-    """The repository as a package, because ComfyUI loads it as one too, under a name that is no folder's."""
+    """The repository as a package, because ComfyUI loads it as one too, under a name that no folder has."""
     pack = types.ModuleType(PACK)
     pack.__path__ = [str(ROOT)]
     sys.modules[PACK] = pack
@@ -224,7 +224,7 @@ def animator_file(tmp_path_factory) -> str:
 
 @pytest.fixture
 def photo():
-    """A picture that is no square, [1, 40, 48, 3] in 0..1."""
+    """A picture that is not square, [1, 40, 48, 3] in 0..1."""
     import torch
 
     return torch.rand(1, 40, 48, 3, generator=torch.Generator().manual_seed(0))

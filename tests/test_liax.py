@@ -244,7 +244,7 @@ def memory(what):  # in bytes, all resident pages: anonymous, of mapped files, a
     return 1024 * int(status.split(what + ":")[1].split()[0])
 
 warm, path, dtype, picture, out = sys.argv[1:]
-load_animator(warm)  # what torch loads on first use is no part of the model
+load_animator(warm)  # what torch loads on first use does not count as the model's
 gc.collect()
 before = memory("VmRSS")
 start = time.perf_counter()

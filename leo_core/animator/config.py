@@ -48,7 +48,7 @@ class AnimatorConfig:
     :param widen_first: whether the first or the second convolution of an encoder block changes the width.
     :param refine_blocks: styled residual blocks per flow scale; 0 is LIA's single styled convolution.
     :param rgb_blocks: residual blocks per picture scale; 0 is LIA's bare RGB head.
-    :param paint_size: scales above this have bare RGB heads whatever `rgb_blocks` says; 0 is no limit (our choice).
+    :param paint_size: scales above this have bare RGB heads whatever `rgb_blocks` says; 0 means no limit (our choice).
     :param composite: at the finest scale the picture itself is warped, and the mask blends what coarser scales
         painted into it: what is seen stays as sharp as the picture. Without it the finest scale's features are
         warped and RGB is read from them (our choice).

@@ -73,11 +73,12 @@ def frame_by_frame(
     channels: int,
     side: int,
     *batches: torch.Tensor | None,
-) -> tuple[torch.Tensor, ...]:
+):
     """What block makes of batches, at once, or frame by frame where its maps [N, channels, side, side] outgrow a
     CPU's cache.
 
-    :param batches: the first has all N frames; others have N, are alike for all with one, or are None.
+    :param block: maps the batches to a tensor or a tuple of tensors, which is returned.
+    :param batches: the first has N frames; the others have N, one that serves all, or are None.
     """
     x = batches[0]
     # Training keeps every map for its gradients anyway, and many small operations cost it a quarter of its time.
@@ -87,16 +88,13 @@ def frame_by_frame(
         and len(x) * channels * side**2 * x.itemsize > _CACHE_BYTES
         and not torch.is_grad_enabled()
     ):
-        return _as_tuple(block(*batches))
+        return block(*batches)
     frames = [
-        _as_tuple(block(*(rows if rows is None or len(rows) == 1 else rows[i : i + 1] for rows in batches)))
-        for i in range(len(x))
+        block(*(rows if rows is None or len(rows) == 1 else rows[i : i + 1] for rows in batches)) for i in range(len(x))
     ]
-    return tuple(torch.cat(parts) for parts in zip(*frames, strict=True))
-
-
-def _as_tuple(value: torch.Tensor | tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
-    return value if isinstance(value, tuple) else (value,)
+    if isinstance(frames[0], tuple):
+        return tuple(torch.cat(parts) for parts in zip(*frames, strict=True))
+    return torch.cat(frames)
 
 
 def channels_last(x: torch.Tensor) -> torch.Tensor:

@@ -53,12 +53,8 @@ class Encoder(torch.nn.Module):
         kw = {"dtype": dtype, "device": device}
         fine_to_coarse = sorted(config.channels, reverse=True)
         widths = [config.channels[r] for r in fine_to_coarse]
-        self.scales, self.widths, self.size, self.composite = (
-            fine_to_coarse[:-1],
-            widths[:-1],
-            config.size,
-            config.composite,
-        )
+        self.scales, self.widths = fine_to_coarse[:-1], widths[:-1]
+        self.size, self.composite = config.size, config.composite
         self.stem = operations.Conv2d(3, widths[0], 1, **kw)
         self.blocks = torch.nn.ModuleList(
             DownBlock(a, b, config.widen_first, operations, **kw) for a, b in pairwise(widths)
@@ -79,7 +75,7 @@ class Encoder(torch.nn.Module):
         h = self._stem(pictures)  # [N, C, S, S]
         for scale, width, block in zip(self.scales, self.widths, self.blocks, strict=True):
             features[scale] = h  # [N, C, r, r]
-            (h,) = frame_by_frame(block, width, scale, h)  # [N, C', r / 2, r / 2]
+            h = frame_by_frame(block, width, scale, h)  # [N, C', r / 2, r / 2]
         if self.composite:  # nothing but the decoder's last step reads the finest scale
             features[self.size] = pictures
         return self.code(h).flatten(1), features
@@ -88,11 +84,11 @@ class Encoder(torch.nn.Module):
         """z alone, for many pictures: their features are dropped on the way."""
         h = self._stem(pictures)
         for scale, width, block in zip(self.scales, self.widths, self.blocks, strict=True):
-            (h,) = frame_by_frame(block, width, scale, h)
+            h = frame_by_frame(block, width, scale, h)
         return self._with_motion(self.code(h).flatten(1), pictures)
 
     def _stem(self, pictures: torch.Tensor) -> torch.Tensor:
-        return frame_by_frame(lambda x: activate(self.stem(x)), self.widths[0], self.size, channels_last(pictures))[0]
+        return frame_by_frame(lambda x: activate(self.stem(x)), self.widths[0], self.size, channels_last(pictures))
 
     def _with_motion(self, code: torch.Tensor, pictures: torch.Tensor) -> torch.Tensor:
         """z [N, style_dim]: the appearance code, and the reader's motion code where there is one."""
@@ -159,7 +155,7 @@ class FlowLevel(torch.nn.Module):
         self.refine = torch.nn.ModuleList(refine)
         self.head = FlowHead(out_channels, config.style_dim, operations, **kw)
         self.align_corners, self.anchored = config.align_corners, config.anchored
-        # The finest scale has nobody to hand anything to.
+        # No scale builds on the finest one.
         carries = config.carry and not finest
         self.carry = torch.nn.Parameter(torch.zeros(out_channels, **kw)) if carries else None
 
@@ -181,12 +177,11 @@ class FlowLevel(torch.nn.Module):
         h = self.up(h, latent)  # [N, C, r, r]
         for layer in self.refine:
             h = layer(h, latent)  # [N, C, r, r]
-        raw = self.head(h, latent, coarser)  # [N, 3, r, r]
-        moved, seen = raw.split((2, 1), 1)
+        raw = moved = self.head(h, latent, coarser)  # [N, 3, r, r]
         if self.anchored:
-            moved, seen = (raw - (raw if anchor is None else anchor)).split((2, 1), 1)
-            seen = seen + _ALL_SEEN
-        displacement, mask = torch.tanh(moved), torch.sigmoid(seen)  # [N, 2, r, r], [N, 1, r, r]
+            moved = raw - (raw if anchor is None else anchor)  # [N, 3, r, r]
+        displacement = torch.tanh(moved[:, :2])  # [N, 2, r, r]
+        mask = torch.sigmoid(moved[:, 2:] + (_ALL_SEEN if self.anchored else 0.0))  # [N, 1, r, r]
         if features is not None:
             warped = warp(features, displacement, self.align_corners).to(h.dtype)  # [N, C, r, r]
             known = h

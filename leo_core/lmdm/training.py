@@ -324,7 +324,9 @@ def one_animator(motions: Sequence[MotionSequence]) -> AnimatorId:
         file may hold.
     """
     if not motions:
-        raise ValueError("There is no motion to train on. Connect or name at least one.")
+        raise ValueError(
+            "There is no motion to train on. Connect at least one motion, or name a source that holds some."
+        )
     for motion in motions[1:]:
         require_compatible("first motion", motions[0], "other motion", motion)
     return motions[0].animator

@@ -130,8 +130,8 @@ def sample_clip(
     maps[:, :2] /= zoom
     if layout is CONTROLS["face"]:
         controls, _ = moved(controls, torch.zeros(count), torch.full((count,), 1 / zoom), shift.expand(count, 2))
-        # A reader errs a little; what is built on it gets used to that. More of it, and small movements of the head are
-        # ignored.
+        # The generator gets used to the reader's small errors. With more noise than this it ignores small movements
+        # of the head.
         controls = controls + augment * torch.from_numpy(rng.normal(0, 0.01, tuple(controls.shape)).astype(np.float32))
     if layout.rest:
         rest = torch.tensor(layout.rest)

@@ -5,9 +5,9 @@ Faces whose controls are known (moved portraits, or pictures with landmarks) are
 angles, lights and qualities; the reader learns each control by its squared error over its spread. L1 would learn the
 median of controls that are mostly at rest, which is rest (our choice, measured: docs/training.md).
 
-Motion is what changes from frame to frame of one person, and a reader that only learns each picture by itself spends
-itself on how people differ. So frames come in groups of one clip, seen alike, and their differences count as well
-(our choice).
+Motion is what changes from frame to frame of one person, while a reader that learns from single pictures spends most
+of its capacity on how people differ. So frames come in groups from one clip, augmented alike, and the loss also covers
+the differences within a group (our choice).
 """
 
 import numpy as np
@@ -19,7 +19,7 @@ from ..animator.reader import MotionReader
 from .augmentation import moved
 from .data import Clip, before_backdrop
 
-GROUP = 4  # frames of one clip that are seen alike
+GROUP = 4  # frames of one clip that are augmented alike
 STILL = 0.2  # spreads; of the differences within a group, about as much is the landmarks' own noise
 WIDTHS = {64: 32, 32: 64, 16: 96, 8: 128, 4: 192}
 # What a control's error is divided by: about its spread over faces that act.
@@ -55,7 +55,7 @@ def reading_loss(found: torch.Tensor, controls: torch.Tensor) -> torch.Tensor:
     groups = (controls / torch.from_numpy(SPREAD)).unflatten(0, (-1, GROUP))
     within = error.unflatten(0, (-1, GROUP))
     within = (within - within.mean(1, keepdim=True)) / (groups.std(1, keepdim=True) + STILL)
-    # Squared where it is small; landmarks that were found wrongly shall not rule.
+    # Squared where it is small; a few wrong landmarks must not dominate.
     return sum(F.smooth_l1_loss(part, torch.zeros_like(part), beta=1.5) for part in (error, within))
 
 

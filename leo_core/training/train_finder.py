@@ -319,8 +319,8 @@ def loss(maps: torch.Tensor, heat: torch.Tensor, wanted: torch.Tensor) -> torch.
 
 
 def initialize(finder: FaceFinder, generator: torch.Generator) -> None:
-    """Normal weights by fan-in (He et al. 2015); of the last layer, that faces are rare and about as large as five
-    cells."""
+    """Normal weights by fan-in (He et al. 2015). The last layer starts from the assumption that faces are rare and
+    about five cells wide."""
     for module in finder.modules():
         if isinstance(module, nn.Conv2d):
             fan_in = module.weight[0].numel()
@@ -427,7 +427,7 @@ def evaluate(args: argparse.Namespace) -> None:
         print(f"backdrops: {false} of {args.count} with false finds")
         known = dict(np.load(args.clip_landmarks)) if args.clip_landmarks else {}
         for path in sorted(path for folder in args.clips for path in folder.iterdir() if path.name in known):
-            found = supported(
+            people = supported(
                 [
                     find_faces(finder, torch.from_numpy(picture.copy()), confident=LIKELY)
                     for picture in read_video(str(path))
@@ -435,7 +435,7 @@ def evaluate(args: argparse.Namespace) -> None:
             )
             pairs = [
                 (faces, np.concatenate([points[:468, :2].min(0), points[:468, :2].max(0)]))
-                for faces, points in zip(found, known[path.name], strict=False)
+                for faces, points in zip(people, known[path.name], strict=False)
                 if np.isfinite(points).all()
             ]
             hits = sum(any(overlap(face.box, box) >= 0.5 for face in faces) for faces, box in pairs)

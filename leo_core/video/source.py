@@ -73,7 +73,7 @@ def open_container(source: VideoSource) -> av.container.InputContainer:
         )
     except av.error.FFmpegError as error:
         raise ValueError(
-            f"{name} is no video that can be read ({error.strerror}). Choose a video file, or convert it to MP4."
+            f"{name} holds no video that can be read ({error.strerror}). Choose a video file, or convert it to MP4."
         ) from None
 
 

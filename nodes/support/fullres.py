@@ -17,9 +17,10 @@ class FullResolutionFrames:
 
     def __init__(self, handle, appearance: Appearance, original: torch.Tensor):
         handle.load(handle.flow_generator)
-        latent = appearance.code.to("cpu", torch.float32) + handle.dictionary(appearance.pose)
         features = handle.for_flow(appearance.features)
-        displacement, mask = handle.generate_flow(features, latent, handle.anchor(features, appearance))
+        displacement, mask = handle.generate_flow(
+            features, handle.own_latent(appearance), handle.anchor(features, appearance)
+        )
         finest = handle.config.size
         self._rest = displacement[finest].cpu(), mask[finest].cpu()
         self._original = opaque(original).cpu()

@@ -17,7 +17,8 @@ from .chunks import load_for_chunks
 class AnimatorHandle:
     """What a LEO_ANIMATOR socket carries: the networks, each under ComfyUI's model manager.
 
-    :param path: of the model file; raises ValueError when it is no animator.
+    :param path: the model file.
+    :raises ValueError: it is not an animator.
     """
 
     def __init__(self, path: str):
@@ -51,10 +52,14 @@ class AnimatorHandle:
         """Features as the flow generator takes them, which may be less precise than the others."""
         return {scale: maps.to(self.device, self.flow_dtype) for scale, maps in features.items()}
 
+    def own_latent(self, appearance: Appearance) -> torch.Tensor:
+        """z + Q a of the source's own pose, [1, style_dim] on the CPU in float32."""
+        return appearance.code.to("cpu", torch.float32) + self.dictionary(appearance.pose)
+
     def anchor(self, features: dict[int, torch.Tensor], appearance: Appearance) -> dict[int, torch.Tensor] | None:
         """`FlowGenerator.anchor` of an appearance whose features are `for_flow`."""
-        latent = appearance.code.to("cpu", torch.float32) + self.dictionary(appearance.pose)
-        return self.flow_generator.model.anchor(features, latent.to(self.device, self.flow_dtype))
+        latent = self.own_latent(appearance).to(self.device, self.flow_dtype)
+        return self.flow_generator.model.anchor(features, latent)
 
     def generate_flow(
         self, features: dict[int, torch.Tensor], latents: torch.Tensor, anchor: dict[int, torch.Tensor] | None
@@ -77,7 +82,7 @@ class MotionPriorHandle:
 
     @classmethod
     def load(cls, path: str) -> "MotionPriorHandle":
-        """:raises ValueError: the file is no motion prior."""
+        """:raises ValueError: the file is not a motion prior."""
         return cls(load_prior(path, comfy.ops.manual_cast, mm.unet_offload_device()))
 
     def ready(self) -> torch.device:

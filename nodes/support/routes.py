@@ -18,7 +18,7 @@ async def directions(request: web.Request) -> web.Response:
     """GET /leo/directions?model=FILE: the directions of an animator file, named where names are known, before it is
     ever loaded.
 
-    404 with the reason for a file that is not listed or is no animator.
+    404 with the reason for a file that is not listed or is not an animator.
     """
     try:
         known = await asyncio.to_thread(

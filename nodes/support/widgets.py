@@ -80,6 +80,26 @@ def paste_inputs() -> list[io.Input]:
     ]
 
 
+def choice_inputs(index_tooltip: str) -> list[io.Input]:
+    """The number and the point that choose one of several people, for a widget with the options nearest and index."""
+    return [
+        io.Int.Input("index", default=0, optional=True, min=0, max=999, advanced=True, tooltip=index_tooltip),
+        *(
+            io.Float.Input(
+                name,
+                default=0.5,
+                optional=True,
+                min=0.0,
+                max=1.0,
+                step=0.01,
+                advanced=True,
+                tooltip=f"The point for 'nearest' from {low} (0) to {high} (1).",
+            )
+            for name, low, high in (("point_x", "left", "right"), ("point_y", "top", "bottom"))
+        ),
+    ]
+
+
 def known_directions(animator: AnimatorHandle | None, motion: MotionSequence) -> dict:
     """What the connected animator says about its directions; nothing without one."""
     if animator is None:

@@ -77,7 +77,7 @@ def main() -> None:
         "load": lambda: ops.load_motion(file),
         "plot": lambda: ops.plot(first, second),
     }
-    small = ops.trim(first, 0, 100)  # what SciPy takes for itself on first use is no part of an operation
+    small = ops.trim(first, 0, 100)  # what SciPy takes for itself on first use does not count as an operation's
     ops.stretch(ops.stretch(ops.smooth(small, 0.5), 50), 200)
     print(f"{'operation':24}{'seconds':>10}{'memory':>10}   (the motion itself: {first.codes.nbytes / 1e6:.1f} MB)")
     for name, run in operations.items():

@@ -158,7 +158,7 @@ def made(model: str, count: int) -> None:
         node("animator", "LEOFlowGenerator"),
         node("animator", "LEOInpaintingDecoder"),
     )
-    small = handle_type(str(SHIPPED))  # what torch and ComfyUI take for themselves on first use is no part of it
+    small = handle_type(str(SHIPPED))  # what torch and ComfyUI take for themselves on first use does not count
     decoder.execute(small, sources(small, 4)[0], flow.execute(small, *sources(small, 4)).args[0], False)
     Path("/proc/self/clear_refs").write_text("5")
     before = resident("VmRSS")

@@ -64,7 +64,7 @@ def test_a_face_moved_by_a_known_amount_tells_it(mean_face, control):
     actions = np.zeros((120, len(ACTIONS)))
     own = ACTIONS.index(MOVED_BY[control])
     actions[:, own] = rng.uniform(0, 0.8, 120)
-    # A jaw that drops takes the corners of the mouth down with it, and is no part of a smile's test.
+    # A jaw that drops takes the corners of the mouth down with it, which a test of smiles leaves out.
     for name in {"jaw open": ("left lid", "brows up"), "smile": ("left lid", "brows up")}.get(control, ("jaw",)):
         actions[:, ACTIONS.index(name)] = rng.uniform(0, 0.5, 120)
     angles = rng.uniform(-0.5, 0.5, (120, 3)) * face.ANGLE_UNITS

@@ -489,7 +489,7 @@ def crafted_metadata(name: str, tensors: dict[str, torch.Tensor], metadata: dict
 
 
 def foreign_states() -> Files:
-    """Models of other families, and data that is no model."""
+    """Models of other families, and data that is not a model."""
 
     def saved(value, **options):
         buffer = io.BytesIO()
@@ -543,7 +543,7 @@ def not_videos(folder_text: str, outside: str) -> Files:
     :param folder_text: a text of a file outside the folder, whose path is ``outside``: playlists try to bring it in.
     """
     yield "empty.mp4", b""
-    yield "text.mp4", b"Dear reader, this is no video."
+    yield "text.mp4", b"Dear reader, this is not a video."
     yield "page.mp4", b"<!DOCTYPE html><html></html>"
     yield "picture-header.mp4", b"\x89PNG\r\n\x1a\n" + bytes(64)
     yield "zip.mp4", zipped(b"\x80\x02}.")

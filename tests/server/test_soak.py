@@ -2,7 +2,7 @@
 they were.
 
 Judged is what the system calls resident: what is in use, and what the allocator keeps for the next request. How much
-it would give back when asked is told beside it: that much of any growth is no leak.
+it would give back when asked is told beside it: that much of any growth is not a leak.
 """
 
 import random
