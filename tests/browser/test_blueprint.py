@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import author_blueprint
+from playwright.sync_api import TimeoutError
 
 ROOT = Path(__file__).resolve().parents[2]
 ADD = """() => {
@@ -21,8 +22,15 @@ def test_the_blueprint_is_found_by_its_name_and_animates_a_photo(frontend):
     page = frontend.page
     page.evaluate(ADD)
     page.wait_for_timeout(1000)
-    page.mouse.dblclick(700, 700)
-    page.wait_for_function("() => document.activeElement?.tagName === 'INPUT'")
+    for _ in range(20):  # on a busy machine the two clicks can be too far apart to count as a double click
+        page.mouse.dblclick(700, 700)
+        try:
+            page.wait_for_function("() => document.activeElement?.tagName === 'INPUT'", timeout=10_000)
+            break
+        except TimeoutError:
+            page.keyboard.press("Escape")
+    else:
+        raise AssertionError("A double click on the canvas opened no search.")
     page.keyboard.type("LEO - Animate")
     page.get_by_text("Subgraph Blueprints / LEO").first.wait_for()
     page.keyboard.press("Enter")
