@@ -4,7 +4,6 @@ Equalized learning rates are steps of Adam per tensor instead of factors in the 
 modules that inference runs.
 """
 
-import json
 import math
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from accelerate import Accelerator
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from .. import face
 from ..animator import Animator, AnimatorConfig, Direction, orthonormal_basis
@@ -46,11 +46,6 @@ def read_checkpoint(run: Path) -> dict:
         raise ValueError(f"{run} holds no last.pt. Name the run folder of a train-animator that has saved.")
     saved = torch.load(path, map_location="cpu", weights_only=True)
     saved["config"] = AnimatorConfig.from_dict(saved["config"])
-    if "controls" not in saved:  # older checkpoints tell it by the loss weights of their run
-        settings = run / "settings.json"
-        saved["controls"] = settings.is_file() and json.loads(settings.read_text()).get("controls", 0) > 0
-    if isinstance(saved["controls"], bool):  # older checkpoints know the controls of heads alone
-        saved["controls"] = CONTROLS["head"].names if saved["controls"] else ()
     return saved
 
 
@@ -253,9 +248,9 @@ class Trainer:
         if self.weights.controls and batch.controlled.any():
             self.controls = controls_of(clips).names
         decay = min(0.998, self.step / (self.step + 10))
+        state = self.model.state_dict()
         with torch.no_grad():
-            for name, value in self.model.state_dict().items():
-                self.ema[name].lerp_(value, 1 - decay)
+            get_ema_multi_avg_fn(decay)([self.ema[name] for name in state], list(state.values()), None)
         return {name: value.item() for name, value in parts.items()}
 
     def train_discriminator(self, target: torch.Tensor, generated: torch.Tensor) -> torch.Tensor:
