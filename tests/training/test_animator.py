@@ -669,14 +669,6 @@ def test_names_are_exported_where_controls_were_supervised(tmp_path):
     command("export-animator", run, tmp_path / "named.safetensors")
     assert [d.name for d in load_animator(tmp_path / "named.safetensors")[1].directions.values()] == list(HEAD.names)
 
-    # checkpoints from before this was kept in them
-    saved = torch.load(run / "last.pt", weights_only=True)
-    assert saved.pop("controls") == HEAD.names
-    torch.save(saved, run / "last.pt")
-    assert read_checkpoint(run)["controls"] == HEAD.names
-    (run / "settings.json").write_text('{"controls": 0}')
-    assert not read_checkpoint(run)["controls"]
-
 
 def test_without_the_controls_loss_the_generator_is_given_the_encoders_codes(tmp_path):
     """Known controls in place of codes that nothing teaches the encoder would train a generator for codes it never

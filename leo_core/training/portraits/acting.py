@@ -60,17 +60,18 @@ def draw_expression(rng: np.random.Generator) -> np.ndarray:
         a["press"] = rng.choice([0.0, rng.uniform(-0.3, 1)])
     if rng.random() < 0.3:
         a["sideways"] = rng.normal(0, 0.5)
-    lids = rng.choice(["rest", "shut", "half", "wide", "wink"], p=[0.42, 0.18, 0.22, 0.12, 0.06])
+    lids = rng.choice(["rest", "shut", "half", "wide", "one"], p=[0.34, 0.16, 0.2, 0.1, 0.2])
     amount = {
         "rest": rng.normal(0, 0.05),
         "shut": rng.uniform(0.9, 1.05),
         "half": rng.uniform(0.1, 0.9),
         "wide": rng.uniform(-0.35, 0),
-        "wink": rng.normal(0, 0.1),
+        "one": rng.normal(0, 0.1),
     }[lids]
     a["left lid"] = a["right lid"] = amount
-    if lids == "wink":
-        a[rng.choice(["left lid", "right lid"])] = rng.uniform(0.7, 1.05)
+    # Winks are rare among people; without many of them the two eyes are never told apart.
+    if lids == "one":
+        a[rng.choice(["left lid", "right lid"])] = rng.uniform(0.3, 1.05)
     brows = rng.choice(["rest", "up", "down", "one"], p=[0.45, 0.28, 0.2, 0.07])
     if brows == "up":
         a["brows up"] = rng.uniform(0.1, 1.1)
