@@ -15,11 +15,12 @@ import pickletools
 import tempfile
 import zipfile
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+KIND_KEY = "leo.kind"  # in the metadata of every file that LEO writes
 LARGEST_HEADER = 2**21  # bytes of a safetensors header
 LARGEST_PICKLE = 2**21  # bytes
 MOST_OPCODES = 2**18
@@ -77,6 +78,20 @@ def write_atomically(path: str | os.PathLike, write: Callable[[str], None]) -> N
                 "name is as it was."
             ) from error
         raise
+
+
+def kind_of(metadata: Mapping[str, str] | None) -> str | None:
+    """What the metadata of a safetensors file of ours says that it holds; None of files of others."""
+    return (metadata or {}).get(KIND_KEY)
+
+
+def require_kind(path: Path, metadata: Mapping[str, str] | None, wanted: str, todo: str) -> None:
+    """:raises ValueError: the file holds something else; says what, and then what to do."""
+    found = kind_of(metadata) or "unknown contents"
+    if found != wanted:
+        raise ValueError(
+            f"{path.name} holds {quoted(found.replace('_', ' '))}, not a {wanted.replace('_', ' ')}. {todo}"
+        )
 
 
 def check_safetensors_header(path: Path) -> None:

@@ -8,11 +8,14 @@ cheek. The network, its sizes and its training (`leo_core.training.train_finder`
 import math
 import os
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
 from safetensors import SafetensorError, safe_open
+
+from .files import require_kind
 
 STRIDE = 8
 GRID = 64  # pictures are padded to multiples of this
@@ -124,16 +127,14 @@ def load_finder(path: str | os.PathLike) -> FaceFinder:
     """
     try:
         with safe_open(path, "pt") as file:
-            kind = (file.metadata() or {}).get("leo.kind")
-            state = {name: file.get_tensor(name).float() for name in file.keys()} if kind == KIND else {}
+            require_kind(Path(path), file.metadata(), KIND, "Restore the file that came with LEO.")
+            state = {name: file.get_tensor(name).float() for name in file.keys()}
     except SafetensorError as error:
         raise ValueError(f"{path} is not a readable safetensors file ({error}). Fetch it again.") from None
     finder = FaceFinder().eval().requires_grad_(False)
     expected = {name: value.shape for name, value in finder.state_dict().items()}
     if {name: value.shape for name, value in state.items()} != expected:
-        raise ValueError(
-            f"{path} holds {kind or 'unknown contents'}, not a {KIND}. Restore the file that came with LEO."
-        )
+        raise ValueError(f"{path} holds a {KIND} of another version of LEO. Restore the file that came with this one.")
     finder.load_state_dict(state)
     return finder.to(memory_format=torch.channels_last)
 

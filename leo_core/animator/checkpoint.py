@@ -23,7 +23,16 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from .. import face
-from ..files import TensorNote, check_safetensors_header, describe_torch_file, mapped, quoted, write_atomically
+from ..files import (
+    KIND_KEY,
+    TensorNote,
+    check_safetensors_header,
+    describe_torch_file,
+    kind_of,
+    mapped,
+    quoted,
+    write_atomically,
+)
 from ..identity import AnimatorId, fingerprint, tensor_digest
 from .config import LIAX_DIRECTIONS, AnimatorConfig, Direction
 from .model import Animator, orthonormal_basis
@@ -144,7 +153,7 @@ def recognize(reader: StateReader) -> tuple[AnimatorConfig, dict[str, str]]:
     :raises ValueError: the file is not an animator; says what it holds instead.
     """
     shapes = reader.shapes
-    kind = reader.metadata.get("leo.kind")
+    kind = kind_of(reader.metadata)
     try:
         if kind == "animator":
             config = AnimatorConfig.from_dict(json.loads(reader.metadata["leo.config"]))
@@ -233,7 +242,7 @@ def read_raw(
 
 def read_metadata(reader: StateReader, config: AnimatorConfig) -> tuple[dict[int, Direction], dict[str, str]]:
     """Directions and notes in a file's metadata; of released LIA-X weights, the published directions."""
-    if reader.metadata.get("leo.kind") is None:
+    if kind_of(reader.metadata) is None:
         known = LIAX_DIRECTIONS if config.family == "LIA-X" else {}
         return {i: direction for i, direction in known.items() if i < config.directions}, {}
     try:
@@ -365,7 +374,7 @@ def write_animator(
 ) -> None:
     """`save_animator` for tensors that are as they shall lie in the file, of an animator whose fingerprint is known."""
     metadata = {
-        "leo.kind": "animator",
+        KIND_KEY: "animator",
         "leo.config": json.dumps(config.to_dict()),
         "leo.directions": json.dumps({i: vars(d) for i, d in directions.items()}),
         "leo.fingerprint": identity,
@@ -383,7 +392,7 @@ def write_directions(path: str | os.PathLike, directions: dict[int, Direction]) 
     path = Path(path)
     with safe_open(path, "pt") as file:
         metadata = file.metadata() or {}
-        if metadata.get("leo.kind") != "animator":
+        if kind_of(metadata) != "animator":
             raise ValueError(f"{path.name} is not a LEO animator, so it has no place for names. Convert it first.")
         tensors = {key: file.get_tensor(key).clone() for key in file.keys()}
     metadata["leo.directions"] = json.dumps({i: vars(direction) for i, direction in directions.items()})

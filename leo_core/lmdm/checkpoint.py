@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from ..files import check_safetensors_header, quoted, write_atomically
+from ..files import KIND_KEY, check_safetensors_header, quoted, require_kind, write_atomically
 from ..identity import AnimatorId
 from .condition import CodeScale
 from .gaussian_process import GaussianProcess
@@ -33,7 +33,7 @@ def save_prior(path: str | os.PathLike, prior: MotionPrior, dtype: torch.dtype =
             for field in fields(statistics)
         }
     metadata = {
-        "leo.kind": "motion_prior",
+        KIND_KEY: "motion_prior",
         "leo.config": json.dumps(asdict(prior.config)),
         "leo.animator": prior.animator.name,
         "leo.fingerprint": prior.animator.fingerprint,
@@ -52,12 +52,9 @@ def load_prior(path: str | os.PathLike, operations=nn, device: torch.device | st
     try:
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
-            kind = metadata.get("leo.kind", "something of unknown kind")
-            if kind != "motion_prior":
-                raise ValueError(
-                    f"{path.name} holds {quoted(kind)}, not a motion prior. Choose a file that LEO Train Motion Prior "
-                    "or train-prior wrote."
-                )
+            require_kind(
+                path, metadata, "motion_prior", "Choose a file that LEO Train Motion Prior or train-prior wrote."
+            )
             if any(file.get_slice(key).get_dtype() not in ("F16", "BF16", "F32", "F64") for key in file.keys()):
                 raise ValueError(
                     f"{path.name} holds values other than floating-point numbers. Train or download the prior again."

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from ..files import write_atomically
+from ..files import KIND_KEY, write_atomically
 from ..identity import AnimatorId
 from ..motion import MotionSequence, change_rate, require_compatible
 from .condition import CodeScale, denoiser_input, to_residual
@@ -217,7 +217,7 @@ class PriorTrainer:
         tensors["losses"] = torch.tensor(self.losses, dtype=torch.float64)
         tensors = {name: value.detach().to("cpu").contiguous() for name, value in tensors.items()}
         metadata = {
-            "leo.kind": "motion_prior_training",
+            KIND_KEY: "motion_prior_training",
             "leo.run": self.run_key(),
             "leo.validation": json.dumps(self.validation_losses),
         }

@@ -8,7 +8,7 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from ..files import quoted, write_atomically
+from ..files import KIND_KEY, quoted, require_kind, write_atomically
 from ..identity import AnimatorId
 from .sequence import FPS, MotionSequence
 
@@ -28,7 +28,7 @@ def save_motion(path: str | os.PathLike, motion: MotionSequence, description: st
             f"The description has {len(description)} characters; {MAX_DESCRIPTION} fit in a motion file. Shorten it."
         )
     metadata = {
-        "leo.kind": "motion",
+        KIND_KEY: "motion",
         "leo.fps": str(motion.fps),
         "leo.fingerprint": motion.animator.fingerprint,
         "leo.animator": motion.animator.name,
@@ -55,10 +55,11 @@ def load_motion(path: str | os.PathLike) -> tuple[MotionSequence, str]:
     try:
         with safe_open(path, "pt") as file:
             metadata, keys = file.metadata() or {}, list(file.keys())
-            if metadata.get("leo.kind") != "motion" or keys != ["codes"]:
-                kind = metadata.get("leo.kind", "unknown contents")
+            require_kind(path, metadata, "motion", "Choose a file that LEO Save Motion wrote.")
+            if keys != ["codes"]:
                 raise ValueError(
-                    f"{path.name} holds {quoted(kind)}, not a motion. Choose a file that LEO Save Motion wrote."
+                    f"{path.name} holds {quoted(', '.join(keys))} where a motion holds codes. Choose a file that LEO "
+                    "Save Motion wrote."
                 )
             entry = file.get_slice("codes")
             if entry.get_dtype() != "F32" or len(entry.get_shape()) != 2:

@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ..face import ANGLE_UNITS, PLACE_UNIT, SIZE_AT_REST, SIZE_UNIT, HeadPose, head_pose, rotation_of
-from ..files import write_atomically
+from ..files import KIND_KEY, write_atomically
 from ..find import KIND, LIKELY, STRIDE, Convolution, FaceFinder, decode, find_faces, load_finder, overlap, supported
 from ..video import read_video
 from .portraits.commands import read_landmarks, read_photo
@@ -391,7 +391,7 @@ def train(args: argparse.Namespace) -> None:
 def save(finder: FaceFinder, path: Path) -> None:
     """Write a finder of plain convolutions in half precision."""
     state = {name: value.half().contiguous() for name, value in finder.state_dict().items()}
-    write_atomically(path, lambda temporary: save_file(state, temporary, {"leo.kind": KIND}))
+    write_atomically(path, lambda temporary: save_file(state, temporary, {KIND_KEY: KIND}))
 
 
 def placed(rng: np.random.Generator, cutouts: list[Cutout]) -> tuple[torch.Tensor, np.ndarray]:

@@ -14,12 +14,14 @@ from safetensors.torch import save_file
 from .. import face
 from ..animator.checkpoint import load_animator
 from ..animator.reader import MotionReader
-from ..files import write_atomically
+from ..files import KIND_KEY, kind_of, require_kind, write_atomically
 from .data import Clip, read_source, split_by_identity
 from .objective import CONTROL_GAIN
 from .reader import GROUP, WIDTHS, agreement, initialize, reading, reading_loss, sample
 
 AVERAGE = 0.999
+READER = "motion reader"  # the kind of a file of its own
+NAME_ANOTHER = "Name a file that train-reader wrote, or an animator with a motion reader."
 
 
 class ReaderTrainer:
@@ -97,7 +99,7 @@ class ReaderTrainer:
         """Write the moving average: what `read_reader` reads, its codes in the animator's units."""
         state = {name: value.contiguous() for name, value in self.ema.items()}
         state |= {name: state[name] * CONTROL_GAIN for name in ("code.weight", "code.bias")}
-        metadata = {"leo.kind": "motion reader", "leo.widths": json.dumps(WIDTHS), "leo.step": str(self.step)}
+        metadata = {KIND_KEY: READER, "leo.widths": json.dumps(WIDTHS), "leo.step": str(self.step)}
         write_atomically(path, lambda temporary: save_file(state, temporary, metadata))
 
 
@@ -108,16 +110,12 @@ def read_reader(path: Path) -> tuple[dict[str, torch.Tensor], dict[int, int]]:
     """
     with safe_open(path, "pt") as file:
         metadata = file.metadata() or {}
-        kind = metadata.get("leo.kind", "something else")
-        if kind == "animator":
+        if kind_of(metadata) == "animator":
             animator, _ = load_animator(path)
-            if animator.encoder.reader is not None:
-                return animator.encoder.reader.state_dict(), animator.config.reader
-            kind = "an animator without a motion reader"
-        if kind != "motion reader":
-            raise ValueError(
-                f"{path} holds {kind}. Name a file that train-reader wrote, or an animator with a motion reader."
-            )
+            if animator.encoder.reader is None:
+                raise ValueError(f"{path.name} is an animator without a motion reader. {NAME_ANOTHER}")
+            return animator.encoder.reader.state_dict(), animator.config.reader
+        require_kind(path, metadata, READER, NAME_ANOTHER)
         state = {name: file.get_tensor(name) for name in file.keys()}
     return state, {int(r): c for r, c in json.loads(metadata["leo.widths"]).items()}
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import folder_paths
 
-from ...leo_core.files import LARGEST_HEADER, quoted
+from ...leo_core.files import LARGEST_HEADER, kind_of, quoted
 
 FOLDER_KEY = "leo"
 PACK_MODELS = Path(__file__).parents[2] / "models"
@@ -103,7 +103,7 @@ def place_in_output(prefix: str) -> tuple[str, str, int, str]:
     return folder, name, number, subfolder
 
 
-def kind_of(path: str) -> str:
+def kind_of_file(path: str) -> str:
     """ "animator", "motion_prior" or "motion", read from a safetensors header alone; unreadable files are "unknown"."""
     if not os.path.isfile(path):  # a link to a file that is gone
         return "unknown"
@@ -113,7 +113,7 @@ def kind_of(path: str) -> str:
         with open(path, "rb") as file:
             (length,) = struct.unpack("<Q", file.read(8))
             header = json.loads(file.read(length)) if length <= LARGEST_HEADER else {}
-        return header.get("__metadata__", {}).get("leo.kind", KIND_OF_FOREIGN_FILES)
+        return kind_of(header.get("__metadata__")) or KIND_OF_FOREIGN_FILES
     except (OSError, ValueError, RecursionError, struct.error, AttributeError):
         return "unknown"
 
@@ -121,7 +121,7 @@ def kind_of(path: str) -> str:
 def list_files(kind: str) -> list[str]:
     """Names of the files of one kind, for a combo."""
     names = folder_paths.get_filename_list(FOLDER_KEY)
-    return [name for name in names if kind_of(folder_paths.get_full_path(FOLDER_KEY, name) or "") == kind]
+    return [name for name in names if kind_of_file(folder_paths.get_full_path(FOLDER_KEY, name) or "") == kind]
 
 
 def resolve_file(name: str) -> str:

@@ -111,7 +111,7 @@ def test_a_reader_goes_on_from_an_animators_file(tmp_path):
     np.testing.assert_allclose(
         CODE_UNIT * reading(trainer.ema_reader(), frames), reading(reader, frames), rtol=1e-4, atol=1e-5
     )
-    with pytest.raises(ValueError, match="holds an animator without a motion reader. Name a file that train-reader"):
+    with pytest.raises(ValueError, match="is an animator without a motion reader. Name a file that train-reader"):
         read_reader(ROOT / "models" / "leo-face-64.safetensors")
 
 
