@@ -88,33 +88,20 @@ def sample_clip(
     layout: Controls,
     backdrops: Sequence[np.ndarray] = (),
     drivings: int = DRIVINGS,
-):
-    size = clip.frames.shape[1]
+) -> tuple[torch.Tensor, ...]:
+    """One row of a `Batch`, its tensors in that order."""
     times = rng.integers(len(clip.frames), size=1 + drivings)
     if clip.flow is not None:
         times[0] = clip.reference
     frames = clip.frames[times].astype(np.float32)
     if clip.coverage is not None and len(backdrops) and rng.random() < 0.5 * augment:
         frames = before_backdrop(clip, times, backdrops[rng.integers(len(backdrops))])
-    flow = np.zeros((drivings, size, size, 2), np.float32)
-    weight, regions = np.zeros((2, drivings, size, size), np.float32)
-    visible = np.ones((drivings, size, size), np.float32)
-    exact = np.zeros(drivings, np.float32)
-    if clip.flow is not None:
-        flow[:], weight[:], exact[:] = clip.flow[times[1:]], clip.visible[times[1:]], clip.exact
-        if clip.exact:
-            visible = weight.copy()
-    if clip.regions is not None:
-        regions = clip.regions[times[1:]] / np.float32(255)
-
+    views = torch.from_numpy(frames).permute(0, 3, 1, 2) / 127.5 - 1
+    maps = known_maps(clip, times[1:])
     controls = (
         torch.zeros(1 + drivings, len(layout.names))
         if clip.controls is None
         else torch.from_numpy(clip.controls[times])
-    )
-    views = torch.from_numpy(frames).permute(0, 3, 1, 2) / 127.5 - 1
-    maps = torch.cat(
-        [torch.from_numpy(flow).permute(0, 3, 1, 2), torch.from_numpy(np.stack([weight, visible, regions], 1))], 1
     )
     if rng.random() < 0.5 * augment:
         views, maps = views.flip(-1), maps.flip(-1)
@@ -122,34 +109,56 @@ def sample_clip(
         controls = controls[:, layout.mirror] * torch.tensor(layout.sign)
     zoom = 1 - augment * rng.uniform(0, 0.2)
     shift = torch.tensor(rng.uniform(-1, 1, 2) * (1 - zoom), dtype=torch.float32)
-    count = len(views)
+    views, maps = zoomed(views, maps, zoom, shift)
+    controls = zoomed_controls(controls, zoom, shift, layout)
+    if layout is CONTROLS["face"]:
+        # The generator gets used to the reader's small errors. With more noise than this it ignores small movements
+        # of the head.
+        controls = controls + augment * torch.from_numpy(rng.normal(0, 0.01, tuple(controls.shape)).astype(np.float32))
+    gain = torch.tensor(1 + augment * (rng.uniform(-0.2, 0.2) + rng.uniform(-0.1, 0.1, 3)), dtype=torch.float32)
+    views = ((views + 1) * gain[:, None, None] + augment * rng.uniform(-0.15, 0.15) - 1).clamp(-1, 1)
+    flow, weight, visible, regions = maps.split((2, 1, 1, 1), 1)
+    exact = torch.full((drivings,), float(clip.flow is not None and clip.exact))
+    controlled = torch.tensor(float(clip.controls is not None))
+    forced = controlled * float(rng.random() < teacher_forcing)
+    return views, flow, weight, visible, exact, regions, controls, controlled, forced
+
+
+def known_maps(clip: Clip, times: np.ndarray) -> torch.Tensor:
+    """Flow (2), its weight, visibility and regions of frames [n], [n, 5, S, S]; where nothing is known, flow of
+    weight 0 and all to be seen."""
+    flow = np.zeros((len(times), *clip.frames.shape[1:3], 2), np.float32)
+    weight, regions = np.zeros((2, *flow.shape[:3]), np.float32)
+    if clip.flow is not None:
+        flow[:], weight[:] = clip.flow[times], clip.visible[times]
+    visible = weight if clip.flow is not None and clip.exact else np.ones_like(weight)
+    if clip.regions is not None:
+        regions = clip.regions[times] / np.float32(255)
+    return torch.from_numpy(np.concatenate([flow, np.stack([weight, visible, regions], -1)], -1)).permute(0, 3, 1, 2)
+
+
+def zoomed(
+    views: torch.Tensor, maps: torch.Tensor, zoom: float, shift: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The part of views and `known_maps` that is ``zoom`` wide, around ``shift`` [2] in half widths."""
+    size = views.shape[-1]
     theta = torch.cat([torch.eye(2) * zoom, shift[:, None]], 1)
     grid = F.affine_grid(theta[None], (1, 1, size, size), align_corners=False)
     views = F.grid_sample(views, grid.expand(len(views), -1, -1, -1), "bilinear", "border", False)
     maps = F.grid_sample(maps, grid.expand(len(maps), -1, -1, -1), "bilinear", "border", False)
     maps[:, :2] /= zoom
-    if layout is CONTROLS["face"]:
-        controls, _ = moved(controls, torch.zeros(count), torch.full((count,), 1 / zoom), shift.expand(count, 2))
-        # The generator gets used to the reader's small errors. With more noise than this it ignores small movements
-        # of the head.
-        controls = controls + augment * torch.from_numpy(rng.normal(0, 0.01, tuple(controls.shape)).astype(np.float32))
-    if layout.rest:
-        rest = torch.tensor(layout.rest)
-        controls = ((controls * REACH + rest - shift.repeat(len(rest) // 2)) / zoom - rest) / REACH
     centers = F.affine_grid(torch.eye(2, 3)[None], (1, 1, size, size), align_corners=False)
     inside = (centers + maps[:, :2].permute(0, 2, 3, 1)).abs().amax(-1, keepdim=True) <= 1
     maps[:, 3:4] *= inside.permute(0, 3, 1, 2)  # what the zoom cut off cannot be seen in the source
-    gain = torch.tensor(1 + augment * (rng.uniform(-0.2, 0.2) + rng.uniform(-0.1, 0.1, 3)), dtype=torch.float32)
-    views = ((views + 1) * gain[:, None, None] + augment * rng.uniform(-0.15, 0.15) - 1).clamp(-1, 1)
-    controlled = torch.tensor(float(clip.controls is not None))
-    return (
-        views,
-        maps[:, :2],
-        maps[:, 2:3],
-        maps[:, 3:4],
-        torch.from_numpy(exact),
-        maps[:, 4:5],
-        controls,
-        controlled,
-        controlled * float(rng.random() < teacher_forcing),
-    )
+    return views, maps
+
+
+def zoomed_controls(controls: torch.Tensor, zoom: float, shift: torch.Tensor, layout: Controls) -> torch.Tensor:
+    """Controls [n, K] as they are measured in what `zoomed` shows."""
+    count = len(controls)
+    if layout is CONTROLS["face"]:
+        controls, _ = moved(controls, torch.zeros(count), torch.full((count,), 1 / zoom), shift.expand(count, 2))
+    if layout.rest:
+        rest = torch.tensor(layout.rest)
+        controls = ((controls * REACH + rest - shift.repeat(len(rest) // 2)) / zoom - rest) / REACH
+    return controls

@@ -15,11 +15,11 @@ from PIL import Image
 from tqdm import tqdm
 
 from .. import face
-from ..animator import fast_bfloat16, lia
+from ..animator import AnimatorConfig, fast_bfloat16, lia
 from ..animator.checkpoint import load_animator
 from ..files import write_atomically
 from .batches import DRIVINGS, controls_of
-from .data import read_sources, shrunk, split_by_identity
+from .data import Clip, read_sources, shrunk, split_by_identity
 from .losses import open_backbone
 from .notes import parse_notes
 from .objective import Weights
@@ -71,48 +71,69 @@ def choose_precision(wanted: str, device: str) -> str:
     return ("bf16" if native else "no") if wanted == "auto" else wanted
 
 
-def train(args) -> None:
-    """Run or resume ``train-animator``."""
-    if args.threads:
-        torch.set_num_threads(args.threads)
-        cv2.setNumThreads(args.threads)
-    weights = parse_weights(args.weights)
+def configuration(args, widths: dict[int, int]) -> AnimatorConfig:
+    """The animator that ``train-animator`` trains.
+
+    :param widths: channel table of the motion reader; empty without one.
+    """
     table = {r: c for r, c in SMALL_CHANNELS.items() if r <= args.size}
     # One layer in the motion head: five linear ones in a row are the same function and learn far slower.
     config = lia(args.size, table, style_dim=128, directions=args.directions, head_depth=1, align_corners=True)
-    reader, widths = read_reader(args.reader) if args.reader else (None, {})
-    if args.reader:
-        directions = len(face.NAMES)
-        config = replace(
-            config,
-            family="LEO",
-            style_dim=128 + 2 * directions,
-            directions=directions,
-            rgb_blocks=1,
-            paint_size=args.size // 2,
-            composite=True,
-            anchored=True,
-            carry=True,
-            reader=widths,
-        )
+    if not widths:
+        return config
+    directions = len(face.NAMES)
+    return replace(
+        config,
+        family="LEO",
+        style_dim=128 + 2 * directions,
+        directions=directions,
+        rgb_blocks=1,
+        paint_size=args.size // 2,
+        composite=True,
+        anchored=True,
+        carry=True,
+        reader=widths,
+    )
+
+
+def begin(args) -> Trainer:
+    """A new run, or the run of the folder where it stopped.
+
+    :raises ValueError: arguments contradict each other, or a file or the run is of another animator.
+    """
+    weights = parse_weights(args.weights)
     if weights.perceptual and not args.backbone:
         raise ValueError(
             "The perceptual loss compares the features of a network. Name its TorchScript file with --backbone."
         )
+    reader, widths = read_reader(args.reader) if args.reader else (None, {})
     accelerator = Accelerator(cpu=args.device == "cpu", mixed_precision=choose_precision(args.precision, args.device))
     backbone = open_backbone(args.backbone, accelerator.device) if weights.perceptual else None
     trainer = Trainer(
-        args.run_folder, config, weights, args.lr, args.seed, args.keep_codes, accelerator, backbone, args.coarse
+        args.run_folder,
+        configuration(args, widths),
+        weights,
+        args.lr,
+        args.seed,
+        args.keep_codes,
+        accelerator,
+        backbone,
+        args.coarse,
     )
     if args.init_from and not (args.run_folder / "last.pt").is_file():
         trainer.init_from(args.init_from, args.reset_decoder)
     trainer.resume()
-    if args.reader:
+    if reader is not None:
         trainer.set_reader(reader)
+    return trainer
 
-    detail = max(args.size, DETAIL)
-    clips = read_sources(args.data, args.size, detail)
-    clips, held_out = split_by_identity(clips, args.hold_out)
+
+def read_clips(args, weights: Weights) -> tuple[list[Clip], list[Clip]]:
+    """Training and held-out clips.
+
+    :raises ValueError: there is nothing to train on, or more controls than directions.
+    """
+    clips, held_out = split_by_identity(read_sources(args.data, args.size, max(args.size, DETAIL)), args.hold_out)
     if not clips:
         raise ValueError("Every clip is held out; nothing is left to train on.")
     controls = len(controls_of(clips).names)
@@ -121,20 +142,34 @@ def train(args) -> None:
             f"--directions {args.directions} is too few for the {controls} controls of renders. Give at least "
             f"that many, or switch the controls off with --weights '{{\"controls\": 0}}'."
         )
+    return clips, held_out
+
+
+def train(args) -> None:
+    """Run or resume ``train-animator``."""
+    if args.threads:
+        torch.set_num_threads(args.threads)
+        cv2.setNumThreads(args.threads)
+    trainer = begin(args)
+    clips, held_out = read_clips(args, trainer.weights)
     validation = [shrunk(clip, args.size) for clip in held_out[:: max(1, len(held_out) // 6)][:6] or clips[:4]]
-    with accelerator.main_process_first():
+    with trainer.accelerator.main_process_first():
         clips = track(clips, args.size, args.tracks or args.run_folder / "tracks")
-    if not accelerator.is_main_process:  # others only compute
+    if not trainer.accelerator.is_main_process:  # others only compute
         while trainer.step < args.steps:
             trainer.train_step(clips, args.batch, args.steps, args.augment)
         return
     print(f"{len(clips)} clips to train on, {len(held_out)} held out", flush=True)
     args.run_folder.mkdir(parents=True, exist_ok=True)
-    settings = {"data": args.data, "hold_out": args.hold_out, "batch": args.batch, **asdict(weights)}
+    settings = {"data": args.data, "hold_out": args.hold_out, "batch": args.batch, **asdict(trainer.weights)}
     write_atomically(
         args.run_folder / "settings.json", lambda path: Path(path).write_text(json.dumps(settings, indent=1))
     )
+    run(args, trainer, clips, validation)
 
+
+def run(args, trainer: Trainer, clips: list[Clip], validation: list[Clip]) -> None:
+    """Steps up to ``args.steps``, with checkpoints, log and sheets on the way."""
     saved = time.monotonic()
     with Journal(args.run_folder, trainer.step, args.tensorboard) as journal:
         for _ in tqdm(range(trainer.step, args.steps), initial=trainer.step, total=args.steps, mininterval=10):
