@@ -139,6 +139,25 @@ class Pose:
     head: HeadPose
 
 
+class _Lips:
+    """Where vertices are about the mouth of a puppet.
+
+    :ivar x, y: [V] from its middle; across: [V] 0 in the middle, 1 at the corners; arch: [V] 1 in the middle, 0 at the
+        corners; up, low, all: [V] bool, whether they are of the upper lip, the lower one, or either.
+    """
+
+    def __init__(self, puppet: "Puppet"):
+        self.x, self.y = (puppet.rest[:, k] - puppet.mouth[k] for k in (0, 1))
+        self.across = np.clip(np.abs(self.x) / puppet.half, 0, 1)
+        self.arch = np.sqrt(np.clip(1 - (self.x / (1.02 * puppet.half)) ** 2, 0, 1))
+        self.corners = [row[k] for row in _UPPER_LIP for k in (0, -1)]
+        self.up, self.low = (np.zeros(len(self.x), bool) for _ in range(2))
+        self.up[[i for row in _UPPER_LIP for i in row[1:-1]]] = True
+        self.low[[i for row in _LOWER_LIP for i in row[1:-1]]] = True
+        self.all = self.up | self.low
+        self.all[self.corners] = True
+
+
 class Puppet:
     """The sheet of one photo.
 
@@ -187,6 +206,7 @@ class Puppet:
         # A surface point is named by its texture coordinates; parts of their own must not be mistaken for each other.
         self.part = np.concatenate([np.full(len(part[0]), number) for number, part in enumerate(parts)])
         self.still = self.head.to_picture(self.rest[None])[0]
+        self.sheet = np.arange(len(self.rest)) < FACE + len(_RINGS) * len(_OVAL)
         self.shapes = self._shapes()
 
     def _project(self, points: np.ndarray) -> np.ndarray:
@@ -297,36 +317,40 @@ class Puppet:
 
     def _shapes(self) -> np.ndarray:
         """Displacement of every vertex for one unit of every action, [len(ACTIONS), V, 3], in the head's frame."""
-        p, count = self.rest, len(self.rest)
-        shapes = {name: np.zeros((count, 3)) for name in ACTIONS}
-        mouth, half = self.mouth, self.half
-        x, y = p[:, 0] - mouth[0], p[:, 1] - mouth[1]
-        sheet = np.arange(count) < FACE + len(_RINGS) * len(_OVAL)
-        upper = {i for row in _UPPER_LIP for i in row[1:-1]}
-        lower = {i for row in _LOWER_LIP for i in row[1:-1]}
-        corners = [row[k] for row in _UPPER_LIP for k in (0, -1)]
-        up, low = np.zeros(count, bool), np.zeros(count, bool)
-        up[list(upper)], low[list(lower)] = True, True
-        lips = up | low
-        lips[corners] = True
-        across = np.clip(np.abs(x) / half, 0, 1)
-        arch = np.sqrt(np.clip(1 - (x / (1.02 * half)) ** 2, 0, 1))
-        side = np.sign(x)
+        shapes = {name: np.zeros((len(self.rest), 3)) for name in ACTIONS}
+        lips = _Lips(self)
+        self._open(shapes, lips)
+        self._close(shapes, lips)
+        self._smile(shapes, lips)
+        self._form(shapes, lips)
+        self._look(shapes)
+        self._raise_brows(shapes)
+        self._carry_inside(shapes)
+        return np.stack([shapes[name] for name in ACTIONS])
 
-        # Skin below the mouth goes down with the chin, skin beside it less and less, what is above stays.
+    def _around(self, center: np.ndarray, radius_x: float, radius_y: float) -> np.ndarray:
+        """Weights [V]: 1 at a point of the sheet, falling off about it."""
+        p = self.rest
+        return np.exp(-(((p[:, 0] - center[0]) / radius_x) ** 2) - ((p[:, 1] - center[1]) / radius_y) ** 2) * self.sheet
+
+    def _open(self, shapes: dict[str, np.ndarray], lips: "_Lips") -> None:
+        """The jaw: skin below the mouth goes down with the chin, skin beside it less and less, what is above stays."""
+        p, x, y, low, up = self.rest, lips.x, lips.y, lips.low, lips.up
         width = np.ptp(self.face[[234, 454], 0]) / 2
-        jaw = smooth((y + 0.02) / 0.16) * smooth(1.3 - np.abs(p[:, 0]) / (0.95 * width)) * sheet
-        beside = smooth((np.abs(x) - half) / (0.6 * half))
-        jaw = np.where(sheet & ~lips & (y < 0.1), jaw * (beside + (1 - beside) * arch), jaw)
-        jaw[low], jaw[corners] = 0.25 + 0.75 * arch[low], 0.25
-        jaw[up] = -0.06 * arch[up]
+        jaw = smooth((y + 0.02) / 0.16) * smooth(1.3 - np.abs(p[:, 0]) / (0.95 * width)) * self.sheet
+        beside = smooth((np.abs(x) - self.half) / (0.6 * self.half))
+        jaw = np.where(self.sheet & ~lips.all & (y < 0.1), jaw * (beside + (1 - beside) * lips.arch), jaw)
+        jaw[low], jaw[lips.corners] = 0.25 + 0.75 * lips.arch[low], 0.25
+        jaw[up] = -0.06 * lips.arch[up]
         jaw[list(_NOSE_TIP)] = 0
         jaw[FACE:] *= np.clip(1.25 - (p[FACE:, 1] - 0.5) / 0.4, 0, 1) * self.follow[FACE:]
         shapes["jaw"][:, 1] = 0.17 * jaw
         shapes["jaw"][:, 2] = 0.05 * np.clip(jaw, 0, 1)
 
-        # To shut: both lips to the line between them.
-        near = np.exp(-((np.maximum(np.abs(x) - half, 0) / 0.05) ** 2) - (y / 0.1) ** 2) * sheet
+    def _close(self, shapes: dict[str, np.ndarray], lips: "_Lips") -> None:
+        """Both lips to the line between them."""
+        x, y = lips.x, lips.y
+        near = np.exp(-((np.maximum(np.abs(x) - self.half, 0) / 0.05) ** 2) - (y / 0.1) ** 2) * self.sheet
         middle = {}
         for up_row, low_row in zip(_UPPER_LIP, _LOWER_LIP, strict=True):
             for k in range(1, 10):
@@ -335,50 +359,52 @@ class Puppet:
                 middle[low_row[k]] = between - self.face[_LOWER_LIP[0][k], 1]
         gap = max(self.gap, 0)
         shapes["close"][:, 1] = np.where(
-            lips, 0, -0.35 * gap * near * smooth(y / 0.06 + 0.5) + 0.35 * gap * near * smooth(0.5 - y / 0.06)
+            lips.all, 0, -0.35 * gap * near * smooth(y / 0.06 + 0.5) + 0.35 * gap * near * smooth(0.5 - y / 0.06)
         )
         shapes["close"][list(middle), 1] = list(middle.values())
 
-        def around(center: np.ndarray, radius_x: float, radius_y: float) -> np.ndarray:
-            return np.exp(-(((p[:, 0] - center[0]) / radius_x) ** 2) - ((p[:, 1] - center[1]) / radius_y) ** 2) * sheet
-
+    def _smile(self, shapes: dict[str, np.ndarray], lips: "_Lips") -> None:
+        """Corners of the mouth, and cheeks."""
+        side, inside = np.sign(lips.x), np.abs(lips.x) < self.half
         for corner in (61, 291):
             at = self.face[corner]
-            pull = around(at, 0.15, 0.13)
-            outward = np.sign(at[0] - mouth[0])
-            pull = np.where(lips, across**1.5 * (side == outward), pull * (1 - 0.6 * (np.abs(x) < half)))
+            pull = self._around(at, 0.15, 0.13)
+            outward = np.sign(at[0] - self.mouth[0])
+            pull = np.where(lips.all, lips.across**1.5 * (side == outward), pull * (1 - 0.6 * inside))
             shapes["smile"] += pull[:, None] * np.array([outward * 0.035, -0.055, 0.03])
-            cheek = around(at + np.array([outward * 0.06, -0.14, 0]), 0.13, 0.1)
+            cheek = self._around(at + np.array([outward * 0.06, -0.14, 0]), 0.13, 0.1)
             shapes["smile"] += cheek[:, None] * np.array([0, -0.014, -0.01])
             shapes["cheeks"] += cheek[:, None] * np.array([outward * 0.006, -0.02, -0.015])
-        shapes["smile"][low, 1] -= 0.004
-        near_mouth = np.exp(-(((x / (1.5 * half)) ** 2 + (y / (0.75 * half)) ** 2) ** 2)) * sheet
-        near_mouth[lips] = 1
-        shapes["wide"][:, 0] = 0.28 * x * near_mouth
-        shapes["wide"][:, 2] = 0.15 * half * across**2 * near_mouth
-        shapes["pucker"][:, 0] = -0.4 * x * near_mouth
-        shapes["pucker"][:, 2] = -0.06 * near_mouth * (1 - 0.5 * across**2)
-        outer = {
-            row[k]: depth / 3
-            for row_group in (_UPPER_LIP, _LOWER_LIP)
-            for depth, row in enumerate(row_group)
-            for k in range(1, 10)
-        }
-        thick = np.zeros(count)
-        thick[list(outer)] = list(outer.values())
-        toward = np.where(up, 1.0, -1.0) * arch
+        shapes["smile"][lips.low, 1] -= 0.004
+
+    def _form(self, shapes: dict[str, np.ndarray], lips: "_Lips") -> None:
+        """Lips that widen, pucker, press, rise, fall and go to the side."""
+        x, y, half, mouth, arch = lips.x, lips.y, self.half, self.mouth, lips.arch
+        near = np.exp(-(((x / (1.5 * half)) ** 2 + (y / (0.75 * half)) ** 2) ** 2)) * self.sheet
+        near[lips.all] = 1
+        shapes["wide"][:, 0] = 0.28 * x * near
+        shapes["wide"][:, 2] = 0.15 * half * lips.across**2 * near
+        shapes["pucker"][:, 0] = -0.4 * x * near
+        shapes["pucker"][:, 2] = -0.06 * near * (1 - 0.5 * lips.across**2)
+        thick = np.zeros(len(x))
+        for rows in (_UPPER_LIP, _LOWER_LIP):
+            for depth, row in enumerate(rows):
+                thick[list(row[1:10])] = depth / 3
+        toward = np.where(lips.up, 1.0, -1.0) * arch
         shapes["pucker"][:, 1] = -0.018 * toward * thick
         shapes["press"][:, 1] = 0.022 * toward * thick
-        shapes["press"][:, 2] = 0.01 * lips
-        rise = np.where(up, arch**0.7, around(mouth + np.array([0, -0.07, 0]), 0.9 * half, 0.05) * (y < 0) * ~lips)
+        shapes["press"][:, 2] = 0.01 * lips.all
+        above = self._around(mouth + np.array([0, -0.07, 0]), 0.9 * half, 0.05) * (y < 0) * ~lips.all
+        rise = np.where(lips.up, arch**0.7, above)
         rise[list(_NOSE_TIP)] = 0
         shapes["upper"][:, 1] = -0.045 * rise
-        fall = np.where(low, arch**0.7, around(mouth + np.array([0, 0.08, 0]), 0.9 * half, 0.05) * (y > 0) * ~lips)
-        shapes["lower"][:, 1] = 0.045 * fall
-        shapes["sideways"][:, 0] = 0.06 * np.where(
-            lips, 1, around(mouth + np.array([0, 0.05, 0]), 0.2, 0.16) * smooth((y + 0.1) / 0.12)
-        )
+        below = self._around(mouth + np.array([0, 0.08, 0]), 0.9 * half, 0.05) * (y > 0) * ~lips.all
+        shapes["lower"][:, 1] = 0.045 * np.where(lips.low, arch**0.7, below)
+        beside = self._around(mouth + np.array([0, 0.05, 0]), 0.2, 0.16) * smooth((y + 0.1) / 0.12)
+        shapes["sideways"][:, 0] = 0.06 * np.where(lips.all, 1, beside)
 
+    def _look(self, shapes: dict[str, np.ndarray]) -> None:
+        """Lids and eyeballs."""
         for name, (upper_lid, lower_lid, crease, _), eyeball in zip(
             ("left lid", "right lid"), _EYES, self.eyes, strict=True
         ):
@@ -393,25 +419,24 @@ class Puppet:
             shapes[name][list(crease), 1] = 0.4 * down
             shapes[name][list(lower_lid[1:-1]), 1] = -0.1 * down
             eye = self.face[[upper_lid[0], upper_lid[-1]]]
-            u = (p[eyeball, 0] - eye[:, 0].mean()) / (np.ptp(eye[:, 0]) / 2)
+            u = (self.rest[eyeball, 0] - eye[:, 0].mean()) / (np.ptp(eye[:, 0]) / 2)
             free = np.clip(1 - u**2, 0, 1) * np.tile(
                 np.repeat(np.clip(1.3 - np.abs(np.linspace(-1.5, 1.5, 9)), 0, 1), 9), 1
             )
             shapes["gaze sideways"][eyeball, 0] = 0.2 * np.ptp(eye[:, 0]) * free
             shapes["gaze up"][eyeball, 1] = -0.13 * np.ptp(eye[:, 0]) * free
             shapes["gaze up"][ids, 1] = -0.015
+
+    def _raise_brows(self, shapes: dict[str, np.ndarray]) -> None:
         for k, name in enumerate(("left brow", "right brow")):
-            at = self.face[list(_BROWS[k])].mean(0)
-            lift = around(at, 0.15, 0.075)
+            lift = self._around(self.face[list(_BROWS[k])].mean(0), 0.15, 0.075)
             lift[list(_BROWS[k])] = 1
             shapes[name][:, 1] = -0.045 * lift
             shapes["brows up"][:, 1] -= 0.05 * lift
             inner = self.face[list(_INNER_BROWS[k])].mean(0)
-            frown = around(inner, 0.08, 0.07)
+            frown = self._around(inner, 0.08, 0.07)
             shapes["brows down"] += frown[:, None] * np.array([-np.sign(inner[0]) * 0.02, 0.028, 0])
             shapes["brows down"][:, 1] += 0.012 * lift
-        self._carry_inside(shapes)
-        return np.stack([shapes[name] for name in ACTIONS])
 
     def _carry_inside(self, shapes: dict[str, np.ndarray]) -> None:
         """Teeth below and tongue go with the jaw; the photo's own teeth and those above stay with the head."""
