@@ -21,9 +21,10 @@ from .losses import generator_adversarial, gradient_l1, perceptual_l1, pyramid_l
 CONTROL_GAIN = face.CODE_UNIT  # code units per unit of a control
 REGION_FLOW, REGION_MASK, REGION_WARP = 40.0, 8.0, 2.0  # mouth and eyes count by 1 plus this
 FLOW_EMPHASIS = 10.0  # a pixel's flow counts by 1 plus this for each half width of the picture it moves
-# And plus this where parts of a face move beside their surroundings, divided by how far they move there: a blink of
-# four pixels counts as much as a mouth that opens by twenty.
-LOCAL_EMPHASIS, LOCAL_STILL = 6.0, 0.01
+# And plus this where parts of a face move beside their surroundings, divided by how far they move there, so that a
+# blink of four pixels counts as much as a mouth that opens by twenty. The less the more the picture as a whole moves:
+# of a head that turns every part moves beside its surroundings.
+LOCAL_EMPHASIS, LOCAL_STILL = 8.0, 0.01
 # Pairs that move less than MOVING half widths on average count more, up to (STILL + MOVING) / STILL times.
 STILL, MOVING = 0.03, 0.1
 DIVERGED = "The run diverged. Start it again, with a lower --lr: it resumes from its last checkpoint."
@@ -193,13 +194,13 @@ def flow_losses(
             wanted = F.avg_pool2d(target * weight, factor) / (certain + 1e-3) * (scale / (scale - 1))
             # Most of a picture stands still, and to leave everything there is the nearest way to a small error.
             emphasis = (1 + FLOW_EMPHASIS * wanted.norm(dim=1, keepdim=True)) * (1 + REGION_FLOW * regions)
-            local = (wanted - surroundings(wanted)).norm(dim=1, keepdim=True)
-            nearby = surroundings(local)
-            acting = (2 * nearby / LOCAL_STILL).clamp(max=1) / (nearby + LOCAL_STILL)
-            emphasis = emphasis + LOCAL_EMPHASIS * acting * faces
             # L1 pulls as hard at a large error as at a small one: without this, heads that turn drown faces that act.
             moved = (wanted.norm(dim=1) * certain[:, 0]).mean((1, 2))
             relative = ((STILL + MOVING) / (STILL + moved)).clamp(min=1)
+            nearby = surroundings((wanted - surroundings(wanted)).norm(dim=1, keepdim=True))
+            acting = (2 * nearby / LOCAL_STILL).clamp(max=1) / (nearby + LOCAL_STILL)
+            held = LOCAL_STILL / (LOCAL_STILL + moved)
+            emphasis = emphasis + LOCAL_EMPHASIS * acting * faces * held[:, None, None, None]
             error = ((displacement[scale] - wanted).abs() * certain * emphasis).mean((1, 2, 3))
             result["flow"] = result.get("flow", 0) + weights.flow * (error * relative).mean()
         if weights.warp and factor <= 2:
