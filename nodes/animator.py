@@ -14,6 +14,7 @@ from ..leo_core.rates import exact_rate
 from ..leo_core.video import BrokenFrames, ahead
 from .support import files
 from .support.chunks import Progress, in_chunks
+from .support.faces import framing_advice
 from .support.fullres import FullResolutionFrames
 from .support.handles import AnimatorHandle
 from .support.images import check_image, check_single, is_transparent, resize, to_image
@@ -81,6 +82,8 @@ class LEOEncoder(io.ComfyNode):
         check_single(image, "LEO Encoder")
         if is_transparent(image):
             show_status(cls, "the transparent part of the picture is read on black")
+        if animator.config.reader and (advice := framing_advice(image)):
+            show_status(cls, advice)
         appearance = encode_appearance(animator, image)
         return io.NodeOutput(appearance, MotionSequence(appearance.pose, POSE_FPS, animator.id))
 

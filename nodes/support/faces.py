@@ -10,6 +10,8 @@ from .chunks import Progress
 from .files import PACK_MODELS
 
 FINDER = PACK_MODELS / "leo-face-finder.safetensors"
+# Face heights that face animators are trained on, as fractions of the picture's, with some room.
+SMALLEST, LARGEST = 0.3, 0.95
 
 
 def find_people(frames: Iterable[torch.Tensor], count: int) -> list[list[Face]]:
@@ -27,3 +29,19 @@ def find_people(frames: Iterable[torch.Tensor], count: int) -> list[list[Face]]:
             found.append(find_faces(finder, frame.cpu(), thorough=count == 1, confident=sure))
             progress.update(len(found))
     return supported(found)
+
+
+def framing_advice(image: torch.Tensor) -> str | None:
+    """What to do about a picture [1, H, W, 3 or 4] whose largest face is far from the size that face animators are
+    trained on; None where it is near, or where no face is found."""
+    (people,) = find_people(image, 1)
+    if not people:
+        return None
+    _, top, _, bottom = people[0].box
+    filled = (bottom - top) / image.shape[1]
+    if SMALLEST <= filled <= LARGEST:
+        return None
+    return (
+        f"the face fills {filled:.0%} of the picture's height; this animator expects {SMALLEST:.0%} to {LARGEST:.0%}. "
+        "Put LEO Crop Subject before LEO Encoder"
+    )

@@ -1,5 +1,7 @@
 """Crop Subject, Paste Back and Load Sample as a graph would call them."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from leo_pack.nodes import photo, sample
@@ -19,6 +21,9 @@ CROP = {
     "smooth": 5.0,
     "missing": "hold",
 }
+
+
+MODELS = Path(__file__).resolve().parents[2] / "models"
 
 
 def pictures(count=1, height=120, width=160, channels=3):
@@ -83,6 +88,21 @@ def test_a_person_is_found_without_anything_connected(caplog):
     assert middle(at) == pytest.approx((628, 1028), abs=30)
     assert 170 < at.size[0] == at.size[1] < 280
     assert torch.equal(cut[0], at.cut(image[0])) and "1 face found" in caplog.text
+
+
+def test_the_encoder_says_when_a_face_is_too_small_for_its_animator(caplog):
+    from leo_pack.nodes.animator import LEOEncoder
+    from leo_pack.nodes.support.handles import AnimatorHandle
+
+    caplog.set_level("INFO")
+    image = on_wall(("portrait_2", (500, 900)))
+    with torch.inference_mode():
+        faces, bodies = (AnimatorHandle(str(MODELS / f"leo-{name}-128.safetensors")) for name in ("face", "taichi"))
+        LEOEncoder.execute(bodies, image)
+        LEOEncoder.execute(faces, crop(image)[0])
+        assert "of the picture's height" not in caplog.text
+        LEOEncoder.execute(faces, image)
+    assert "this animator expects 30% to 95%. Put LEO Crop Subject before LEO Encoder" in caplog.text
 
 
 def test_of_several_people_the_nearest_or_largest_is_taken():
