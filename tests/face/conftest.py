@@ -46,3 +46,9 @@ def track() -> np.ndarray:
 def mean_face() -> np.ndarray:
     """Landmarks [478, 3] in the head's own frame."""
     return np.load(DATA)["mean"].astype(np.float64)
+
+
+@pytest.fixture(scope="session")
+def people() -> np.ndarray:
+    """Landmarks [5, 478, 3] of samples/portrait_1.jpg to portrait_5.jpg, in their 256 px (MediaPipe)."""
+    return np.load(DATA.with_name("sample_portraits.npz"))["landmarks"].astype(np.float64)

@@ -72,6 +72,48 @@ def test_a_face_moved_by_a_known_amount_tells_it(mean_face, control):
     assert np.corrcoef(measured, actions[:, own])[0, 1] > 0.95
 
 
+# How far the points that define a control go for one unit of it, in face heights or, of lids and irises, eye widths.
+LOWER, UPPER, CORNERS = (87, 14, 317), (82, 13, 312), (61, 291)
+ONE_UNIT = {
+    "jaw open": ((LOWER, (0, 0.16, 0)),),
+    "smile": ((CORNERS, (0, -0.05, 0)),),
+    "mouth wide": (((61,), (-0.045, 0, 0)), ((291,), (0.045, 0, 0))),
+    "pucker": ((CORNERS, (0, 0, 0.045)),),
+    "mouth sideways": (((*LOWER, *UPPER, 37, 0, 267, 84, 17, 314), (0.05, 0, 0)),),
+    "brows up": (((70, 63, 105, 66, 107, 300, 293, 334, 296, 336), (0, -0.05, 0)),),
+    "brows down": (((107, 55, 336, 285), (0, 0.03, 0)),),
+    "close left eye": (((386, 385, 387), (0, 0.22, 0)),),
+    "close right eye": (((159, 158, 160), (0, 0.22, 0)),),
+    "look sideways": (((468, 473), (0.2, 0, 0)),),
+    "look up": (((468, 473), (0, -0.12, 0)),),
+}
+
+
+@pytest.mark.parametrize("control", ONE_UNIT)
+def test_each_control_is_recovered_in_its_own_units_from_real_faces(people, control):
+    """Five people, their heads turned, placed and sized at random, their landmarks off by a tenth of a pixel."""
+    rng = np.random.default_rng(2)
+    told, measured = [], []
+    for landmarks in people:
+        pose = face.head_pose(landmarks[None])
+        own = np.repeat(pose.to_head(landmarks[None]), 40, 0)
+        unit = 1.0
+        if control.startswith(("close", "look")):
+            unit = np.linalg.norm(own[0, 263] - own[0, 362])
+        amounts = rng.uniform(0, 0.6, 40)
+        for points, move in ONE_UNIT[control]:
+            own[:, points] += amounts[:, None, None] * unit * np.array(move)
+        angles = rng.uniform(-0.5, 0.5, (40, 3)) * face.ANGLE_UNITS
+        place = rng.uniform(100, 156, (40, 3)) * [1, 1, 0]
+        posed = face.HeadPose(face.rotation_of(*angles.T), rng.uniform(100, 160, 40), place).to_picture(own)
+        values = face.measure(posed + rng.normal(0, 0.1, posed.shape), 256)[:, face.NAMES.index(control)]
+        told.append(amounts - amounts.mean())
+        measured.append(values - values.mean())
+    told, measured = np.concatenate(told), np.concatenate(measured)
+    assert np.corrcoef(told, measured)[0, 1] > 0.95
+    assert 0.9 < (told @ measured) / (told @ told) < 1.1
+
+
 def test_landmarks_of_the_detector_measure_like_those_they_were_made_of(track):
     seen = face.read_detections(helpers.detected(track, (256, 256)))
     assert seen.missing == 0 and seen.size == (256, 256)
