@@ -7,12 +7,14 @@ python3 scripts/dev.py test [...]      run all tests; further arguments go to py
                                        needed, or pytest takes DIR for a folder of tests before it knows the
                                        option); --fast runs those of the model alone, without ComfyUI, in under a
                                        minute
-python3 scripts/dev.py lint            ruff (check and format), and mypy on leo_core
+python3 scripts/dev.py lint            ruff (check and format), and mypy on leo_core; --fix corrects what ruff can
 python3 scripts/dev.py serve [...]     ComfyUI with this pack in the foreground; further arguments (all but address,
                                        port and folders) go to ComfyUI
 python3 scripts/dev.py setup           only build the environment that the others use
 python3 scripts/dev.py author FILE     write workflows/*.json with the real frontend from a description (see
                                        author_workflows.py)
+python3 scripts/dev.py thumbnails FILE run the workflows of a description, and make the .jpg of each of what it writes
+                                       (see thumbnails.py)
 python3 scripts/dev.py schema          record ids, inputs and texts of the nodes after a change on purpose (see
                                        node_schema.py)
 python3 scripts/dev.py figures [...]   make the pictures of the help pages anew, or those of the node ids given (see
@@ -47,17 +49,35 @@ def python() -> str:
     return str(environment.PYTHON) if environment.PYTHON.exists() else sys.executable
 
 
+def require(*modules: str) -> None:
+    """Say how to get the packages that a command needs, before it fails on the first of them."""
+    code = "import importlib.util as i, sys; print(*(m for m in sys.argv[1:] if not i.find_spec(m)), sep=', ')"
+    asked = subprocess.run([python(), "-c", code, *modules], check=True, capture_output=True, text=True)
+    if missing := asked.stdout.strip():
+        raise SystemExit(
+            f"[leo] {python()} has no {missing}. Run `python3 scripts/dev.py setup` once, or "
+            f"`pip install -e '.[train,test]'` in an environment of your own."
+        )
+
+
 def test(arguments: list[str]) -> int:
     if "--fast" not in arguments:
         environment.setup()
+    require("pytest", "hypothesis", "torch")
     return subprocess.run([python(), "-m", "pytest", *arguments], cwd=environment.ROOT).returncode
 
 
 def lint(arguments: list[str]) -> int:
-    commands = (["ruff", "check", "."], ["ruff", "format", "--check", "."], ["mypy"])
-    return max(
-        subprocess.run([python(), "-m", *command, *arguments], cwd=environment.ROOT).returncode for command in commands
+    options = argparse.ArgumentParser(prog="dev.py lint")
+    options.add_argument("--fix", action="store_true", help="let ruff correct and format what it can")
+    fix = options.parse_args(arguments).fix
+    require("ruff", "mypy")
+    commands = (
+        ["ruff", "check", *(["--fix"] if fix else []), "."],
+        ["ruff", "format", *([] if fix else ["--check"]), "."],
+        ["mypy"],
     )
+    return max(subprocess.run([python(), "-m", *command], cwd=environment.ROOT).returncode for command in commands)
 
 
 def serve(arguments: list[str], message: str = "") -> int:
@@ -97,6 +117,11 @@ def author(arguments: list[str]) -> int:
     return run_script("author_workflows.py", arguments)
 
 
+def thumbnails(arguments: list[str]) -> int:
+    environment.chromium()
+    return run_script("thumbnails.py", arguments)
+
+
 def figures(arguments: list[str]) -> int:
     environment.chromium()
     return run_script("help_figures.py", arguments)
@@ -131,6 +156,7 @@ def main() -> int:
         "modules": modules,
         "serve": serve,
         "author": author,
+        "thumbnails": thumbnails,
         "schema": schema,
         "figures": figures,
         "blueprint": blueprint,
@@ -141,9 +167,14 @@ def main() -> int:
     if name == "setup" and not arguments:
         environment.setup()
         return 0
-    if name not in commands:
+    if name in ("-h", "--help"):
         print(__doc__, end="")
-        return 0 if name in ("-h", "--help") else 2
+        return 0
+    if name not in commands:
+        known = ", ".join(sorted([*commands, "setup"]))
+        wrong = "setup takes no arguments" if name == "setup" else f"there is no command '{name}', but {known}"
+        print(f"[leo] {wrong} (see `python3 scripts/dev.py --help`)", file=sys.stderr)
+        return 2
     try:
         return commands[name](arguments)
     except (ExecutionError, subprocess.CalledProcessError) as error:

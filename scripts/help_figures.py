@@ -376,7 +376,8 @@ def main(wanted: list[str]) -> int:
     unknown = set(wanted) - {figure.title for figure in figures}
     if unknown:
         print(
-            f"No figure for {', '.join(sorted(unknown))}. There are: {', '.join(figure.title for figure in figures)}.",
+            f"No figure for {', '.join(sorted(unknown))}. Describe it in describe() of scripts/help_figures.py. There "
+            f"are: {', '.join(figure.title for figure in figures)}.",
             file=sys.stderr,
         )
         return 2

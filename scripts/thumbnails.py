@@ -1,7 +1,7 @@
 """Run workflows from the real page, and make their thumbnails of what they write: four frames of a video, two of a
 wide one, or the photo beside the picture that it became.
 
-.dev/venv/bin/python scripts/thumbnails.py scripts/workflows/motion.py     (after `dev.py author`)
+python3 scripts/dev.py thumbnails scripts/workflows/motion.py     (after `dev.py author`)
 """
 
 import sys

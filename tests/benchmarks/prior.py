@@ -17,6 +17,7 @@ sys.path.insert(0, str(ROOT))
 
 from leo_core.lmdm.checkpoint import load_prior  # noqa: E402
 from leo_core.lmdm.prior import MotionPrior, Sampling  # noqa: E402
+from leo_core.lmdm.samplers import SAMPLERS  # noqa: E402
 
 FRAMES, STEPS, ROUNDS = 64, 50, 3
 
@@ -31,7 +32,7 @@ def main() -> None:
     print(f"{'prior':28}{'sampler':>10}{'seconds':>10}{'GPU off by':>12}")
     for path in sorted((ROOT / "models").glob("*-prior.safetensors")):
         prior = load_prior(path)
-        for sampler in ("dpmpp_2m", "ddim", "ddpm"):
+        for sampler in SAMPLERS:
             seconds = []
             for _ in range(ROUNDS):
                 start = time.process_time()

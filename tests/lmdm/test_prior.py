@@ -7,6 +7,7 @@ import torch
 
 from leo_core.lmdm.checkpoint import load_prior, save_prior
 from leo_core.lmdm.prior import PriorConfig, Sampling
+from leo_core.lmdm.samplers import SAMPLERS
 from leo_core.lmdm.training import PriorTrainer, PriorTraining
 
 FEW = Sampling(seed=3, steps=6)
@@ -17,7 +18,7 @@ def start():
     return torch.tensor([[0.1, -0.2, 0.3, 1 / 3, -2.0]])
 
 
-@pytest.mark.parametrize("sampler", ["ddpm", "ddim", "dpmpp_2m"])
+@pytest.mark.parametrize("sampler", SAMPLERS)
 @pytest.mark.parametrize("frames", [1, 2, 24, 25, 100])
 def test_any_length_begins_with_the_given_pose_bit_for_bit(prior, start, sampler, frames):
     codes = prior.sample(frames, replace(FEW, sampler=sampler), start)

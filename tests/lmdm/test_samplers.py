@@ -43,7 +43,7 @@ def test_sampling_visits_whole_falling_levels(count, start):
     assert all(a > b for a, b in zip(times[:-1], times[1:], strict=True))
 
 
-@pytest.mark.parametrize("name, eta", [("ddpm", 1.0), ("ddim", 0.0), ("ddim", 1.0), ("dpmpp_2m", 0.0)])
+@pytest.mark.parametrize("name, eta", [*((name, 0.0) for name in SAMPLERS), ("ddim", 1.0)])
 def test_samples_follow_the_distribution(name, eta):
     samples = draw(SAMPLERS[name], 200, eta=eta)
     assert samples.mean() == pytest.approx(MEAN, abs=0.02)

@@ -17,6 +17,8 @@ import psutil
 import pytest
 from comfy_server import ComfyServer, ExecutionError
 
+from leo_core.lmdm.samplers import SAMPLERS
+
 ROOT = Path(__file__).resolve().parents[2]
 MOTIONS = sorted(f"leo-face-64/{path.name}" for path in (ROOT / "models" / "leo-face-64").glob("*.safetensors"))
 TRIM = """\
@@ -115,7 +117,7 @@ def random_prompt(cards: Cards) -> dict:
                 frames=draw.randint(shortest, longest),
                 seed=draw.getrandbits(64),
                 steps=draw.randint(2, 6),
-                sampler=cards.deal("sampler", ("dpmpp_2m", "ddim", "ddpm")),
+                sampler=cards.deal("sampler", tuple(SAMPLERS)),
                 eta=0.0,
                 variation=0.3,
             ),
