@@ -115,15 +115,15 @@ class Paste:
             )
         self.crop = crop
         self._fade = feather * min(crop.size)
-        self._region = region
-        self._still = len(crop.corners) == 1 and (region == "box" or len(crop.subject) == 1)
-        self._weights = self.weights(0) if self._still else None
+        self._subject = crop.subject if region == "subject" else None
+        still = len(crop.corners) == 1 and (self._subject is None or len(self._subject) == 1)
+        self._weights = self.weights(0) if still else None
 
     def weights(self, frame: int) -> torch.Tensor:
         """How much of the pasted picture shows in the box, [h, w] float32 in 0..1."""
         weights = self.crop_ramp(frame)
-        if self._region == "subject":
-            subject = self.crop.subject[min(frame, len(self.crop.subject) - 1)]
+        if self._subject is not None:
+            subject = self._subject[min(frame, len(self._subject) - 1)]
             weights = weights * _grow(subject, round(self._fade))
         return weights
 
@@ -149,7 +149,7 @@ class Paste:
         top, left = max(y, 0), max(x, 0)
         bottom, right = min(y + height, self.crop.source[0]), min(x + width, self.crop.source[1])
         inside = slice(top - y, bottom - y), slice(left - x, right - x)
-        weights = self._weights if self._still else self.weights(frame)
+        weights = self.weights(frame) if self._weights is None else self._weights
         picture = scaled(picture, self.crop.size)[inside].to(base.device)
         if base.dtype == torch.uint8:
             picture = picture * 255
@@ -171,7 +171,7 @@ def scaled(picture: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
 def crop_subject(
     frames: int,
     source: tuple[int, int],
-    boxes: object = None,
+    boxes: dict | list | None = None,
     mask: torch.Tensor | None = None,
     *,
     pick: Pick = "largest",
@@ -248,7 +248,7 @@ def crop_subject(
 Box = tuple[float, float, float, float]  # left, top, right, bottom in pixels
 
 
-def _people_per_picture(boxes: object, frames: int, source: tuple[int, int]) -> list[list[Box]]:
+def _people_per_picture(boxes: dict | list, frames: int, source: tuple[int, int]) -> list[list[Box]]:
     """Any form of BOUNDING_BOX -> the boxes in each picture; boxes that show nothing of it are dropped."""
     if isinstance(boxes, dict):
         boxes = [[boxes]]
@@ -286,14 +286,16 @@ def follow(
 
     :raises ValueError: the first picture with people has none of that index.
     """
-    path, last = [], None
+    path: list[int | None] = []
+    last: Box | None = None
     for place, found in enumerate(people):
         if not found:
             path.append(None)
             continue
         numbers = range(len(found))
         if last is not None:
-            who = min(numbers, key=lambda i: _distance(found[i], _center(last)))
+            target = _center(last)
+            who = min(numbers, key=lambda i: _distance(found[i], target))
         elif pick == "index":
             if index >= len(found):
                 raise ValueError(
