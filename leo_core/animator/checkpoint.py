@@ -141,8 +141,7 @@ def read_pickled_state(path: Path) -> dict[str, torch.Tensor]:
     try:
         with torch.serialization.safe_globals([argparse.Namespace]):
             source = path if in_zip else mapped(path)
-            # torch reads a memory map as any file; its stub does not know
-            content = torch.load(source, map_location="cpu", weights_only=True)  # type: ignore[arg-type]
+            content = torch.load(source, map_location="cpu", weights_only=True)  # type: ignore[arg-type]  # takes maps
     except Exception as error:  # as above
         raise no_safe_file(path, error if str(error) else type(error).__name__) from None
     # Weights saved as parameters, or marked as requiring gradients, may not be scaled in place.

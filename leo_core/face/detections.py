@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..crop import Box, Pick, follow
+from ..people import Box, Pick, follow
 from .controls import LANDMARKS, measure
 
 
