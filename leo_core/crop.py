@@ -5,7 +5,7 @@ pixels and one size for a whole clip; only its corner moves. All of this is our 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -13,9 +13,9 @@ import torch.nn.functional as F
 from kornia.filters import gaussian_blur2d, get_gaussian_kernel1d
 
 from .motion.resample import Missing, fill_missing
+from .people import Box, Pick, boxes_of_person
 
 Border = Literal["edge", "reflect", "black"]
-Pick = Literal["largest", "index", "nearest"]
 Track = Literal["still", "follow"]
 Region = Literal["box", "subject"]
 
@@ -115,15 +115,15 @@ class Paste:
             )
         self.crop = crop
         self._fade = feather * min(crop.size)
-        self._region = region
-        self._still = len(crop.corners) == 1 and (region == "box" or len(crop.subject) == 1)
-        self._weights = self.weights(0) if self._still else None
+        self._subject = crop.subject if region == "subject" else None
+        still = len(crop.corners) == 1 and (self._subject is None or len(self._subject) == 1)
+        self._weights = self.weights(0) if still else None
 
     def weights(self, frame: int) -> torch.Tensor:
         """How much of the pasted picture shows in the box, [h, w] float32 in 0..1."""
         weights = self.crop_ramp(frame)
-        if self._region == "subject":
-            subject = self.crop.subject[min(frame, len(self.crop.subject) - 1)]
+        if self._subject is not None:
+            subject = self._subject[min(frame, len(self._subject) - 1)]
             weights = weights * _grow(subject, round(self._fade))
         return weights
 
@@ -149,7 +149,7 @@ class Paste:
         top, left = max(y, 0), max(x, 0)
         bottom, right = min(y + height, self.crop.source[0]), min(x + width, self.crop.source[1])
         inside = slice(top - y, bottom - y), slice(left - x, right - x)
-        weights = self._weights if self._still else self.weights(frame)
+        weights = self.weights(frame) if self._weights is None else self._weights
         picture = scaled(picture, self.crop.size)[inside].to(base.device)
         if base.dtype == torch.uint8:
             picture = picture * 255
@@ -171,7 +171,7 @@ def scaled(picture: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
 def crop_subject(
     frames: int,
     source: tuple[int, int],
-    boxes: object = None,
+    boxes: dict | list | None = None,
     mask: torch.Tensor | None = None,
     *,
     pick: Pick = "largest",
@@ -203,121 +203,53 @@ def crop_subject(
     :param missing: see Crop; a missing frame's box is held or interpolated (``pass through`` holds it).
     :raises ValueError: no subject in any picture, no such index, or a count that matches neither 1 nor the pictures.
     """
-    height, width = source
-    if mask is not None:
-        mask = _as_masks(mask)
-        mask = mask.amax(0, keepdim=True) if frames == 1 else mask
     subject = None if mask is None else _fit_mask(mask, frames, source)
     if boxes is not None:
-        people = _people_per_picture(boxes, frames, source)
-        path = [
-            None if who is None else found[who]
-            for who, found in zip(follow(people, source, pick, index, point), people, strict=True)
-        ]
-        nobody = "The bounding boxes show nobody in"
+        path = boxes_of_person(boxes, frames, source, pick, index, point)
     elif subject is not None:
         path = [_box_of_mask(m) for m in subject] * (frames if len(subject) == 1 else 1)
-        nobody = "The mask is empty in"
     else:
-        path, margin, nobody = [(0.0, 0.0, float(width), float(height))] * frames, 0.0, ""
+        path, margin = [(0.0, 0.0, float(source[1]), float(source[0]))] * frames, 0.0
+    absent = _absent(path, source, "The mask is empty in" if boxes is None else "The bounding boxes show nobody in")
+    shown = _boxes_shown(path, absent, track, missing)
+    sides = _sides((shown[:, 2:] - shown[:, :2]).amax(0).tolist(), margin, aspect)
+    centers = _smooth((shown[:, :2] + shown[:, 2:]) / 2, smooth)
+    corners = (centers - torch.tensor(sides) / 2).round().long().flip(1)
+    crop = Crop(corners, (sides[1], sides[0]), source, border, None, absent, missing)
+    return crop if subject is None else replace(crop, subject=_subject_in(crop, subject, track))
+
+
+def _absent(path: Sequence[Box | None], source: tuple[int, int], nobody: str) -> torch.Tensor:
+    """In which pictures there is no box, bool [T]. :raises ValueError: in all of them; ``nobody`` says of what."""
     absent = torch.tensor([box is None for box in path])
     if absent.all():
         raise ValueError(
-            f"{nobody} {'the picture' if frames == 1 else f'any of the {frames} pictures'} of {width}x{height}. "
-            "Check what makes it (a lower threshold finds more), or disconnect it to take the whole picture."
+            f"{nobody} {'the picture' if len(path) == 1 else f'any of the {len(path)} pictures'} of "
+            f"{source[1]}x{source[0]}. Check what makes it (a lower threshold finds more), or disconnect it to take "
+            "the whole picture."
         )
+    return absent
+
+
+def _boxes_shown(path: Sequence[Box | None], absent: torch.Tensor, track: Track, missing: Missing) -> torch.Tensor:
+    """What a crop has to show, [T, 4] float64, what is absent filled in; [1, 4] around all of it for a still box."""
     placed = torch.tensor([box or (0.0, 0.0, 0.0, 0.0) for box in path], dtype=torch.float64)
     filled = fill_missing(placed, absent, missing)
-    if track == "still":
-        known = filled[~absent]
-        filled = torch.cat([known[:, :2].amin(0), known[:, 2:].amax(0)])[None]
-    sides = _sides((filled[:, 2:] - filled[:, :2]).amax(0).tolist(), margin, aspect)
-    centers = _smooth((filled[:, :2] + filled[:, 2:]) / 2, smooth)
-    corners = (centers - torch.tensor(sides) / 2).round().long().flip(1)
-    crop = Crop(corners, (sides[1], sides[0]), source, border, None, absent, missing)
-    if subject is None:
-        return crop
+    if track == "follow":
+        return filled
+    known = filled[~absent]
+    return torch.cat([known[:, :2].amin(0), known[:, 2:].amax(0)])[None]
+
+
+def _subject_in(crop: Crop, subject: torch.Tensor, track: Track) -> torch.Tensor:
+    """The subject's masks [1 or T, H, W] in the box of a crop, [1 or T, h, w]; outside the picture there is none."""
     if track == "still":
         subject = subject.amax(0, keepdim=True)
-    outside_is_empty = Crop(corners, crop.size, source, "black", None, absent, missing)
-    count = max(len(subject), len(corners))
-    shapes = [outside_is_empty.cut(subject[min(t, len(subject) - 1)][..., None], t)[..., 0] for t in range(count)]
-    return Crop(corners, crop.size, source, border, torch.stack(shapes), absent, missing)
-
-
-Box = tuple[float, float, float, float]  # left, top, right, bottom in pixels
-
-
-def _people_per_picture(boxes: object, frames: int, source: tuple[int, int]) -> list[list[Box]]:
-    """Any form of BOUNDING_BOX -> the boxes in each picture; boxes that show nothing of it are dropped."""
-    if isinstance(boxes, dict):
-        boxes = [[boxes]]
-    elif not boxes:
-        boxes = [[]]
-    elif isinstance(boxes[0], dict):
-        boxes = [boxes]
-    if len(boxes) not in (1, frames):
-        raise ValueError(
-            f"Found bounding boxes for {len(boxes)} pictures, but there are {frames} pictures. "
-            "Detect on the same pictures that are cropped, or connect one box for all."
-        )
-    people = [[_corners_of(box) for box in found or []] for found in boxes]
-    seen = [
-        [b for b in found if min(b[2], source[1]) > max(b[0], 0) and min(b[3], source[0]) > max(b[1], 0)]
-        for found in people
-    ]
-    return seen * (frames if len(seen) == 1 else 1)
-
-
-def _corners_of(box: dict) -> Box:
-    try:
-        left, top, width, height = (float(box[key]) for key in ("x", "y", "width", "height"))
-    except (KeyError, TypeError):
-        raise ValueError(
-            f"Expected bounding boxes with x, y, width and height, got {box!r}. Connect a BOUNDING_BOX output."
-        ) from None
-    return left, top, left + width, top + height
-
-
-def follow(
-    people: Sequence[Sequence[Box]], source: tuple[int, int], pick: Pick, index: int, point: tuple[float, float]
-) -> list[int | None]:
-    """Which of the boxes in each picture is the chosen person's; None where nobody was found. See `crop_subject`.
-
-    :raises ValueError: the first picture with people has none of that index.
-    """
-    path, last = [], None
-    for place, found in enumerate(people):
-        if not found:
-            path.append(None)
-            continue
-        numbers = range(len(found))
-        if last is not None:
-            who = min(numbers, key=lambda i: _distance(found[i], _center(last)))
-        elif pick == "index":
-            if index >= len(found):
-                raise ValueError(
-                    f"Found {len(found)} people in picture {place}, so there is no index {index}. Choose 0 to "
-                    f"{len(found) - 1}."
-                )
-            who = index
-        elif pick == "nearest":
-            target = point[0] * source[1], point[1] * source[0]
-            who = min(numbers, key=lambda i: _distance(found[i], target))
-        else:
-            who = max(numbers, key=lambda i: (found[i][2] - found[i][0]) * (found[i][3] - found[i][1]))
-        last = found[who]
-        path.append(who)
-    return path
-
-
-def _center(box: Box) -> tuple[float, float]:
-    return (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
-
-
-def _distance(box: Box, point: tuple[float, float]) -> float:
-    x, y = _center(box)
-    return (x - point[0]) ** 2 + (y - point[1]) ** 2
+    outside_is_empty = replace(crop, border="black")
+    count = max(len(subject), len(crop.corners))
+    return torch.stack(
+        [outside_is_empty.cut(subject[min(t, len(subject) - 1)][..., None], t)[..., 0] for t in range(count)]
+    )
 
 
 def _as_masks(mask: torch.Tensor) -> torch.Tensor:
@@ -335,6 +267,10 @@ def _as_masks(mask: torch.Tensor) -> torch.Tensor:
 
 
 def _fit_mask(mask: torch.Tensor, frames: int, source: tuple[int, int]) -> torch.Tensor:
+    """The masks [1 or frames, H, W] at the size of the pictures; of one picture, all places of any number of them."""
+    mask = _as_masks(mask)
+    if frames == 1:
+        mask = mask.amax(0, keepdim=True)
     if len(mask) not in (1, frames):
         raise ValueError(f"Found {len(mask)} masks for {frames} pictures. Connect one mask for all, or one for each.")
     mask = mask.float().cpu()

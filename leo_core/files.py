@@ -18,7 +18,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, ClassVar
 
 KIND_KEY = "leo.kind"  # in the metadata of every file that LEO writes
 LARGEST_HEADER = 2**21  # bytes of a safetensors header
@@ -55,7 +55,7 @@ def quoted(text: object) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in clipped)
 
 
-def write_atomically(path: str | os.PathLike, write: Callable[[str], None]) -> None:
+def write_atomically(path: str | os.PathLike, write: Callable[[str], object]) -> None:
     """Let ``write`` fill a file beside path, then rename it: path is either the old file or the whole new one.
 
     :raises OSError: it could not be written, as on a full disk; what was there is left as it was.
@@ -212,7 +212,7 @@ class Notes(pickle._Unpickler):
     :param check: called once with every storage; raises ValueError where the file does not bear it out.
     """
 
-    dispatch: dict[int, Callable[..., None]] = dict(pickle._Unpickler.dispatch)
+    dispatch: ClassVar[dict[int, Callable[..., None]]] = dict(pickle._Unpickler.dispatch)
     stack: list  # the base class's
 
     def __init__(self, stream: BinaryIO | mmap.mmap, check: Callable[[Storage], None]):
@@ -231,7 +231,8 @@ class Notes(pickle._Unpickler):
     def read(self) -> object:
         """The next pickle of the stream."""
         start = self._stream.tell()
-        for number, (opcode, _, _) in enumerate(pickletools.genops(self._stream)):
+        opcodes = pickletools.genops(self._stream)  # type: ignore[arg-type]  # reads a memory map too; its stub says not
+        for number, (opcode, _, _) in enumerate(opcodes):
             if opcode.name not in OPCODES:
                 raise ValueError(f"its pickle uses {opcode.name}, which torch.save never writes")
             if number == MOST_OPCODES or self._stream.tell() - start > LARGEST_PICKLE:

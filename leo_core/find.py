@@ -136,7 +136,7 @@ def load_finder(path: str | os.PathLike) -> FaceFinder:
     if {name: value.shape for name, value in state.items()} != expected:
         raise ValueError(f"{path} holds a {KIND} of another version of LEO. Restore the file that came with this one.")
     finder.load_state_dict(state)
-    return finder.to(memory_format=torch.channels_last)
+    return finder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub leaves it out
 
 
 def find_faces(
@@ -154,7 +154,7 @@ def find_faces(
     height, width = picture.shape[:2]
     pixels = picture[..., :3].movedim(-1, 0)[None]
     scale = math.sqrt(AREA / (height * width))
-    found = []
+    found: list[tuple[list[float], float]] = []
     for factor in (2, 1, 0.5) if thorough and scale < 0.5 else (1, 0.5):
         size = [max(GRID // 4, round(side * scale * factor)) for side in (height, width)]
         pixels = shrunk(pixels, size)
@@ -172,7 +172,8 @@ def find_faces(
             and 0 <= middle[1] < height
             and all(overlap(box, face.box) < SAME_FACE for face in kept)
         ):
-            kept.append(Face(tuple(box), score))
+            left, top, right, bottom = box
+            kept.append(Face((left, top, right, bottom), score))
     return sorted(kept, key=lambda face: -(face.box[2] - face.box[0]) * (face.box[3] - face.box[1]))
 
 

@@ -280,9 +280,8 @@ def warp_picture(picture: torch.Tensor, flow: FlowField) -> torch.Tensor:
         shift_of(flow.displacement[r], flow.align_corners), size, mode="bilinear", align_corners=False
     )
     pictures = picture.float().expand(len(flow), -1, -1, -1)
-    return kornia.geometry.transform.remap(
-        pictures, *looked_at(shift).unbind(1), align_corners=False, normalized_coordinates=True
-    )
+    across, down = looked_at(shift).unbind(1)
+    return kornia.geometry.transform.remap(pictures, across, down, align_corners=False, normalized_coordinates=True)
 
 
 def shift_of(displacement: torch.Tensor, align_corners: bool) -> torch.Tensor:

@@ -140,7 +140,8 @@ def read_pickled_state(path: Path) -> dict[str, torch.Tensor]:
         in_zip = file.read(2) == b"PK"
     try:
         with torch.serialization.safe_globals([argparse.Namespace]):
-            content = torch.load(path if in_zip else mapped(path), map_location="cpu", weights_only=True)
+            source = path if in_zip else mapped(path)
+            content = torch.load(source, map_location="cpu", weights_only=True)  # type: ignore[arg-type]  # takes maps
     except Exception as error:  # as above
         raise no_safe_file(path, error if str(error) else type(error).__name__) from None
     # Weights saved as parameters, or marked as requiring gradients, may not be scaled in place.
@@ -213,8 +214,8 @@ def check_layout(reader: StateReader, names: dict[str, str], layout: dict[str, t
         )
     for key, name in expected.items():
         # published vectors carry axes of length 1 that ours do not
-        found = [n for n in reader.shapes[key] if n != 1]
-        if found != [n for n in layout[name] if n != 1]:
+        shape = [n for n in reader.shapes[key] if n != 1]
+        if shape != [n for n in layout[name] if n != 1]:
             raise ValueError(
                 f"{reader.path.name}: {key} has shape {quoted(list(reader.shapes[key]))}, but this animator "
                 f"needs {list(layout[name])}. The file is damaged or of another family."

@@ -29,7 +29,7 @@ def fast_bfloat16() -> bool:
 
     False with a torch that does not tell (before 2.10).
     """
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)()
+    capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
 
@@ -72,15 +72,16 @@ def frame_by_frame(
     block: Callable[..., torch.Tensor | tuple[torch.Tensor, ...]],
     channels: int,
     side: int,
-    *batches: torch.Tensor | None,
+    x: torch.Tensor,
+    *others: torch.Tensor | None,
 ):
     """What block makes of batches, at once, or frame by frame where its maps [N, channels, side, side] outgrow a
     CPU's cache.
 
     :param block: maps the batches to a tensor or a tuple of tensors, which is returned.
-    :param batches: the first has N frames; the others have N, one that serves all, or are None.
+    :param x: the first batch, of N frames.
+    :param others: the other batches have N frames, one that serves all, or are None.
     """
-    x = batches[0]
     # Training keeps every map for its gradients anyway, and many small operations cost it a quarter of its time.
     if not (
         x.is_cpu
@@ -88,13 +89,14 @@ def frame_by_frame(
         and len(x) * channels * side**2 * x.itemsize > _CACHE_BYTES
         and not torch.is_grad_enabled()
     ):
-        return block(*batches)
+        return block(x, *others)
     frames = [
-        block(*(rows if rows is None or len(rows) == 1 else rows[i : i + 1] for rows in batches)) for i in range(len(x))
+        block(*(rows if rows is None or len(rows) == 1 else rows[i : i + 1] for rows in (x, *others)))
+        for i in range(len(x))
     ]
-    if isinstance(frames[0], tuple):
-        return tuple(torch.cat(parts) for parts in zip(*frames, strict=True))
-    return torch.cat(frames)
+    parts = zip(*(frame if isinstance(frame, tuple) else (frame,) for frame in frames), strict=True)
+    whole = tuple(torch.cat(part) for part in parts)
+    return whole if isinstance(frames[0], tuple) else whole[0]
 
 
 def channels_last(x: torch.Tensor) -> torch.Tensor:

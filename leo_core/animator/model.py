@@ -145,6 +145,7 @@ class FlowLevel(torch.nn.Module):
         super().__init__()
         kw = {"dtype": dtype, "device": device}
         self.up = StyledConv(in_channels, out_channels, config.style_dim, operations, up=True, **kw)
+        refine: list[torch.nn.Module]
         if config.refine_blocks:
             refine = [
                 StyledResidualBlock(out_channels, config.style_dim, operations, **kw)
@@ -304,7 +305,8 @@ class InpaintingDecoder(torch.nn.Module):
     ) -> torch.Tensor:
         """:return: pictures [N, 3, S, S] float32, unbounded around -1..1: clamp before showing. S is the finest
         scale of the flow."""
-        warped = rgb = None
+        warped: torch.Tensor | None = None
+        rgb: torch.Tensor | None = None
         for scale, level in zip(self.scales[: len(displacement)], self.levels, strict=False):
             # LIA's RGB is linear in the warped features up to here, so its three channels are warped in their place.
             maps = level.rgb.colors(features[scale]) if level.bare else features[scale]
@@ -314,6 +316,8 @@ class InpaintingDecoder(torch.nn.Module):
                 warped = level(visible, warped)
                 visible = level.rgb.colors(warped)
             rgb = level.rgb(visible, rgb)
+        if rgb is None:
+            raise ValueError("The flow has no scale that could be painted. Give that of the coarsest at least.")
         finest = self.scales[-1]
         if self.composite and finest in displacement:
             seen = warp(features[finest], displacement[finest], self.align_corners).float()

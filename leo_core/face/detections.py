@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..crop import Pick, follow
+from ..people import Box, Pick, follow
 from .controls import LANDMARKS, measure
 
 
@@ -49,12 +49,17 @@ def read_detections(
     frames, (height, width) = value["frames"], value["image_size"]
     if not frames:
         raise ValueError("The face landmarks hold no pictures. Detect on at least one.")
-    people = [[tuple(map(float, face["bbox_xyxy"])) for face in found] for found in frames]
+    people = [[_box_of(face) for face in found] for found in frames]
     landmarks = np.full((len(frames), LANDMARKS, 3), np.nan, np.float32)
     for place, who in enumerate(follow(people, (height, width), pick, index, point)):
         if who is not None:
             landmarks[place] = _in_pixels(frames[place][who])
     return Detections(landmarks, (int(height), int(width)))
+
+
+def _box_of(face: dict) -> Box:
+    left, top, right, bottom = (float(value) for value in face["bbox_xyxy"][:4])
+    return left, top, right, bottom
 
 
 def _in_pixels(face: dict) -> np.ndarray:

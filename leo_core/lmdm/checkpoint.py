@@ -5,6 +5,7 @@ import os
 import re
 from dataclasses import asdict, fields
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -19,6 +20,9 @@ from .prior import MotionPrior, PriorConfig
 from .start_poses import StartPoses
 
 STORED_AS = {"amplitudes": "livelinesses"}  # names of statistics in files, where they differ
+NAMES = {stored: name for name, stored in STORED_AS.items()}
+
+Statistics = TypeVar("Statistics", CodeScale, GaussianProcess, StartPoses)
 
 
 def save_prior(path: str | os.PathLike, prior: MotionPrior, dtype: torch.dtype = torch.float32) -> None:
@@ -48,6 +52,34 @@ def load_prior(path: str | os.PathLike, operations=nn, device: torch.device | st
     :raises ValueError: not a motion prior, damaged or cut short.
     """
     path = Path(path)
+    metadata, tensors = read_prior_file(path)
+    try:
+        stored = json.loads(metadata["leo.config"])
+        config = PriorConfig(**{**stored, "channels": tuple(stored["channels"])})
+        unet = config.build(operations, "meta")
+        weights = {name.removeprefix("unet."): tensors[name].to(device) for name in tensors if name.startswith("unet.")}
+        unet.load_state_dict(weights, assign=True)
+        scale = read_statistics(tensors, "code.", CodeScale)
+        process = read_statistics(tensors, "linear.", GaussianProcess)
+        start_poses = read_statistics(tensors, "start.", StartPoses)
+        animator = AnimatorId(metadata["leo.animator"], metadata["leo.fingerprint"])
+        if not 0 < len(animator.name) <= 200 or not re.fullmatch(r"[0-9a-f]{64}", animator.fingerprint):
+            raise ValueError("it does not name its animator")
+        require_sound(config, weights, scale, process, start_poses)
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:  # RecursionError is a RuntimeError
+        raise ValueError(
+            f"{path.name} claims to be a motion prior but is incomplete or damaged ({type(error).__name__}: "
+            f"{quoted(error)}). Train or download it again."
+        ) from None
+    notes = {key.removeprefix("leo.note."): text for key, text in metadata.items() if key.startswith("leo.note.")}
+    return MotionPrior(config, unet.eval().requires_grad_(False), scale, process, start_poses, animator, notes)
+
+
+def read_prior_file(path: Path) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
+    """Metadata and tensors, in float32, of a file that says it is a motion prior.
+
+    :raises ValueError: it is another file, or cannot be read.
+    """
     check_safetensors_header(path)
     try:
         with safe_open(path, "pt") as file:
@@ -61,40 +93,18 @@ def load_prior(path: str | os.PathLike, operations=nn, device: torch.device | st
                 )
             # copied: views into the file lie at odd addresses, where some processors round differently than for the
             # prior that was saved
-            tensors = {key: file.get_tensor(key).to(torch.float32, copy=True) for key in file.keys()}
+            return metadata, {key: file.get_tensor(key).to(torch.float32, copy=True) for key in file.keys()}
     except SafetensorError as error:
         raise ValueError(
             f"{path.name} is not a readable safetensors file ({quoted(error)}). Copy it again, or train the prior "
             f"again."
         ) from None
-    try:
-        stored = json.loads(metadata["leo.config"])
-        config = PriorConfig(**{**stored, "channels": tuple(stored["channels"])})
-        unet = config.build(operations, "meta")
-        weights = {name.removeprefix("unet."): tensors[name].to(device) for name in tensors if name.startswith("unet.")}
-        unet.load_state_dict(weights, assign=True)
-        names = {stored: name for name, stored in STORED_AS.items()}
-        scale, process, start_poses = (
-            kind(
-                **{
-                    names.get(name.removeprefix(prefix), name.removeprefix(prefix)): tensors[name]
-                    for name in tensors
-                    if name.startswith(prefix)
-                }
-            )
-            for prefix, kind in (("code.", CodeScale), ("linear.", GaussianProcess), ("start.", StartPoses))
-        )
-        animator = AnimatorId(metadata["leo.animator"], metadata["leo.fingerprint"])
-        if not 0 < len(animator.name) <= 200 or not re.fullmatch(r"[0-9a-f]{64}", animator.fingerprint):
-            raise ValueError("it does not name its animator")
-        require_sound(config, weights, scale, process, start_poses)
-    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:  # RecursionError is a RuntimeError
-        raise ValueError(
-            f"{path.name} claims to be a motion prior but is incomplete or damaged ({type(error).__name__}: "
-            f"{quoted(error)}). Train or download it again."
-        ) from None
-    notes = {key.removeprefix("leo.note."): text for key, text in metadata.items() if key.startswith("leo.note.")}
-    return MotionPrior(config, unet.eval().requires_grad_(False), scale, process, start_poses, animator, notes)
+
+
+def read_statistics(tensors: dict[str, torch.Tensor], prefix: str, kind: type[Statistics]) -> Statistics:
+    """The statistics whose tensors are stored under a prefix. :raises TypeError: one is missing or unknown."""
+    stored = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+    return kind(**{NAMES.get(name, name): value for name, value in stored.items()})
 
 
 def require_sound(

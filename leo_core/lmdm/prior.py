@@ -142,7 +142,7 @@ class MotionPrior:
     """
 
     config: PriorConfig
-    unet: UNet
+    unet: nn.Module
     scale: CodeScale
     process: GaussianProcess
     start_poses: StartPoses

@@ -92,6 +92,8 @@ class PriorTrainer:
         self.ema.load_state_dict(unet.state_dict())
         self.ema.to(device).requires_grad_(False)
         optimizer = torch.optim.AdamW(unet.parameters(), lr=options.lr, weight_decay=0.01, betas=(0.9, 0.99))
+        self.unet: torch.nn.Module
+        self.optimizer: torch.optim.Optimizer
         self.unet, self.optimizer = accelerator.prepare(unet, optimizer) if accelerator else (unet, optimizer)
         self.losses: list[float] = []
         self.validation_losses: list[tuple[int, float]] = []
@@ -151,10 +153,10 @@ class PriorTrainer:
         if torch.rand((), generator=generator) < 0.25:
             shortest = min(2 * config.context + 2, length)
             length = max(shortest, length - 8 * int(torch.randint(length // 8, (), generator=generator)))
-        codes, makers = data.draw(count, length, generator)
+        codes, motions = data.draw(count, length, generator)
         displaced = self.jitter * torch.randn(count, 1, config.directions, generator=generator)
         codes = self.scale.codes(codes) + displaced
-        makers = self.styles[data].of(makers)
+        makers = self.styles[data].of(motions)
         style = self.process.perturb(MotionStyle(makers.rest_pose + displaced[:, 0], makers.amplitude), generator)
         is_known = draw_known(count, length, config.context, generator)
         _, residual = to_residual(codes)
@@ -178,9 +180,18 @@ class PriorTrainer:
     @torch.no_grad()
     def validate(self, rounds: int = 4) -> float:
         """Loss of the moving average on held-out motions, on the same noise every time; kept in
-        ``validation_losses``."""
+        ``validation_losses``.
+
+        :raises ValueError: no held-out motion is as long as a window.
+        """
+        held_out = self.validation
+        if held_out is None:
+            raise ValueError(
+                f"No held-out motion has the {self.config.length} frames of a window. Hold out longer ones, or do not "
+                "validate."
+            )
         generators = (private_generator(self.options.seed, f"watch {i}") for i in range(rounds))
-        losses = [self.loss(self.ema, self.validation, generator).item() for generator in generators]
+        losses = [self.loss(self.ema, held_out, generator).item() for generator in generators]
         self.validation_losses.append((self.step, sum(losses) / rounds))
         return self.validation_losses[-1][1]
 

@@ -93,8 +93,8 @@ def blend(first: MotionSequence, second: MotionSequence, weight: float | torch.T
             f"Make them alike with LEO Retime Motion or LEO Trim Motion."
         )
     longest = max(first, second, key=len)
-    ends = torch.broadcast_tensors(first.codes, second.codes)
-    return replace(longest, codes=torch.lerp(*ends, _per_frame(weight, longest)))
+    start, end = torch.broadcast_tensors(first.codes, second.codes)
+    return replace(longest, codes=torch.lerp(start, end, _per_frame(weight, longest)))
 
 
 def trim(motion: MotionSequence, start: int = 0, frames: int | None = None) -> MotionSequence:

@@ -72,11 +72,8 @@ def adapt(args) -> None:
         cv2.setNumThreads(args.threads)
     animator, info = load_animator(args.model)
     size = animator.config.size
-    trained, validation = zip(
-        *(split_by_time(clip, args.validation_fraction) for clip in read_clips(args.clips, max(size, DETAIL))),
-        strict=True,
-    )
-    trained, validation = track(list(trained), size), [shrunk(clip, size) for clip in validation]
+    parts = [split_by_time(clip, args.validation_fraction) for clip in read_clips(args.clips, max(size, DETAIL))]
+    trained, validation = track([first for first, _ in parts], size), [shrunk(last, size) for _, last in parts]
     trainer = Trainer(args.target.parent, animator.config, Weights(controls=0), args.lr, args.seed, keep_codes=True)
     trainer.init_from(args.model)
 

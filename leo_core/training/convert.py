@@ -30,7 +30,8 @@ def convert(source: str | os.PathLike, target: str | os.PathLike, dtype: torch.d
     config, names = recognize(reader)
     layout = file_layout(config)
     check_layout(reader, names, layout)
-    stored, digests = {}, {}
+    stored: dict[str, torch.Tensor] = {}
+    digests: dict[str, str] = {}
     for name, value in read_raw(reader, names, layout):
         if name.startswith(CODE_PARTS):
             digests[name] = tensor_digest(value)

@@ -55,7 +55,12 @@ class Clip:
 
 
 def before_backdrop(clip: Clip, times: np.ndarray, backdrop: np.ndarray) -> np.ndarray:
-    """The rendered person before another backdrop [S, S, 3]: frames [n, S, S, 3] float32 in 0..255."""
+    """The rendered person before another backdrop [S, S, 3]: frames [n, S, S, 3] float32 in 0..255.
+
+    :raises ValueError: the clip has no coverage, or no backdrop of its own.
+    """
+    if clip.coverage is None or clip.backdrop is None:
+        raise ValueError(f"{clip.name} does not say what the person covers, so its backdrop cannot be exchanged.")
     uncovered = 1 - clip.coverage[times, ..., None] / np.float32(255)
     return clip.frames[times] + uncovered * (backdrop.astype(np.float32) - clip.backdrop)
 
@@ -128,10 +133,12 @@ def shrunk(clip: Clip, size: int) -> Clip:
 
     small = replace(clip, frames=pictures(clip.frames))
     if clip.coverage is not None:
-        small = replace(small, coverage=pictures(clip.coverage), backdrop=pictures(clip.backdrop[None])[0])
+        small = replace(small, coverage=pictures(clip.coverage))
+    if clip.backdrop is not None:
+        small = replace(small, backdrop=pictures(clip.backdrop[None])[0])
     if clip.regions is not None:
         small = replace(small, regions=pictures(clip.regions))
-    if clip.flow is None:
+    if clip.flow is None or clip.visible is None:
         return small
     # flow of hidden points is left out of the mean
     visible = shrink(clip.visible, factor)

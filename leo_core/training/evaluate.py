@@ -70,11 +70,11 @@ class ClipScores:
 def align_affine(source: np.ndarray, target: np.ndarray) -> np.ndarray:
     """The source [S, S, 3] uint8 under the affine map that brings it nearest to the target (ECC; Evangelidis and
     Psarakis 2008, by OpenCV); the source itself where none is found."""
-    gray = [cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in (target, source)]
-    found = np.eye(2, 3, dtype=np.float32)
+    wanted, given = (cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in (target, source))
+    start = np.eye(2, 3, dtype=np.float32)
     criteria = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 100, 1e-5)
     try:
-        _, found = cv2.findTransformECC(*gray, found, cv2.MOTION_AFFINE, criteria)
+        _, found = cv2.findTransformECC(wanted, given, start, cv2.MOTION_AFFINE, criteria)
     except cv2.error:  # ECC raises where it does not converge
         return source
     return cv2.warpAffine(
@@ -142,8 +142,8 @@ def score_with_networks(
     """
     if video and len(clips) < 2:
         raise ValueError(f"FVD and KVD compare sets of clips, and there is {len(clips)}. Name more --data.")
-    pairs = [rebuild(animator, clip.frames, compared_frames(clip, frames)) for clip in clips]
-    pairs = [tuple(pictures * 2 - 1 for pictures in pair) for pair in pairs]
+    rebuilds = (rebuild(animator, clip.frames, compared_frames(clip, frames)) for clip in clips)
+    pairs = [(rebuilt * 2 - 1, truth * 2 - 1) for rebuilt, truth in rebuilds]
     result = {}
     if lpips:
         network = open_backbone(lpips, "cpu")

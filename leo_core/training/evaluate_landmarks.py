@@ -124,7 +124,12 @@ class Pair:
 
     def identity(self) -> tuple[float, float, float]:
         """Distance in `proportions` of the rendered faces from the photo, of them from the driver, and of photo and
-        driver."""
+        driver.
+
+        :raises ValueError: there is no photo.
+        """
+        if self.photo is None:
+            raise ValueError(f"{self.name} was rendered without a photo of another person, so it has no identity.")
         driving, rendered = proportions(self.driving[self.known]), proportions(self.rendered[self.known])
         photo = proportions(np.stack([self.photo]))
 
@@ -146,7 +151,7 @@ def proportions(landmarks: np.ndarray) -> np.ndarray:
 
 def save_recording(folder: Path, name: str, **arrays: np.ndarray) -> None:
     """Write one recording (see the module) as ``name.npz``."""
-    write_atomically(folder / f"{name}.npz", lambda temporary: np.savez_compressed(temporary, **arrays))
+    save_arrays(folder / f"{name}.npz", arrays)
 
 
 def recordings(folder: Path) -> list[Path]:

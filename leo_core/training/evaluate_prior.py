@@ -5,6 +5,7 @@ import time
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import psutil
 import torch
@@ -76,8 +77,8 @@ def second_difference_ratio(sampled: torch.Tensor, real: torch.Tensor, scale: Co
 def nearest_distance(windows: torch.Tensor, training: torch.Tensor, scale: CodeScale) -> float:
     """Median over windows of the root-mean-square distance to the nearest training window, residuals in normalized
     units."""
-    flat = [scale.residual(to_residual(codes)[1]).flatten(1) for codes in (windows, training)]
-    return (torch.cdist(*flat).min(1).values / flat[0].shape[1] ** 0.5).median().item()
+    asked, known = (scale.residual(to_residual(codes)[1]).flatten(1) for codes in (windows, training))
+    return (torch.cdist(asked, known).min(1).values / asked.shape[1] ** 0.5).median().item()
 
 
 def classifier_accuracy(
@@ -286,7 +287,7 @@ def evaluate(args) -> None:
     people = torch.tensor([identities.index(identity) for identity, _ in kept])[which]
     neighbors = training.spread(4096)
     sampling = Sampling(args.seed, args.steps, args.sampler, args.eta)
-    report = {
+    report: dict[str, Any] = {
         "counts": {
             "training motions": len(training.motions),
             "training frames": training.frames,

@@ -143,7 +143,8 @@ def save_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
     if path.suffix != ".npz":
         raise ValueError(f"{path.name}: landmarks are written as npz. Call it {path.stem}.npz.")
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, lambda temporary: np.savez_compressed(temporary, **arrays))
+    # mypy fears that a key is allow_pickle, which takes no array
+    write_atomically(path, lambda temporary: np.savez_compressed(temporary, **arrays))  # type: ignore[arg-type]
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -16,12 +16,14 @@ R1_WEIGHT = 10.0
 
 def pyramid_l1(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     """L1 at full, half and quarter size."""
-    return sum((F.avg_pool2d(a, k) - F.avg_pool2d(b, k)).abs().mean() for k in (1, 2, 4)) / 3
+    full, half, quarter = ((F.avg_pool2d(a, k) - F.avg_pool2d(b, k)).abs().mean() for k in (1, 2, 4))
+    return (full + half + quarter) / 3
 
 
 def gradient_l1(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     """L1 of finite differences: edges."""
-    return sum((torch.diff(a, dim=d) - torch.diff(b, dim=d)).abs().mean() for d in (-1, -2))
+    across, down = ((torch.diff(a, dim=d) - torch.diff(b, dim=d)).abs().mean() for d in (-1, -2))
+    return across + down
 
 
 def ssim_loss(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:

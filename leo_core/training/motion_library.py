@@ -162,6 +162,7 @@ def write_library(
     :param credit: a line about the clips' origin and license, kept in their files.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    motions: dict[str, tuple[torch.Tensor | None, Fraction, str]]
     if animator.config.reader:
         motions = {
             name: (draw_performance(name, seconds, rest), FPS, text) for name, (seconds, text) in PERFORMANCES.items()
@@ -174,8 +175,8 @@ def write_library(
     for clip in clips:
         stream = read_video(str(clip))
         frames = np.stack([center_square(Image.fromarray(frame), animator.config.size) for frame in stream])
-        codes = animator.encode_motion(to_pictures(frames))
-        motions[clip.stem.replace("_", " ")] = (codes, stream.fps, f"The motion of {clip.name}. {credit}".strip())
+        performed = animator.encode_motion(to_pictures(frames))
+        motions[clip.stem.replace("_", " ")] = (performed, stream.fps, f"The motion of {clip.name}. {credit}".strip())
     written = []
     for name, (codes, fps, description) in motions.items():
         if codes is not None:

@@ -81,12 +81,12 @@ def respond(
     renders, sources = [], []
     for number, ((z, features), pose) in enumerate(zip(read, poses, strict=True)):
         latents = z + animator.dictionary(torch.cat([steps, torch.zeros(1, count)]) + pose)
-        images, flows, anchor = [], [], animator.anchor(features, z)
+        painted, moved, anchor = [], [], animator.anchor(features, z)
         for part in latents.split(BATCH):
             displacement, mask = animator.flow_generator(features, part, anchor)
-            images.append(animator.decoder(features, displacement, mask).float().clamp(-1, 1) / 2 + 0.5)
-            flows.append(displacement[size])
-        images, flows = torch.cat(images), torch.cat(flows)
+            painted.append(animator.decoder(features, displacement, mask).float().clamp(-1, 1) / 2 + 0.5)
+            moved.append(displacement[size])
+        images, flows = torch.cat(painted), torch.cat(moved)
         less, more = images[:count], images[count : 2 * count]
         change += reduce((more - less).abs(), "d c h w -> d h w", "mean") / len(pictures)
         movement += (flows[:count] - flows[count : 2 * count]) / len(pictures)
@@ -104,7 +104,7 @@ def propose(responses: Responses) -> dict[int, Direction]:
     less than FAINT of the strongest effect keep their number as name. Only a proposal (our choice): look at the sheet.
     """
     strength = responses.change.mean((1, 2))
-    proposed = {}
+    proposed: dict[int, Direction] = {}
     for d, change in enumerate(responses.change):
         reach = REACH * float(responses.deviation[d])
         name = f"direction {d}"

@@ -56,7 +56,8 @@ def reading_loss(found: torch.Tensor, controls: torch.Tensor) -> torch.Tensor:
     within = error.unflatten(0, (-1, GROUP))
     within = (within - within.mean(1, keepdim=True)) / (groups.std(1, keepdim=True) + STILL)
     # Squared where it is small; a few wrong landmarks must not dominate.
-    return sum(F.smooth_l1_loss(part, torch.zeros_like(part), beta=1.5) for part in (error, within))
+    each, among = (F.smooth_l1_loss(part, torch.zeros_like(part), beta=1.5) for part in (error, within))
+    return each + among
 
 
 def augment(
@@ -75,7 +76,7 @@ def augment(
     angle, zoom = draw(-0.2, 0.2) * (draw(0, 1) < 0.6), torch.exp(draw(-0.28, 0.22))
     shift = torch.stack([draw(-0.16, 0.16), draw(-0.16, 0.16)], 1)
     controls, theta = moved(controls, angle, zoom, shift)
-    grid = F.affine_grid(theta, (count, 1, size, size), align_corners=False)
+    grid = F.affine_grid(theta, [count, 1, size, size], align_corners=False)
     pictures = F.grid_sample(pictures, grid, "bilinear", "border", align_corners=False)
 
     gray = (draw(0, 1) < 0.15)[:, None, None, None]
@@ -121,10 +122,10 @@ def reading(
 def agreement(found: list[np.ndarray], true: list[np.ndarray]) -> dict[str, tuple[float, float]]:
     """Per control the correlation and gain (regression slope) of reading to truth, over all clips, each clip's means
     removed."""
-    found = np.concatenate([f - f.mean(0) for f in found])
-    true = np.concatenate([t - t.mean(0) for t in true])
-    covariance, variance = (found * true).mean(0), (true**2).mean(0) + 1e-9
-    correlation = covariance / np.sqrt(variance * ((found**2).mean(0) + 1e-9))
+    read = np.concatenate([f - f.mean(0) for f in found])
+    truth = np.concatenate([t - t.mean(0) for t in true])
+    covariance, variance = (read * truth).mean(0), (truth**2).mean(0) + 1e-9
+    correlation = covariance / np.sqrt(variance * ((read**2).mean(0) + 1e-9))
     return {
         name: (float(c), float(g)) for name, c, g in zip(face.NAMES, correlation, covariance / variance, strict=True)
     }

@@ -98,8 +98,8 @@ def draw_shapes(rng: np.random.Generator, side: int, picture: np.ndarray) -> np.
     """Boxes, discs, lines and words of any color, skin among them, over a picture."""
     picture = picture.copy()
     for _ in range(rng.integers(3, 40)):
-        color = rng.uniform(0, 255, 3) if rng.random() < 0.6 else np.array([225, 170, 140]) * rng.uniform(0.35, 1.1)
-        color = tuple(float(c) for c in np.clip(color, 0, 255))
+        shade = rng.uniform(0, 255, 3) if rng.random() < 0.6 else np.array([225, 170, 140]) * rng.uniform(0.35, 1.1)
+        color = tuple(float(c) for c in np.clip(shade, 0, 255))
         at, to = (tuple(int(c) for c in rng.uniform(0, side, 2)) for _ in range(2))
         reach = rng.uniform(2, 0.25 * side)
         kind, fill = rng.integers(6), -1 if rng.random() < 0.7 else int(rng.integers(1, 6))
@@ -238,9 +238,8 @@ def compose(rng: np.random.Generator, cutouts: list[Cutout], backdrops: np.ndarr
     """A training picture [S, S, 3] uint8 and the boxes of its faces [N, 4]."""
     wide = backdrops.shape[1]
     y, x = rng.integers(0, wide - SIDE + 1, 2)
-    picture = backdrops[rng.integers(len(backdrops)), y : y + SIDE, x : x + SIDE][:, :: rng.choice([-1, 1])].astype(
-        np.float32
-    )
+    backdrop = backdrops[rng.integers(len(backdrops)), y : y + SIDE, x : x + SIDE]
+    picture: np.ndarray = backdrop[:, :: rng.choice([-1, 1])].astype(np.float32)
     boxes: list[np.ndarray] = []
     for _ in range(rng.choice([0, 1, 2, 4, 8], p=[0.12, 0.4, 0.2, 0.18, 0.1])):
         height = SMALLEST * (LARGEST / SMALLEST) ** rng.random()
@@ -257,9 +256,9 @@ def compose(rng: np.random.Generator, cutouts: list[Cutout], backdrops: np.ndarr
     light = (rng.uniform(0.7, 1.2) * rng.uniform(0.93, 1.07, 3)).astype(np.float32)
     picture = np.clip(picture * light + np.float32(rng.uniform(-20, 20)), 0, 255).astype(np.uint8)
     if rng.random() < 0.3:
-        picture = cv2.imdecode(
-            cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(25, 90))])[1], cv2.IMREAD_COLOR
-        )
+        _, jpeg = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(25, 90))])
+        decoded = cv2.imdecode(jpeg, cv2.IMREAD_COLOR)
+        picture = picture if decoded is None else decoded  # never None for what was just encoded
     if rng.random() < 0.1:
         picture = np.repeat(picture.mean(2, keepdims=True), 3, 2).astype(np.uint8)
     return picture, np.array(boxes, np.float32).reshape(-1, 4)
@@ -327,7 +326,7 @@ def initialize(finder: FaceFinder, generator: torch.Generator) -> None:
             module.weight.data = torch.randn(module.weight.shape, generator=generator) * (2 / fan_in) ** 0.5
             if module.bias is not None:
                 module.bias.data.zero_()
-    finder.head[1].weight.data *= 0.1
+    finder.head[1].weight.data.mul_(0.1)
     finder.head[1].bias.data = torch.tensor([-4.0, 0, 0, 1.5, 1.8])
 
 
@@ -357,7 +356,7 @@ def train(args: argparse.Namespace) -> None:
     people = photos * max(1, round(len(turned) / len(photos))) + turned
     finder = FaceFinder(nn.BatchNorm2d)
     initialize(finder, torch.Generator().manual_seed(args.seed))
-    finder.to(memory_format=torch.channels_last)
+    finder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub leaves it out
     optimizer = torch.optim.AdamW(finder.parameters(), lr=args.rate, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, args.rate, args.steps, pct_start=0.1)
     recent = 0.0
@@ -438,9 +437,9 @@ def evaluate(args: argparse.Namespace) -> None:
                 for faces, points in zip(people, known[path.name], strict=False)
                 if np.isfinite(points).all()
             ]
-            hits = sum(any(overlap(face.box, box) >= 0.5 for face in faces) for faces, box in pairs)
-            seen, frames = seen + hits, frames + len(pairs)
-            print(f"{path.name}: {hits} of {len(pairs)} frames")
+            hit = sum(any(overlap(face.box, box) >= 0.5 for face in faces) for faces, box in pairs)
+            seen, frames = seen + hit, frames + len(pairs)
+            print(f"{path.name}: {hit} of {len(pairs)} frames")
         if frames:
             print(f"clips: {seen} of {frames} frames")
         for path in args.without:

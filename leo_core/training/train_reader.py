@@ -32,7 +32,8 @@ class ReaderTrainer:
 
     def __init__(self, run: Path, size: int, lr: float, seed: int):
         self.run, self.size, self.lr, self.seed, self.step = run, size, lr, seed, 0
-        self.reader = MotionReader(size, WIDTHS, len(face.NAMES)).to(memory_format=torch.channels_last)
+        self.reader = MotionReader(size, WIDTHS, len(face.NAMES))
+        self.reader.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub leaves it out
         initialize(self.reader, torch.Generator().manual_seed(seed))
         self.optimizer = torch.optim.AdamW(self.reader.parameters(), lr, betas=(0.9, 0.99), weight_decay=1e-3)
         self.ema = {name: value.clone() for name, value in self.reader.state_dict().items()}
@@ -121,9 +122,11 @@ def read_reader(path: Path) -> tuple[dict[str, torch.Tensor], dict[int, int]]:
 
 
 def report(reader: MotionReader, clips: list[Clip], bf16: bool) -> dict[str, tuple[float, float]]:
-    """Agreement with the truth on clips, each one's means removed."""
-    found = [reading(reader, clip.frames, torch.bfloat16 if bf16 else torch.float32) for clip in clips]
-    return agreement(found, [clip.controls for clip in clips])
+    """Agreement with the truth on clips with known controls, each one's means removed."""
+    precision = torch.bfloat16 if bf16 else torch.float32
+    known = [(clip.frames, clip.controls) for clip in clips if clip.controls is not None]
+    found = [reading(reader, frames, precision) for frames, _ in known]
+    return agreement(found, [controls for _, controls in known])
 
 
 def train(args) -> None:

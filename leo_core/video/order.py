@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from enum import Enum
 from typing import Literal, TypeVar
 
 Item = TypeVar("Item")
@@ -12,13 +13,23 @@ Continuation = Literal["hold", "loop", "ping-pong"]
 AHEAD = 4
 
 
+class _End(Enum):
+    """Stands behind the last item."""
+
+    END = 0
+
+
 def ahead(items: Iterable[Item]) -> Iterator[Item]:
     """The same items, made by a thread of its own a few before they are asked for."""
-    iterator, end = iter(items), object()
+    iterator = iter(items)
+
+    def following() -> Item | Literal[_End.END]:
+        return next(iterator, _End.END)
+
     with ThreadPoolExecutor(1) as worker:
-        waiting = deque(worker.submit(next, iterator, end) for _ in range(AHEAD))
-        while (item := waiting.popleft().result()) is not end:
-            waiting.append(worker.submit(next, iterator, end))
+        waiting = deque(worker.submit(following) for _ in range(AHEAD))
+        while (item := waiting.popleft().result()) is not _End.END:
+            waiting.append(worker.submit(following))
             yield item
 
 

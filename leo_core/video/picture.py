@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from fractions import Fraction
 from functools import lru_cache
-from typing import NamedTuple
+from typing import NamedTuple, TypedDict
 
 import av
 import numpy as np
@@ -63,12 +63,20 @@ def turn_of(frame: av.VideoFrame, codec: str) -> Turn:
         side_data = frame.side_data.get("DISPLAYMATRIX")
     except ValueError:  # PyAV 18 does not know the EXIF data of a JPEG, and then gives nothing; its rotation it knows
         return _QUARTERS[round(frame.rotation / 90) % 4]
-    if side_data is None:
+    if not isinstance(side_data, av.buffer.Buffer):  # there is none
         return Turn()
     a, b, _, c, d = np.frombuffer(bytes(side_data), np.int32)[:5].tolist()
     if abs(b) + abs(c) > abs(a) + abs(d):
         return Turn(True, c < 0, b < 0)
     return Turn(False, a < 0, d < 0)
+
+
+class _Scale(TypedDict, total=False):
+    """What `VideoFrame.reformat` is to scale to; nothing where the size stays."""
+
+    width: int
+    height: int
+    interpolation: str
 
 
 class Look(NamedTuple):
@@ -106,7 +114,7 @@ class Look(NamedTuple):
         :param size: (height, width) of the result; `size_of` keeps the frame's own resolution.
         """
         height, width = size[::-1] if self.turn.transposed else size
-        scale = (
+        scale: _Scale = (
             {}
             if (frame.height, frame.width) == (height, width)
             else {"width": width, "height": height, "interpolation": "BICUBIC"}
@@ -193,7 +201,7 @@ def _deinterlacer(frame: av.VideoFrame) -> av.filter.Graph:
 def _ready(graph: av.filter.Graph) -> Iterator[av.VideoFrame]:
     while True:
         try:
-            yield graph.pull()
+            yield graph.vpull()
         except (av.error.BlockingIOError, av.error.EOFError):
             return
 

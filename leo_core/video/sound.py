@@ -79,7 +79,7 @@ def _decoded_sound(source: VideoSource, index: int, rate: int, channels: int, st
     taken = joined = 0
     place = place_before(source, index, start - _PREROLL)
     with open_container(source) as container:
-        stream = container.streams[index]
+        stream = next(s for s in container.streams.audio if s.index == index)
         if place is not None:
             container.seek(place, stream=stream)
         for _, frames, _ in decode(container, stream):

@@ -3,6 +3,8 @@
 import io
 import os
 from collections.abc import Iterator
+from fractions import Fraction
+from typing import overload
 
 import av
 
@@ -69,6 +71,7 @@ def open_container(source: VideoSource) -> av.container.InputContainer:
     try:
         return av.open(
             io.BytesIO(source.getvalue()) if isinstance(source, io.BytesIO) else source,
+            "r",
             options={"format_whitelist": _FORMATS},
         )
     except av.error.FFmpegError as error:
@@ -91,9 +94,24 @@ def video_stream(container: av.container.InputContainer) -> av.VideoStream:
     return stream
 
 
+def tick_of(stream: av.stream.Stream) -> Fraction:
+    """Seconds of one unit of the stream's timestamps; FFmpeg's own unit where the stream names none."""
+    return stream.time_base or Fraction(1, av.time_base)
+
+
+@overload
+def decode(
+    container: av.container.InputContainer, stream: av.VideoStream
+) -> Iterator[tuple[av.Packet, list[av.VideoFrame], bool]]: ...
+@overload
+def decode(
+    container: av.container.InputContainer, stream: av.AudioStream
+) -> Iterator[tuple[av.Packet, list[av.AudioFrame], bool]]: ...
+@overload
 def decode(
     container: av.container.InputContainer, stream: av.stream.Stream
-) -> Iterator[tuple[av.Packet, list[av.frame.Frame], bool]]:
+) -> Iterator[tuple[av.Packet, list, bool]]: ...
+def decode(container: av.container.InputContainer, stream: av.stream.Stream) -> Iterator[tuple[av.Packet, list, bool]]:
     """Each packet, the frames that come out of the decoder with it, and whether it failed to decode.
 
     :raises ValueError: the container itself is damaged.
@@ -123,10 +141,11 @@ def place_before(source: VideoSource, index: int, wanted: float) -> int | None:
     """
     with open_container(source) as container:
         stream = container.streams[index]
+        tick = tick_of(stream)
         for earlier in _EARLIER:
-            if wanted - earlier <= float((stream.start_time or 0) * stream.time_base):
+            if wanted - earlier <= float((stream.start_time or 0) * tick):
                 return None
-            place = int((wanted - earlier) / stream.time_base)
+            place = int((wanted - earlier) / tick)
             try:
                 container.seek(place, stream=stream)
             except av.error.FFmpegError:

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..rates import ROUNDING, exact_rate
 from .picture import Look
-from .source import VideoSource, decode, open_container, place_before, video_stream
+from .source import VideoSource, decode, open_container, place_before, tick_of, video_stream
 
 # A timestamp further than this from its slot (in slots) is not on a constant timeline (our choice).
 _JITTER = 0.25
@@ -63,7 +63,7 @@ class _Scan:
 
     tick: Fraction
     rates: list[Fraction]
-    longest_gap: float
+    longest_gap: float | Fraction
     stamps: list[int | None] = field(default_factory=list)
     packets: list[tuple[int | None, int | None, int]] = field(default_factory=list)
     failures: int = 0
@@ -80,7 +80,8 @@ def _scan(source: VideoSource, seek: int | None, until: float) -> _Scan:
         if flags & av.format.Flags.no_timestamps.value:  # FFmpeg then makes them up; the codec may know the rate
             rates, timed = rates[1:2] or rates, False
         broadcast = bool(flags & av.format.Flags.ts_discont.value)
-        scan = _Scan(stream.time_base, rates, _LONGEST_GAP / stream.time_base if broadcast else np.inf)
+        tick = tick_of(stream)
+        scan = _Scan(tick, rates, _LONGEST_GAP / tick if broadcast else np.inf)
         intact = False
         if seek is not None:
             container.seek(seek, stream=stream)
@@ -106,7 +107,8 @@ def _shown_times(scan: _Scan) -> tuple[np.ndarray, int]:
     duration.
     """
     step = max(1, round(1 / (scan.rates[0] * scan.tick))) if scan.rates else 1
-    times, shift, guessed = [], 0, 0
+    times: list[int] = []
+    shift = guessed = 0
     for stamp in scan.stamps:
         if times and (stamp is None or not 0 < stamp + shift - times[-1] <= scan.longest_gap):
             guessed += 1
@@ -129,7 +131,7 @@ def find_timeline(source: VideoSource, start: float, duration: float | None) -> 
         times, guessed = _shown_times(scan)
     if not scan.packets and not scan.stamps:
         raise ValueError("The video stream holds no frames. Choose another file.")
-    if not scan.stamps:
+    if scan.look is None or scan.size is None:
         raise nothing_decodes(len(scan.packets))
     if guessed > _MOST_WITHOUT_TIME * len(times):
         return _counted(_scan(source, None, np.inf), start, duration)
@@ -203,11 +205,13 @@ def _grid(scan: _Scan, times: np.ndarray, gaps: bool, length: int) -> tuple[Frac
 def _written_evenly(scan: _Scan) -> bool:
     """Whether every packet became a frame, and all are decoded at a constant rate: gaps on screen are then left by a
     cut that took the frames between, not by the camera."""
-    if None in scan.stamps:
+    stamps = [stamp for stamp in scan.stamps if stamp is not None]
+    if len(stamps) != len(scan.stamps):
         return False
-    last = max(scan.stamps)  # of the part that was looked at
-    decoded = [dts for pts, dts, _ in scan.packets if pts is None or pts <= last]
-    if len(decoded) != len(scan.stamps) or None in decoded or len(decoded) < 2:
+    last = max(stamps)  # of the part that was looked at
+    packets = [dts for pts, dts, _ in scan.packets if pts is None or pts <= last]
+    decoded = [dts for dts in packets if dts is not None]
+    if len(packets) != len(stamps) or len(decoded) != len(packets) or len(decoded) < 2:
         return False
     even = np.linspace(decoded[0], decoded[-1], len(decoded))
     return bool(np.abs(decoded - even).max() <= 1)
@@ -215,6 +219,8 @@ def _written_evenly(scan: _Scan) -> bool:
 
 def _counted(scan: _Scan, start: float, duration: float | None) -> Timeline:
     """The timeline of a file without usable timestamps (raw streams, AVI with B-frames): its frames are counted."""
+    if scan.look is None or scan.size is None:
+        raise nothing_decodes(len(scan.packets))
     fps, shown = exact_rate([*scan.rates, Fraction(25)][0]), len(scan.stamps)
     first = math.ceil(Fraction(start).limit_denominator(1_000_000) * fps)
     last = min(shown, first + round(duration * fps)) if duration else shown
@@ -226,7 +232,7 @@ def _counted(scan: _Scan, start: float, duration: float | None) -> Timeline:
     )
 
 
-def _empty_trim(start: float, duration: float | None, length: float) -> ValueError:
+def _empty_trim(start: float, duration: float | None, length: Fraction) -> ValueError:
     asked = f"from {start:.3f} s" + (f" for {duration:.3f} s" if duration else " to the end")
     return ValueError(f"The clip is {float(length):.3f} s long and holds no frame {asked}. Trim it inside its length.")
 

@@ -51,7 +51,7 @@ class VideoWriter:
         self._encoder = ThreadPoolExecutor(1)
         self._waiting: deque[Future] = deque()
         self._container: av.container.OutputContainer | None = None
-        self._audio = None
+        self._audio: av.AudioStream | None = None
 
     def __enter__(self) -> "VideoWriter":
         try:

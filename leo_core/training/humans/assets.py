@@ -42,7 +42,7 @@ def read_obj(path: Path, group: str | None = None) -> Mesh:
         elif words[0] == "g" and group is not None:
             keep = words[1:2] == [group]
         elif words[0] == "f" and keep:
-            polygons.append([tuple(int(x) for x in corner.split("/")[:2]) for corner in words[1:]])
+            polygons.append([_corner_of(word) for word in words[1:]])
     corners: dict[tuple[int, int], int] = {}
     triangles = []
     for polygon in polygons:
@@ -52,6 +52,12 @@ def read_obj(path: Path, group: str | None = None) -> Mesh:
     uv = np.array(texture, dtype=np.float32)[pairs[:, 1]]
     uv[:, 1] = 1.0 - uv[:, 1]
     return Mesh(np.array(positions, dtype=np.float32), pairs[:, 0], uv, np.array(triangles, dtype=np.int64))
+
+
+def _corner_of(word: str) -> tuple[int, int]:
+    """Numbers of the vertex and of the texture point, out of "vertex/texture" or "vertex/texture/normal"."""
+    vertex, texture = word.split("/")[:2]
+    return int(vertex), int(texture)
 
 
 def read_target(path: Path) -> tuple[np.ndarray, np.ndarray]:

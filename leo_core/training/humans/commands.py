@@ -6,6 +6,7 @@ import argparse
 import json
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -113,8 +114,8 @@ def render_humans(arguments: argparse.Namespace) -> None:
 def save_clip(clip: Clip, path: Path) -> None:
     """Write a clip. `.npz`: all of it as rendered. `.mp4`: the video, and beside it an `.npz` of the rest, its maps
     at half size (every second pixel; the flow is in normalized units, so it needs no scaling)."""
-    rest = {"controls": clip.controls, "backdrop": clip.backdrop, "fps": np.float64(clip.fps)}
-    maps = {name: getattr(clip, name) for name in ("backward_flow", "visible", "coverage")}
+    maps: dict[str, Any] = {name: getattr(clip, name) for name in ("backward_flow", "visible", "coverage")}
+    rest: dict[str, Any] = {"controls": clip.controls, "backdrop": clip.backdrop, "fps": np.float64(clip.fps)}
     if path.suffix == ".npz":
         write_atomically(path, lambda part: np.savez_compressed(part, frames=clip.frames, **maps, **rest))
         return

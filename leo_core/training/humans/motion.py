@@ -221,13 +221,13 @@ def _face(rng: np.random.Generator, time: np.ndarray, library: HumanLibrary) -> 
     units["MouthRightPullSide"] += wide
     units["lowerLipDown"] += 0.25 * talking * _wander(rng, time, 2.5).clip(0, 1)
     brows = _moves(rng, time, 0.3, 1.2)
-    for unit, weight in (
+    for unit, lifted in (
         ("InnerBrowUp", 0.7 * brows.clip(0, 1)),
         ("OuterBrowUp", 0.7 * brows.clip(0, 1)),
         ("BrowDown", 0.7 * (-brows).clip(0, 1)),
     ):
-        units[f"Left{unit}"] += weight
-        units[f"Right{unit}"] += weight
+        units[f"Left{unit}"] += lifted
+        units[f"Right{unit}"] += lifted
     across, up = 0.9 * _moves(rng, time, 0.12, 0.9), 0.55 * _moves(rng, time, 0.12, 0.9)
     lids = 0.75 * _blinks(rng, time) + 0.3 * (-up).clip(0, 1)
     for side in ("Left", "Right"):

@@ -161,7 +161,8 @@ class Renderer:
         try:
             import moderngl
 
-            self.context = moderngl.create_context(standalone=True, backend="egl")
+            # the stub makes a dict of what is one of the settings
+            self.context = moderngl.create_context(standalone=True, backend="egl")  # type: ignore[arg-type]
         except Exception as error:
             raise OSError(
                 f"rendering people needs the package moderngl and an EGL driver (on Debian: libegl1, "
