@@ -38,7 +38,7 @@ PARTS = {
     "crop": (("crop",), ("test_crop_exactly.py", "test_crop.py")),
     "video": (
         ("video/order", "video/picture", "video/read", "video/sound", "video/source", "video/timeline", "video/write"),
-        ("test_video.py", "media"),
+        ("test_video_exactly.py", "test_video.py", "media"),
     ),
     "lmdm": (
         (
