@@ -35,10 +35,10 @@ PARTS = {
         ),
         ("test_checkpoints.py", "test_motion.py", "test_flow.py", "test_files.py", "robustness/malformed.py", "data"),
     ),
-    "crop": (("crop",), ("test_crop.py",)),
+    "crop": (("crop",), ("test_crop_exactly.py", "test_crop.py")),
     "video": (
         ("video/order", "video/picture", "video/read", "video/sound", "video/source", "video/timeline", "video/write"),
-        ("test_video.py", "media"),
+        ("test_video_exactly.py", "test_video.py", "media"),
     ),
     "lmdm": (
         (

@@ -72,6 +72,7 @@ if FAST:
         "test_library.py",
         "test_liax.py",
         "test_video.py",
+        "test_video_exactly.py",
     ]
 
 order_paths()

@@ -1,5 +1,6 @@
 """The linear motion condition."""
 
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -87,3 +88,15 @@ def test_a_direction_that_never_moves_does_not_divide_by_zero():
     scale = CodeScale.measure(windows)
     assert torch.isfinite(scale.codes(windows)).all() and (scale.scale > 0).all()
     assert scale.codes(windows)[..., 2].abs().max() < 1e-3
+
+
+def test_the_scale_is_the_size_of_the_movement_and_the_mean_that_of_the_codes():
+    windows = torch.tensor([[[1.0, 0.0], [4.0, 0.0], [5.0, 10.0]], [[0.0, 2.0], [0.0, 2.0], [0.0, 2.0]]])
+    scale = CodeScale.measure(windows)
+    assert torch.allclose(scale.mean, torch.tensor([10 / 6, 16 / 6]))
+    assert torch.allclose(scale.scale, torch.tensor([(9 + 16) / 4, 100 / 4]).sqrt())
+    still = CodeScale.measure(torch.cat([windows, torch.ones(2, 3, 1)], dim=2))
+    assert still.scale[2].item() == pytest.approx(0.01 * (2.5 + 5) / 3)
+    assert CodeScale.measure(torch.ones(2, 3, 1)).scale.item() == pytest.approx(1e-6)
+    moved = scale.to("cpu")
+    assert torch.equal(moved.mean, scale.mean) and torch.equal(moved.scale, scale.scale)

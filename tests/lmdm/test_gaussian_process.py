@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from leo_core.lmdm.gaussian_process import GaussianProcess, MotionStyle
+from leo_core.lmdm.gaussian_process import MOST_KEPT, GaussianProcess, MotionStyle, grouped_by_mask
 from leo_core.lmdm.samplers import sample_dpmpp_2m
 from leo_core.lmdm.schedule import cosine_alpha_bar, sampling_times
 
@@ -149,3 +149,82 @@ def test_lively_motion_of_few_frequencies_is_joined():
         known[:, 1:], known, marks(16, 0, 15), level(0.9999), at(codes.mean(0, keepdim=True), 1000.0)
     )
     assert guess.isfinite().all()
+
+
+def test_the_fit_is_the_covariance_of_windows_around_rest_poses():
+    """Of three motions, written out window by window."""
+    motions = [torch.randn(20 + n, 2, generator=torch.Generator().manual_seed(n)) * (1 + n) + 5 * n for n in range(3)]
+    process = GaussianProcess.fit(motions, 6)
+    away = [(motion - motion.mean(0)).double() for motion in motions]
+    variance = torch.cat(away).square().mean(0)
+    sizes = torch.stack([(codes.square().mean(0) / variance).mean().sqrt() for codes in away])
+    assert torch.allclose(process.amplitudes.double(), sizes, atol=1e-5)
+    windows = [
+        codes[begin : begin + 6] / size
+        for codes, size in zip(away, sizes, strict=True)
+        for begin in range(len(codes) - 5)
+    ]
+    basis = process.basis.double()
+    assert torch.allclose(basis.T @ basis, torch.eye(2, dtype=torch.float64), atol=1e-6)
+    axes = torch.stack(windows) @ basis
+    covariance = torch.einsum("nik,njk->kij", axes, axes) / len(windows)
+    spread = covariance.diagonal(dim1=1, dim2=2).mean(1)
+    everything = axes.reshape(-1, 2)
+    assert abs((everything[:, 0] * everything[:, 1]).mean()) < 1e-6 and spread[0] > spread[1]
+    assert torch.allclose(process.covariance.double(), covariance + 0.25 * spread[:, None, None], atol=1e-5)
+    assert torch.allclose(process.spread.double(), spread.sqrt(), atol=1e-5)
+
+
+def test_rest_poses_are_drawn_as_far_away_as_the_motion_is_large(process):
+    amplitude = torch.full((20_000,), 1.5)
+    drawn = process.deviation(amplitude, torch.Generator().manual_seed(0))
+    along = drawn @ process.basis
+    assert torch.allclose(along.std(0), 1.5 * process.spread, rtol=0.05)
+    assert along.T.corrcoef().fill_diagonal_(0).abs().max() < 0.05
+    style = MotionStyle(torch.ones(20_000, 3), amplitude)
+    perturbed = process.perturb(style, torch.Generator().manual_seed(0))
+    assert torch.equal(perturbed.amplitude, amplitude)
+    assert torch.allclose((perturbed.rest_pose - 1), 0.5 * drawn, atol=1e-5)
+
+
+def test_what_is_inferred_rests_on_what_was_seen_as_far_as_it_goes(process):
+    """A stretch as long as a window says half of it, a pose nothing."""
+    generator = torch.Generator().manual_seed(1)
+    pose = process.infer(torch.zeros(20_000, 1, 3), generator)
+    assert torch.isin(pose.amplitude, process.amplitudes.clamp(min=0.0)).float().mean() > 0.99
+    along = pose.rest_pose @ process.basis
+    wide = pose.amplitude.square().mean().sqrt() * process.spread * 1.25**0.5
+    assert torch.allclose(along.std(0), wide, rtol=0.05) and (along.mean(0).abs() < 0.05 * wide).all()
+    seen = 3 + smooth_windows(1, 17, seed=9).expand(20_000, -1, -1)
+    stretch = process.infer(seen, generator)
+    measured = process.measure(seen[0]).amplitude
+    usual = 0.5 * measured.square() + 0.5 * process.amplitudes.square()
+    assert torch.allclose(stretch.amplitude.square().mean(), usual.mean(), rtol=0.03)
+    along = (stretch.rest_pose - seen[:1].mean(1)) @ process.basis
+    assert torch.allclose(along.std(0), usual.mean().sqrt() * process.spread * 0.75**0.5, rtol=0.05)
+
+
+def test_motion_of_any_size_has_a_least_amplitude(process):
+    assert process.measure(torch.ones(30, 3)).amplitude.item() == pytest.approx(0.05)
+
+
+def test_styles_are_chosen_together():
+    style = MotionStyle(torch.arange(6.0).reshape(3, 2), torch.arange(3.0)).of(torch.tensor([2, 0]))
+    assert style.rest_pose.tolist() == [[4, 5], [0, 1]] and style.amplitude.tolist() == [2, 0]
+
+
+def test_motions_of_one_mask_are_found():
+    masks = torch.tensor([[True, False], [True, True], [True, False]])
+    groups = {tuple(mask.tolist()): rows.tolist() for mask, rows in grouped_by_mask(masks)}
+    assert groups == {(True, False): [0, 2], (True, True): [1]}
+
+
+def test_few_posteriors_are_kept(process):
+    one = GaussianProcess(process.basis, process.covariance, process.amplitudes)
+    first = one.posterior(marks(16, 0)[0])
+    assert one.posterior(marks(16, 0)[0]) is first
+    for number in range(MOST_KEPT):
+        bits = torch.tensor([True] + [bool(number >> bit & 1) for bit in range(8)])
+        one.posterior(bits)
+    assert one.posterior(marks(16, 0)[0]) is not first
+    assert (first.variances >= 0).all() and (first.gain[:, 0] - 1).abs().max() < 0.01

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from leo_core.lmdm.checkpoint import load_prior, save_prior
-from leo_core.lmdm.prior import PriorConfig, Sampling
+from leo_core.lmdm.prior import PriorConfig, Sampling, private_generator, window_lengths
 from leo_core.lmdm.samplers import SAMPLERS
 from leo_core.lmdm.training import PriorTrainer, PriorTraining
 
@@ -156,3 +156,98 @@ def test_the_longest_context_joins(people):
     config = PriorConfig(5, length=17, context=8, channels=(8, 16), head_width=8)
     made = PriorTrainer(people[:2], config, PriorTraining(steps=1, batch=2)).train()
     assert len(made.transition(people[0].codes, 5, people[1].codes, FEW)) == 5
+
+
+@pytest.mark.parametrize(
+    "field, good, bad",
+    [
+        ("directions", (1, 8192), (0, 8193, 5.0, True)),
+        ("length", (10, 8192), (1, 8193, 20.0)),
+        ("context", (1, 31), (0, 32, 1.5)),
+        ("head_width", (1, 8192), (0, 8193, "8")),
+        ("noise_steps", (1, 1_000_000), (0, 1_000_001, 1e3)),
+        ("fps", ("25", "30000/1001"), (25, "fast", "25 ", "")),
+        ("channels", ((8,), (8192,), (8,) * 8), ((), (8,) * 9, (7,), (12,), (8200,), (8.0,), (0,))),
+        ("lmc", (True, False), (1, None)),
+    ],
+)
+def test_a_prior_is_made_of_what_can_be_built(field, good, bad):
+    for value in good:
+        assert getattr(PriorConfig(**{"directions": 5, field: value}), field) == value
+    for value in bad:
+        with pytest.raises(ValueError, match="motion prior"):
+            PriorConfig(**{"directions": 5, field: value})
+
+
+@pytest.mark.parametrize(
+    "field, good, bad, words",
+    [
+        ("seed", (0, 2**64 - 1), (-1, 2**64), "2\\*\\*64"),
+        ("steps", (1, 10_000), (0, 10_001), "1 to 10000 steps"),
+        ("sampler", ("ddim", "ddpm"), ("euler", ""), "dpmpp_2m, ddim, ddpm"),
+        ("eta", (0, 1), (-0.1, 1.1, float("nan")), "between 0 and 1"),
+    ],
+)
+def test_sampling_has_limits(field, good, bad, words):
+    for value in good:
+        assert getattr(Sampling(**{field: value}), field) == value
+    for value in bad:
+        with pytest.raises(ValueError, match=words):
+            Sampling(**{field: value})
+
+
+def test_generators_of_other_seeds_and_names_are_unrelated():
+    draws = {
+        torch.randint(2**40, (1,), generator=private_generator(seed, name)).item()
+        for seed in (0, 1, 12)
+        for name in (0, 1, "start", "temperament")
+    }
+    assert len(draws) == 12
+    again = torch.rand(4, generator=private_generator(1, "start"))
+    assert torch.equal(again, torch.rand(4, generator=private_generator(1, "start")))
+
+
+def test_windows_of_a_chain_add_up():
+    assert window_lengths(0, 1, 24, 3) == [] and window_lengths(23, 1, 24, 3) == [23]
+    assert window_lengths(24, 1, 24, 3) == [23, 1] and window_lengths(60, 3, 24, 3) == [21, 21, 18]
+
+
+def test_the_ablation_sees_a_direction_three_times():
+    seen = [PriorConfig(5, channels=(8, 16), head_width=8, lmc=lmc).build().stem.in_channels for lmc in (True, False)]
+    assert seen == [11, 16]
+
+
+def test_progress_of_a_transition_and_of_a_variation_counts_to_the_end(prior, people):
+    codes, told = people[0].codes, []
+
+    def note(done, total, estimate):
+        told.append((done, total, tuple(estimate().shape[1:])))
+
+    prior.transition(codes[:50], 60, codes[70:], FEW, progress=note)
+    assert told == [(done, 18, (5,)) for done in range(1, 19)]
+    told.clear()
+    prior.vary(codes[:60], 1.0, FEW, progress=note)
+    assert told == [(done, 18, (5,)) for done in range(1, 19)]
+
+
+def test_a_transition_begins_with_free_motion_and_ends_with_what_is_ahead(prior, people):
+    """What does not fit a window is what the prior would go on with anyway."""
+    before, after = people[0].codes[:50], people[1].codes[70:]
+    long = prior.transition(before, 60, after, FEW)
+    assert torch.equal(long[:42], prior.extend(before, 42, FEW))
+    assert not torch.allclose(prior.transition(before, 12, after, FEW), prior.transition(before, 12, before[:5], FEW))
+
+
+def test_a_noise_level_of_zero_changes_nothing(prior, people):
+    known = people[0].codes[None, :24]
+    style = prior.style(known[0], 0)
+    codes = prior.sample_window(
+        known, torch.arange(24) < 1, style, FEW, torch.Generator().manual_seed(0), strength=0.0004
+    )
+    assert torch.equal(codes, known) and codes is not known
+
+
+def test_a_variation_joins_its_windows_without_a_leap(prior, people):
+    motion = people[3].codes[:100]
+    usual = motion.diff(dim=0).norm(dim=1).max()
+    assert prior.vary(motion, 0.6, replace(FEW, steps=20)).diff(dim=0).norm(dim=1).max() < 2 * usual

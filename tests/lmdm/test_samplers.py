@@ -71,3 +71,44 @@ def test_every_step_is_told_and_may_stop_it(name):
 
     with pytest.raises(KeyboardInterrupt):
         draw(SAMPLERS[name], 10, count=4, on_step=stop)
+
+
+def test_the_schedule_is_a_squared_cosine_and_the_last_step_keeps_a_thousandth():
+    alpha_bar = cosine_alpha_bar(1000)
+    for t in (1, 250, 500, 999):
+        angle = [(time + 0.008) / 1.008 * math.pi / 2 for time in (t / 1000, 0)]
+        assert alpha_bar[t].item() == pytest.approx((math.cos(angle[0]) / math.cos(angle[1])) ** 2, rel=1e-9)
+    assert (alpha_bar[1000] / alpha_bar[999]).item() == pytest.approx(0.001)
+    assert len(cosine_alpha_bar()) == 1001 and torch.equal(cosine_alpha_bar(), alpha_bar)
+
+
+def test_levels_are_crowded_at_both_ends():
+    assert sampling_times(4, 1000) == [1000, 854, 500, 146, 0]
+    assert sampling_times(1, 300) == [300, 0]
+    assert sampling_times(100, 7) == [7, 6, 5, 4, 3, 2, 1, 0]
+    assert sampling_times(3, 2) == [2, 1, 0]
+
+
+@pytest.mark.parametrize("name", ["ddim", "dpmpp_2m"])
+def test_a_network_that_is_certain_gets_what_it_says_by_a_straight_path(name):
+    """With one estimate all along, the noise of each level is that of the first."""
+    alpha_bar, clean, x = cosine_alpha_bar(), *torch.tensor([[0.7, -2.0], [0.3, 1.1]], dtype=torch.float64)
+    seen = {}
+
+    def predict(value, t):
+        seen[t] = value
+        return clean
+
+    times = sampling_times(6, 900)
+    result = SAMPLERS[name](predict, x, times, alpha_bar, lambda: x, lambda done, estimate: None, eta=0.0)
+    noise = (x - alpha_bar[900].sqrt() * clean) / (1 - alpha_bar[900]).sqrt()
+    assert torch.allclose(result, clean) and list(seen) == times[:-1]
+    for t in times[1:-1]:
+        assert torch.allclose(seen[t], alpha_bar[t].sqrt() * clean + (1 - alpha_bar[t]).sqrt() * noise)
+
+
+def test_eta_is_the_share_of_fresh_noise():
+    assert torch.equal(draw(SAMPLERS["ddim"], 10, eta=0.0), draw(sample_ddim, 10))
+    some = [draw(sample_ddim, 200, eta=eta) for eta in (0.0, 0.5)]
+    assert not torch.allclose(*some) and some[1].std() == pytest.approx(SPREAD, rel=0.04)
+    assert torch.equal(draw(sample_ddpm, 10, eta=0.0), draw(sample_ddpm, 10, eta=1.0))

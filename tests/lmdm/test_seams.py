@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from leo_core.lmdm.seams import EXTENT, ease_seams
+from leo_core.lmdm.seams import EXTENT, STIFFNESS, ease_seams
 
 LENGTH = 48
 
@@ -47,3 +47,24 @@ def test_short_windows(length, known):
 def test_motion_without_a_corner_stays_as_it_is():
     codes = torch.arange(LENGTH).unsqueeze(1) * torch.tensor([0.1, -0.3]) + 5
     assert torch.allclose(ease_seams(codes, marks(4, 4)), codes, atol=1e-5)
+
+
+@pytest.mark.parametrize("ahead, behind", [(4, 0), (1, 3), (20, 20)])
+def test_no_other_correction_is_better(ahead, behind):
+    """By the measure that the function states, written out."""
+    generator = torch.Generator().manual_seed(0)
+    codes, is_known = torch.randn(LENGTH, 2, generator=generator).double(), marks(ahead, behind)
+    near = torch.stack([is_known[max(0, t - EXTENT) : t + EXTENT + 1].any() for t in range(LENGTH)])
+    kinds = is_known.unfold(0, 3, 1)
+    across = kinds.any(1) & ~kinds.all(1)
+
+    def cost(correction):
+        left = (codes + correction).diff(n=2, dim=0)[across]
+        bending = torch.cat([correction, torch.zeros(2, 2)]).diff(n=2, dim=0)
+        others = torch.cat([~across, torch.ones(2, dtype=torch.bool)])
+        return left.square().sum() + STIFFNESS * bending[others].square().sum()
+
+    found = ease_seams(codes.float(), is_known).double() - codes
+    for _ in range(30):
+        step = 0.01 * torch.randn(LENGTH, 2, generator=generator).double() * (near & ~is_known).unsqueeze(1)
+        assert cost(found) < cost(found + step)

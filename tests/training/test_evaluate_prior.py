@@ -1,8 +1,12 @@
 """The yardsticks themselves: they must see what they are there to see. And what ships, by the yardstick of its
 seams."""
 
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import torch
 
 from leo_core.lmdm.checkpoint import load_prior
@@ -11,6 +15,7 @@ from leo_core.lmdm.prior import Sampling
 from leo_core.motion import load_motion
 from leo_core.training.evaluate_prior import (
     classifier_accuracy,
+    endurance,
     nearest_distance,
     seam_frames,
     seam_ratios,
@@ -19,7 +24,8 @@ from leo_core.training.evaluate_prior import (
     transition_seams,
 )
 
-MODELS = Path(__file__).resolve().parents[2] / "models"
+ROOT = Path(__file__).resolve().parents[2]
+MODELS = ROOT / "models"
 SCALE = CodeScale(torch.zeros(3), torch.ones(3))
 
 
@@ -68,3 +74,22 @@ def test_the_motions_that_ship_are_joined_and_looped_without_a_seam():
         load_prior(MODELS / "leo-face-64-prior.safetensors"), motions, Sampling(0, 20), pairs=len(motions)
     )
     assert len(motions) > 4 and max(report.values()) <= 1, report
+
+
+@torch.inference_mode()
+def test_the_memory_of_a_long_motion_is_that_of_this_process_in_megabytes():
+    """Not in kilobytes or bytes: systems count what a process holds in different units."""
+    prior = load_prior(MODELS / "leo-face-64-prior.safetensors")
+    prior = replace(prior, config=replace(prior.config, fps="2"))  # minutes of few frames
+    report = endurance(prior, 150, Sampling(0, 4), prior.draw_start(0))
+    held = psutil.Process().memory_info().rss / 2**20
+    memory = report["memory after a twentieth and at the end, MB"]
+    assert report["frames"] == 300 and len(memory) == 2
+    assert all(0.5 * held < size < 2 * held for size in memory), (memory, held)
+
+
+def test_a_prior_is_evaluated_where_python_has_no_resource_module():
+    """As on Windows. psutil comes first: only its part for Linux needs that module itself."""
+    code = "import psutil, sys; sys.modules['resource'] = None; import leo_core.training.evaluate_prior"
+    child = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert child.returncode == 0, child.stderr
