@@ -14,8 +14,8 @@ WINDOW = (1600, 1000)
 FILLED = 0.75
 READABLE = 0.6  # zoom from which on the place of the notes counts for more
 TITLE = 30  # of a node, above its position
-EDGE, LABEL = 15, 40  # of a group around its nodes
-BETWEEN, ACROSS = 25, 20  # free space below a node or group, and right of one
+EDGE, LABEL = 10, 40  # of a group around its nodes
+BETWEEN, ACROSS = 22, 12  # free space below a node or group, and right of one
 HEIGHTS = range(500, 1400, 20)
 
 Size = tuple[float, float]
@@ -158,7 +158,7 @@ def by_hand(sizes: Sizes, places: list[tuple[int, int]]) -> list[Size]:
     widths = [max(size[0] for size, place in zip(sizes, places, strict=True) if place[0] == c) for c in columns]
     left = dict.fromkeys(columns, 0.0)
     for (before, after), across in zip(pairwise(columns), widths, strict=False):
-        left[after] = left[before] + across + 2 * EDGE + ACROSS + EDGE
+        left[after] = left[before] + across + 2 * EDGE + ACROSS
     positions: dict[int, Size] = {}
     top = 0.0
     for row in sorted({row for _, row in places}):

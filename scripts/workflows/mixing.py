@@ -19,21 +19,21 @@ person = flow.node("LEOCropSubject", inputs={"image": photo["image"]})
 animator = flow.node("LEOLoadAnimator", inputs={"model": MODEL})
 look = flow.node("LEOEncoder", inputs={"animator": animator["animator"], "image": person["image"]})
 around = flow.node(
-    "LEOLoadMotion", title="The turns of this", inputs={"file": f"{LIBRARY}/look around.safetensors"}, size=(360, 160)
+    "LEOLoadMotion", title="The turns of this", inputs={"file": f"{LIBRARY}/look around.safetensors"}, size=(290, 150)
 )
 talk = flow.node(
-    "LEOLoadMotion", title="The rest of this", inputs={"file": f"{LIBRARY}/talk.safetensors"}, size=(360, 160)
+    "LEOLoadMotion", title="The rest of this", inputs={"file": f"{LIBRARY}/talk.safetensors"}, size=(290, 150)
 )
 turns = flow.node(
     "LEOSelectDirections",
     title="Only the turns",
-    size=(300, 220),
+    size=(290, 220),
     inputs={"motion": around["motion"], "directions": "turn", "action": "keep", "animator": animator["animator"]},
 )
 rest = flow.node(
     "LEOSelectDirections",
     title="All but the turns",
-    size=(300, 220),
+    size=(290, 220),
     inputs={"motion": talk["motion"], "directions": "turn", "action": "hold", "animator": animator["animator"]},
 )
 both = flow.node("LEOBlendMotion", inputs={"first": turns["motion"], "second": rest["motion"], "weight": 0.5})
@@ -53,7 +53,7 @@ video = flow.node(
     size=(290, 600),
 )
 flow.node("SaveVideo", inputs={"video": video["video"], "filename_prefix": "leo/mixed"}, size=(400, 460))
-flow.group("Read", person, animator, look, around, talk, color=MODELS)
-flow.group("Choose what moves", turns, rest, color=INPUTS)
+flow.group("Read", person, animator, look, color=MODELS)
+flow.group("Choose what moves", around, talk, turns, rest, color=INPUTS)
 flow.group("Mix", both, whole, part, color=MOTION)
 flow.group("Render", moved, video, color=RENDERING)

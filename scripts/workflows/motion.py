@@ -30,7 +30,7 @@ class Scene:
 
     def motion_of_library(self, name: str):
         """A ready-made motion on the person of the photo."""
-        ready = self.flow.node("LEOLoadMotion", inputs={"file": f"{LIBRARY}/{name}.safetensors"}, size=(330, 170))
+        ready = self.flow.node("LEOLoadMotion", inputs={"file": f"{LIBRARY}/{name}.safetensors"}, size=(290, 150))
         return ready, self.flow.node(
             "LEOTransferMotion", inputs={"source_pose": self.look["pose"], "driving": ready["motion"]}
         )
@@ -77,7 +77,7 @@ faster = scene.flow.node("LEORetimeMotion", inputs={"motion": moved["motion"], "
 calm = scene.flow.node("LEOSmoothMotion", inputs={"motion": faster["motion"], "seconds": 0.5})
 bent = scene.flow.node(
     "LEOEditDirections",
-    size=(400, 800),
+    size=(340, 800),
     inputs={
         "motion": calm["motion"],
         "edits": "tilt: 2\nnod: 0.6",
@@ -89,11 +89,11 @@ bent = scene.flow.node(
 )
 plot = scene.flow.node(
     "LEOPlotMotion",
-    size=(420, 280),
+    size=(340, 280),
     inputs={"motion": bent["motion"], "behind": faster["motion"], "width": 640, "strip": 32},
 )
 shown = scene.flow.node(
-    "PreviewImage", title="The motion, and before in gray", inputs={"images": plot["image"]}, size=(420, 400)
+    "PreviewImage", title="The motion, and before in gray", inputs={"images": plot["image"]}, size=(340, 330)
 )
 kept = scene.flow.node(
     "LEOSaveMotion",
@@ -142,7 +142,7 @@ region = scene.flow.node(
 maps = scene.maps(short["motion"], "Flow of the motion")
 rest = scene.maps(scene.look["pose"], "Flow at rest")
 held = scene.flow.node(
-    "LEOEditFlow", inputs={"flow": maps["flow"], "freeze": region["MASK"], "still": rest["flow"]}, size=(330, 560)
+    "LEOEditFlow", inputs={"flow": maps["flow"], "freeze": region["MASK"], "still": rest["flow"]}, size=(290, 560)
 )
 frames = scene.decoded(held["flow"])
 arrows = scene.flow.node(
