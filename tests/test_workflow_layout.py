@@ -41,7 +41,7 @@ def test_data_flows_right_or_down_and_the_note_is_beside_the_result(packed):
 
 def test_a_window_shows_all_of_it_at_a_readable_size(packed):
     _, _, right, bottom = frame(packed)
-    assert 0.75 * min(WINDOW[0] / right, WINDOW[1] / bottom) >= 0.55
+    assert 0.75 * min(WINDOW[0] / right, WINDOW[1] / bottom) >= 0.58
 
 
 def test_groups_that_read_from_each_other_are_refused():

@@ -88,8 +88,8 @@ video = flow.node(
         "region": "subject",
     },
 )
-flow.node("PreviewImage", title="Edited first frame", inputs={"images": edited[0]}, size=(290, 330))
 flow.node("SaveVideo", inputs={"video": video["video"], "filename_prefix": "leo/edited"}, size=(400, 460))
+flow.node("PreviewImage", title="Edited first frame", inputs={"images": edited[0]}, size=(290, 330))
 flow.group("Find the subject", parts, *subject, room, person, color=INPUTS)
 flow.group("Edit the first frame", *shirt, *recolored, wall, edited, color=EDIT)
 flow.group("Read", crop, animator, look, driving, color=MODELS)
@@ -202,7 +202,7 @@ larger = flow.node(
 )
 parts = flow.node("GetVideoComponents", title="Sound of the driving video", inputs={"video": clip["video"]})
 video = flow.node("CreateVideo", inputs={"images": larger[0], "audio": parts["audio"], "fps": parts["fps"]})
-flow.node("SaveVideo", inputs={"video": video["VIDEO"], "filename_prefix": "leo/pasted"}, size=(520, 460))
+flow.node("SaveVideo", inputs={"video": video["VIDEO"], "filename_prefix": "leo/pasted"}, size=(400, 460))
 flow.group("Photo", left, right, photo, color=INPUTS)
 flow.group("Read", crop, animator, clip, look, driving, color=MODELS)
 flow.group("Move and paste back", motion, moved, frames, pasted, color=RENDERING)

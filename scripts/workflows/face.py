@@ -48,13 +48,13 @@ video = flow.node(
         "full_resolution": True,
     },
 )
+flow.node("SaveVideo", inputs={"video": video["video"], "filename_prefix": "leo/captured"}, size=(400, 460))
 flow.node(
     "LEOSaveFaceCapture",
     title="For other rigs",
     inputs={"animator": animator["animator"], "motion": driving["motion"]},
-    size=(300, 200),
+    size=(300, 110),
 )
-flow.node("SaveVideo", inputs={"video": video["video"], "filename_prefix": "leo/captured"}, size=(400, 460))
 flow.group("Read", person, animator, look, driving, color=MODELS)
 flow.group("Move", motion, color=RENDERING)
 

@@ -77,7 +77,7 @@ faster = scene.flow.node("LEORetimeMotion", inputs={"motion": moved["motion"], "
 calm = scene.flow.node("LEOSmoothMotion", inputs={"motion": faster["motion"], "seconds": 0.5})
 bent = scene.flow.node(
     "LEOEditDirections",
-    size=(340, 800),
+    size=(300, 800),
     inputs={
         "motion": calm["motion"],
         "edits": "tilt: 2\nnod: 0.6",
@@ -89,11 +89,11 @@ bent = scene.flow.node(
 )
 plot = scene.flow.node(
     "LEOPlotMotion",
-    size=(340, 280),
+    size=(310, 280),
     inputs={"motion": bent["motion"], "behind": faster["motion"], "width": 640, "strip": 32},
 )
 shown = scene.flow.node(
-    "PreviewImage", title="The motion, and before in gray", inputs={"images": plot["image"]}, size=(340, 330)
+    "PreviewImage", title="The motion, and before in gray", inputs={"images": plot["image"]}, size=(310, 330)
 )
 kept = scene.flow.node(
     "LEOSaveMotion",
