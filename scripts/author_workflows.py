@@ -6,16 +6,15 @@ A description is a Python file that builds `Workflow` objects, as those in scrip
     from author_workflows import Workflow
 
     flow = Workflow("LEO - A title for humans", thumbnail="path/to/picture.png")
-    photo = flow.node("LoadImage", column=0, inputs={"image": "photo.png"}, size=(300, 320))
-    small = flow.node("ImageScale", column=1, inputs={"image": photo["IMAGE"], "width": 256})
-    flow.node("PreviewImage", column=2, inputs={"images": small[0]})
-    flow.note("What to change first.", column=0)
+    photo = flow.node("LoadImage", inputs={"image": "photo.png"}, size=(300, 320))
+    small = flow.node("ImageScale", inputs={"image": photo["IMAGE"], "width": 256})
+    flow.node("PreviewImage", inputs={"images": small[0]})
+    flow.note("What to change first.")
     flow.group("Input", photo, small, color="#3f789e")
 
 The frontend creates, connects, sizes and serializes the nodes, so a file is what a user would have saved, and it is
-loaded again and checked before it is kept. Nodes stand in columns, in the order of the description: in the one asked
-for, or further right where needed to be right of all they read from; notes stand left of all. `row` starts a new
-band below the others. Every path in a description is relative to the repository.
+loaded again and checked before it is kept. Where nodes stand is worked out, in the order of the description as far as
+data allows (see workflow_layout.py). Every path in a description is relative to the repository.
 """
 
 import json
@@ -30,6 +29,7 @@ from comfy_server import ComfyServer
 from environment import ROOT
 from frontend import Frontend
 from PIL import Image
+from workflow_layout import EDGE, LABEL, TITLE, by_hand, pack
 
 THUMBNAIL_SIZE = 512
 NOTE_WIDTH = 380
@@ -48,8 +48,12 @@ PREVIEWED = {
 # What the pack's own workflows share: the animator it ships, and the colors of groups.
 MODEL = "leo-face-128.safetensors"
 INPUTS, MODELS, MOTION, RENDERING = "#3f789e", "#88613c", "#6b3f8e", "#3f7e4e"
+OWN_PHOTO = (
+    "**Your own photo**: put **Load Image** in place of the sample. The person is found, cropped, animated and put "
+    "back into the photo."
+)
 
-BUILD = """async ({nodes, groups}) => {
+BUILD = """async (nodes) => {
   await app.extensionManager.command.execute('Comfy.NewBlankWorkflow');
   const graph = app.rootGraph, made = [];
   const slot = (slots, key, what, node) => {
@@ -82,26 +86,15 @@ BUILD = """async ({nodes, groups}) => {
     node.properties.cnr_id = node.type.startsWith('LEO') ? 'leo' : 'comfy-core';
   }
   await new Promise(resolve => setTimeout(resolve, 800));  // previews of loaded files grow their nodes
-  // Room for a group's edge and title between any two nodes, so that groups of neighbors do not touch.
-  const head = 30, edge = 15, label = 40, across = 3 * edge + 20, down = 2 * edge + label + 20, width = {};
-  made.forEach((node, i) => {
+  return made.map((node, i) => {
     const least = node.computeSize(), wanted = nodes[i].size ?? [LEAST_WIDTH, 0];
-    node.setSize([Math.max(least[0], wanted[0]), Math.max(least[1], wanted[1], node.size[1])]);
-    width[nodes[i].column] = Math.max(width[nodes[i].column] ?? 0, node.size[0]);
+    return [Math.max(least[0], wanted[0]), Math.max(least[1], wanted[1], node.size[1])];
   });
-  const left = column => Object.entries(width)
-    .reduce((x, [other, w]) => Number(other) < column ? x + w + across : x, 0);
-  let top = 0;
-  for (const row of [...new Set(nodes.map(n => n.row))].sort((a, b) => a - b)) {
-    const filled = {};
-    made.forEach((node, i) => {
-      if (nodes[i].row !== row) return;
-      const y = (filled[nodes[i].column] ?? top) + head;
-      node.pos = [left(nodes[i].column), y];
-      filled[nodes[i].column] = y + node.size[1] + down;
-    });
-    top = Math.max(...Object.values(filled));
-  }
+}""".replace("LEAST_WIDTH", str(LEAST_NODE_WIDTH))
+
+PLACE = """async ({positions, sizes, groups, head, edge, label}) => {
+  const graph = app.rootGraph, made = [...graph.nodes];
+  made.forEach((node, i) => { node.setSize(sizes[i]); node.pos = positions[i]; });
   for (const {title, color, members} of groups) {
     const boxes = members.map(i => made[i]);
     const x = Math.min(...boxes.map(n => n.pos[0])) - edge,
@@ -123,7 +116,7 @@ BUILD = """async ({nodes, groups}) => {
   await app.extensionManager.command.execute('Comfy.Canvas.FitView');
   await new Promise(resolve => setTimeout(resolve, 1000));
   return JSON.stringify(graph.serialize());
-}""".replace("LEAST_WIDTH", str(LEAST_NODE_WIDTH))
+}"""
 
 
 @dataclass
@@ -161,7 +154,7 @@ class Workflow:
         self,
         node_id: str,
         *,
-        column: int,
+        column: int | None = None,
         row: int = 0,
         inputs: dict | None = None,
         title: str | None = None,
@@ -172,6 +165,7 @@ class Workflow:
     ) -> Node:
         """A node; `inputs` are widget values and outputs of other nodes by name, set in order.
 
+        :param column: where to stand, together with ``row``, in graphs of which every node asks for a place.
         :param size: least width and height, for nodes that show a picture.
         :param models: [{"name", "url", "directory"}], the files the frontend offers to download when they are missing.
         :param bypassed: as after Ctrl+B: the node hands its input on, until the user switches it on.
@@ -197,44 +191,40 @@ class Workflow:
         self.nodes.append(node)
         return node
 
-    def note(
-        self,
-        markdown: str,
-        *,
-        column: int,
-        row: int = 0,
-        title: str = "Note",
-        size: tuple[float, float] = (NOTE_WIDTH, 160),
-    ) -> Node:
-        return self.node(
-            "MarkdownNote", column=column, row=row, title=title, size=size, inputs={"text": markdown}, color="#432"
-        )
+    def note(self, markdown: str, *, title: str = "Note", size: tuple[float, float] = (NOTE_WIDTH, 160)) -> Node:
+        return self.node("MarkdownNote", title=title, size=size, inputs={"text": markdown}, color="#432")
 
     def group(self, title: str, *members: Node, color: str = "#3f789e") -> None:
         self.groups.append({"title": title, "color": color, "members": [node.index for node in members]})
 
 
-def lay_out(flow: Workflow) -> None:
-    """Give every node a column right of those it reads from, at least the one it asks for, and notes the one left of
-    all.
-
-    Nodes that show a picture while they run get room for it, unless they ask for a size.
-    """
-    for node in flow.nodes:
-        wanted = node.description
-        wanted["size"] = wanted["size"] or PREVIEWED.get(wanted["type"])
-        behind = [flow.nodes[source].description["column"] + 1 for _, source, _ in wanted["links"]]
-        wanted["column"] = -1 if wanted["type"] == "MarkdownNote" else max([wanted["column"], *behind])
+def places(flow: Workflow, sizes: list) -> dict:
+    """Where the nodes stand and how large they are, for nodes of the sizes that the page gave them."""
+    wanted = [node.description for node in flow.nodes]
+    columns = [(node["column"], node["row"]) for node in wanted if node["column"] is not None]
+    if len(columns) == len(wanted):
+        return {"positions": by_hand(sizes, columns), "sizes": sizes}
+    links = [(source, i) for i, node in enumerate(wanted) for _, source, _ in node["links"]]
+    notes = [i for i, node in enumerate(wanted) if node["type"] == "MarkdownNote"]
+    positions, sizes = pack(sizes, links, [group["members"] for group in flow.groups], notes)
+    return {"positions": positions, "sizes": sizes}
 
 
 def build(flow: Workflow, frontend: Frontend) -> dict:
-    """The graph of one workflow, as the page saves it."""
+    """The graph of one workflow, as the page saves it. Nodes that show a picture while they run get room for it,
+    unless they ask for a size."""
+    described = [
+        {**node.description, "size": node.description["size"] or PREVIEWED.get(node.description["type"])}
+        for node in flow.nodes
+    ]
+    sizes = [tuple(size) for size in frontend.page.evaluate(BUILD, described)]
     graph = json.loads(
-        frontend.page.evaluate(BUILD, {"nodes": [node.description for node in flow.nodes], "groups": flow.groups})
+        frontend.page.evaluate(
+            PLACE, {**places(flow, sizes), "groups": flow.groups, "head": TITLE, "edge": EDGE, "label": LABEL}
+        )
     )
-    graph["id"] = str(
-        uuid.uuid5(uuid.NAMESPACE_URL, flow.title)
-    )  # written anew without a change, the file stays the same
+    # Written anew without a change, the file stays the same.
+    graph["id"] = str(uuid.uuid5(uuid.NAMESPACE_URL, flow.title))
     return graph
 
 
@@ -243,7 +233,6 @@ def author(flow: Workflow, frontend: Frontend, folder: Path) -> Path:
 
     :raises ValueError: the frontend finds something wrong with the result.
     """
-    lay_out(flow)
     graph = build(flow, frontend)
     problems = frontend.problems(graph)
     if problems:

@@ -38,7 +38,7 @@ import environment
 import module_map
 from comfy_server import ComfyServer, ExecutionError
 
-DEMO = "LEO - Animate a person from a driving video"
+DEMO = "LEO - Animate a person with a driving video"
 DEMO_PROMPT = environment.ROOT / "scripts" / "demo_prompt.json"
 SERVED = environment.DEV / "comfyui_files"
 

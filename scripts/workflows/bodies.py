@@ -4,8 +4,8 @@ from author_workflows import INPUTS, MODELS, MOTION, RENDERING, Workflow
 
 BODIES = "leo-taichi-128.safetensors"
 flow = Workflow("LEO - Animate a whole body")
-photo = flow.node("LEOLoadSample", column=0, title="Photo", inputs={"sample": "standing.png"})
-clip = flow.node("LEOLoadSample", column=0, title="Driving video", inputs={"sample": "moving.mp4"})
+photo = flow.node("LEOLoadSample", title="Photo", inputs={"sample": "standing.png"})
+clip = flow.node("LEOLoadSample", title="Driving video", inputs={"sample": "moving.mp4"})
 flow.note(
     "## Animate a whole body\n\nPress **Run**: the woman of the photo steps and bends as the man in the clip does; "
     "below, she sways through tai chi that nobody performed, drawn by the motion prior.\n\nThe small animator that "
@@ -14,17 +14,15 @@ flow.note(
     "videos have the animator's own 128 pixels: *full_resolution* would be sharper, and show how its flow bends legs. "
     "For more, put LIA's `taichi.pt` into `ComfyUI/models/leo`, choose it in **LEO Load Animator**, and train a prior "
     "for it with **LEO Train Motion Prior**.",
-    column=0,
     size=(400, 380),
 )
-animator = flow.node("LEOLoadAnimator", column=1, inputs={"model": BODIES})
-look = flow.node("LEOEncoder", column=1, inputs={"animator": animator["animator"], "image": photo["image"]})
-driving = flow.node("LEOMotionEncoder", column=1, inputs={"animator": animator["animator"], "video": clip["video"]})
-prior = flow.node("LEOLoadMotionPrior", column=1, inputs={"prior": "leo-taichi-128-prior.safetensors"})
-driven = flow.node("LEOTransferMotion", column=2, inputs={"source_pose": look["pose"], "driving": driving["motion"]})
+animator = flow.node("LEOLoadAnimator", inputs={"model": BODIES})
+look = flow.node("LEOEncoder", inputs={"animator": animator["animator"], "image": photo["image"]})
+driving = flow.node("LEOMotionEncoder", inputs={"animator": animator["animator"], "video": clip["video"]})
+prior = flow.node("LEOLoadMotionPrior", inputs={"prior": "leo-taichi-128-prior.safetensors"})
+driven = flow.node("LEOTransferMotion", inputs={"source_pose": look["pose"], "driving": driving["motion"]})
 drawn = flow.node(
     "LEOLMDMSampler",
-    column=2,
     size=(290, 490),
     inputs={
         "prior": prior["prior"],
@@ -39,17 +37,12 @@ videos = []
 for title, name, motion in (("As in the clip", "stepping", driven), ("Tai chi", "taichi", drawn)):
     video = flow.node(
         "LEORenderVideo",
-        column=3,
         title=title,
         size=(290, 600),
         inputs={"animator": animator["animator"], "appearance": look["appearance"], "motion": motion["motion"]},
     )
     flow.node(
-        "SaveVideo",
-        column=4,
-        title=title,
-        inputs={"video": video["video"], "filename_prefix": f"leo/{name}"},
-        size=(400, 460),
+        "SaveVideo", title=title, inputs={"video": video["video"], "filename_prefix": f"leo/{name}"}, size=(400, 360)
     )
     videos.append(video)
 flow.group("Inputs", photo, clip, color=INPUTS)

@@ -3,13 +3,6 @@
 from author_workflows import INPUTS, MODEL, MODELS, RENDERING, Node, Workflow
 
 EDIT = "#8a3f5d"
-FACES = [
-    {
-        "name": "mediapipe_face_fp32.safetensors",
-        "directory": "detection",
-        "url": "https://huggingface.co/Comfy-Org/mediapipe/resolve/main/detection/mediapipe_face_fp32.safetensors",
-    }
-]
 UPSCALER = [
     {
         "name": "RealESRGAN_x4plus.safetensors",
@@ -25,37 +18,23 @@ YOURS = (
 
 def start(title: str, note: str, height: float, prompt: str) -> Workflow:
     flow = Workflow(title, prompt=f"tests/data/{prompt}_prompt.json")
-    flow.note(f"## {title.removeprefix('LEO - ')}\n\n" + note + YOURS, column=0, size=(400, height))
+    flow.note(f"## {title.removeprefix('LEO - ')}\n\n" + note + YOURS, size=(400, height))
     return flow
 
 
-def color_channel(
-    flow: Workflow, image, threshold: float, *, column: int, title: str, row: int = 0
-) -> tuple[Node, Node, Node]:
+def color_channel(flow: Workflow, image, threshold: float, *, title: str) -> tuple[Node, Node, Node]:
     """Where a picture is blue or gray rather than green or yellow: (its channels, one of them as a mask, the
     decision)."""
-    channels = flow.node("ImageRGBToYUV", column=column, row=row, inputs={"image": image})
-    mask = flow.node("ImageToMask", column=column, row=row, inputs={"image": channels["U"], "channel": "red"})
-    return (
-        channels,
-        mask,
-        flow.node("ThresholdMask", column=column, row=row, title=title, inputs={"mask": mask[0], "value": threshold}),
-    )
+    channels = flow.node("ImageRGBToYUV", inputs={"image": image})
+    mask = flow.node("ImageToMask", inputs={"image": channels["U"], "channel": "red"})
+    return (channels, mask, flow.node("ThresholdMask", title=title, inputs={"mask": mask[0], "value": threshold}))
 
 
-def swapped_colors(
-    flow: Workflow, picture, channels: Node, where: Node, *, column: int, title: str, row: int = 0
-) -> tuple[Node, Node]:
+def swapped_colors(flow: Workflow, picture, channels: Node, where: Node, *, title: str) -> tuple[Node, Node]:
     """The picture with red and blue changed round inside a mask."""
-    swapped = flow.node(
-        "ImageYUVToRGB", column=column, row=row, inputs={"Y": channels["Y"], "U": channels["V"], "V": channels["U"]}
-    )
+    swapped = flow.node("ImageYUVToRGB", inputs={"Y": channels["Y"], "U": channels["V"], "V": channels["U"]})
     return swapped, flow.node(
-        "ImageCompositeMasked",
-        column=column,
-        row=row,
-        title=title,
-        inputs={"destination": picture, "source": swapped[0], "mask": where[0]},
+        "ImageCompositeMasked", title=title, inputs={"destination": picture, "source": swapped[0], "mask": where[0]}
     )
 
 
@@ -71,42 +50,32 @@ flow = start(
     height=300,
     prompt="edit_by_first_frame",
 )
-clip = flow.node("LEOLoadSample", column=0, title="Video", inputs={"sample": "woman_talking.mp4"})
-parts = flow.node("GetVideoComponents", column=1, inputs={"video": clip["video"]})
-subject = color_channel(flow, parts["images"], 0.39, column=1, title="Not green, in any frame")
+clip = flow.node("LEOLoadSample", title="Video", inputs={"sample": "woman_talking.mp4"})
+parts = flow.node("GetVideoComponents", inputs={"video": clip["video"]})
+subject = color_channel(flow, parts["images"], 0.39, title="Not green, in any frame")
 room = flow.node(
-    "GrowMask", column=1, title="With its edge", inputs={"mask": subject[2][0], "expand": 5, "tapered_corners": True}
+    "GrowMask", title="With its edge", inputs={"mask": subject[2][0], "expand": 5, "tapered_corners": True}
 )
 person = flow.node(
-    "GrowMask",
-    column=1,
-    title="Without holes and fringe",
-    inputs={"mask": room[0], "expand": -6, "tapered_corners": True},
+    "GrowMask", title="Without holes and fringe", inputs={"mask": room[0], "expand": -6, "tapered_corners": True}
 )
-shirt = color_channel(flow, clip["image"], 0.54, column=2, row=1, title="The blue shirt")
-recolored = swapped_colors(flow, clip["image"], shirt[0], shirt[2], column=3, row=1, title="Orange shirt")
-wall = flow.node(
-    "EmptyImage", column=6, row=1, title="Another wall", inputs={"width": 256, "height": 256, "color": 0x5A6B8C}
-)
+shirt = color_channel(flow, clip["image"], 0.54, title="The blue shirt")
+recolored = swapped_colors(flow, clip["image"], shirt[0], shirt[2], title="Orange shirt")
+wall = flow.node("EmptyImage", title="Another wall", inputs={"width": 256, "height": 256, "color": 0x5A6B8C})
 edited = flow.node(
     "ImageCompositeMasked",
-    column=3,
-    row=1,
     title="Edited first frame",
     inputs={"destination": wall[0], "source": recolored[1][0], "mask": person[0]},
 )
-crop = flow.node("LEOCropSubject", column=4, inputs={"image": edited[0], "mask": room[0], "margin": 0.0})
-animator = flow.node("LEOLoadAnimator", column=8, inputs={"model": MODEL})
-look = flow.node("LEOEncoder", column=4, inputs={"animator": animator["animator"], "image": crop["image"]})
+crop = flow.node("LEOCropSubject", inputs={"image": edited[0], "mask": room[0], "margin": 0.0})
+animator = flow.node("LEOLoadAnimator", inputs={"model": MODEL})
+look = flow.node("LEOEncoder", inputs={"animator": animator["animator"], "image": crop["image"]})
 driving = flow.node(
-    "LEOMotionEncoder",
-    column=4,
-    inputs={"animator": animator["animator"], "video": clip["video"], "crop": crop["crop"]},
+    "LEOMotionEncoder", inputs={"animator": animator["animator"], "video": clip["video"], "crop": crop["crop"]}
 )
-motion = flow.node("LEOTransferMotion", column=5, inputs={"source_pose": look["pose"], "driving": driving["motion"]})
+motion = flow.node("LEOTransferMotion", inputs={"source_pose": look["pose"], "driving": driving["motion"]})
 video = flow.node(
     "LEORenderVideo",
-    column=5,
     inputs={
         "animator": animator["animator"],
         "appearance": look["appearance"],
@@ -119,8 +88,8 @@ video = flow.node(
         "region": "subject",
     },
 )
-flow.node("PreviewImage", column=8, row=1, title="Edited first frame", inputs={"images": edited[0]}, size=(290, 330))
-flow.node("SaveVideo", column=6, inputs={"video": video["video"], "filename_prefix": "leo/edited"}, size=(400, 460))
+flow.node("SaveVideo", inputs={"video": video["video"], "filename_prefix": "leo/edited"}, size=(400, 460))
+flow.node("PreviewImage", title="Edited first frame", inputs={"images": edited[0]}, size=(290, 330))
 flow.group("Find the subject", parts, *subject, room, person, color=INPUTS)
 flow.group("Edit the first frame", *shirt, *recolored, wall, edited, color=EDIT)
 flow.group("Read", crop, animator, look, driving, color=MODELS)
@@ -135,13 +104,12 @@ flow = start(
     height=250,
     prompt="many_people",
 )
-clip = flow.node("LEOLoadSample", column=0, title="Driving video", inputs={"sample": "woman_talking.mp4"})
-other = flow.node("LEOLoadSample", column=0, title="Another person", inputs={"sample": "man.png"})
-shirt = color_channel(flow, clip["image"], 0.54, column=1, title="The blue shirt")
-recolored = swapped_colors(flow, clip["image"], shirt[0], shirt[2], column=2, title="Orange shirt")
+clip = flow.node("LEOLoadSample", title="Driving video", inputs={"sample": "woman_talking.mp4"})
+other = flow.node("LEOLoadSample", title="Another person", inputs={"sample": "man.png"})
+shirt = color_channel(flow, clip["image"], 0.54, title="The blue shirt")
+recolored = swapped_colors(flow, clip["image"], shirt[0], shirt[2], title="Orange shirt")
 people = flow.node(
     "CreateList",
-    column=2,
     title="The pictures",
     size=(290, 150),
     inputs={
@@ -151,18 +119,16 @@ people = flow.node(
         "inputs.input3": other["image"],
     },
 )
-animator = flow.node("LEOLoadAnimator", column=6, inputs={"model": MODEL})
-look = flow.node("LEOEncoder", column=3, inputs={"animator": animator["animator"], "image": people[0]})
-driving = flow.node("LEOMotionEncoder", column=3, inputs={"animator": animator["animator"], "video": clip["video"]})
-motion = flow.node("LEOTransferMotion", column=4, inputs={"source_pose": look["pose"], "driving": driving["motion"]})
+animator = flow.node("LEOLoadAnimator", inputs={"model": MODEL})
+look = flow.node("LEOEncoder", inputs={"animator": animator["animator"], "image": people[0]})
+driving = flow.node("LEOMotionEncoder", inputs={"animator": animator["animator"], "video": clip["video"]})
+motion = flow.node("LEOTransferMotion", inputs={"source_pose": look["pose"], "driving": driving["motion"]})
 moved = flow.node(
     "LEOFlowGenerator",
-    column=4,
     inputs={"animator": animator["animator"], "appearance": look["appearance"], "motion": motion["motion"]},
 )
 frames = flow.node(
     "LEOInpaintingDecoder",
-    column=5,
     inputs={
         "animator": animator["animator"],
         "appearance": look["appearance"],
@@ -173,79 +139,44 @@ frames = flow.node(
 )
 tiles = flow.node(
     "ImageMergeTileList",
-    column=5,
     title="Side by side",
     inputs={"image_list": frames["images"], "final_width": 512, "final_height": 512, "overlap": 0},
 )
-parts = flow.node("GetVideoComponents", column=11, inputs={"video": clip["video"]})
-video = flow.node("CreateVideo", column=6, inputs={"images": tiles[0], "audio": parts["audio"], "fps": parts["fps"]})
-flow.node("SaveVideo", column=6, inputs={"video": video["VIDEO"], "filename_prefix": "leo/many"}, size=(400, 460))
+parts = flow.node("GetVideoComponents", inputs={"video": clip["video"]})
+video = flow.node("CreateVideo", inputs={"images": tiles[0], "audio": parts["audio"], "fps": parts["fps"]})
+flow.node("SaveVideo", inputs={"video": video["VIDEO"], "filename_prefix": "leo/many"}, size=(400, 460))
 flow.group("Pictures", *shirt, *recolored, people, color=EDIT)
 flow.group("Read", animator, look, driving, color=MODELS)
 flow.group("Move", motion, moved, color=RENDERING)
 
 flow = start(
     "LEO - Photo to video with crop, paste back and sound",
-    "Press **Run**: in a photo of two people, the one in the box makes the motion of the clip; all the rest of the "
-    "photo stays as it is.\n\n**For your photo**, put **Load Image** in place of the group *Photo*, and set the "
-    "**Bounding Box**; or let a detector find the face: select its three nodes and press Ctrl+B, do the same to the "
-    "box, and raise *margin* to 0.5. Any mask will do too. The crop keeps its own resolution, and the frames go back "
-    "to its own place.\n\n"
+    "Press **Run**: in a photo of two people, the one on the right makes the motion of the clip; all the rest of the "
+    "photo stays as it is.\n\n**Your own photo**: put **Load Image** in place of the group *Photo*. Its people are "
+    "found; *person* of **LEO Crop Subject** says which one moves: here the one nearest to a point, *automatic* is the "
+    "largest. Boxes of a detector or a mask will do too. The crop keeps its own resolution, and the frames go back to "
+    "its own place.\n\n"
     "**Sound**: the driving video's goes along when it has any (the samples have none); or connect **Load Audio** to "
-    "*Create Video*. **Larger**: switch on the two bypassed nodes of the upscaler in the same way.\n\nBoth want a file "
-    "of their own: their loaders say which, and ComfyUI offers the download.",
-    height=330,
+    "*Create Video*. **Larger**: select the two bypassed nodes of the upscaler and press Ctrl+B; their loader says "
+    "which file it wants, and ComfyUI offers the download.",
+    height=370,
     prompt="paste_back",
 )
-left = flow.node("LEOLoadSample", column=0, title="One person", inputs={"sample": "man.png"})
-right = flow.node("LEOLoadSample", column=0, title="And another", inputs={"sample": "woman.png"})
-photo = flow.node(
-    "ImageStitch", column=1, title="A photo of two", inputs={"image1": left["image"], "image2": right["image"]}
-)
-box = flow.node(
-    "PrimitiveBoundingBox", column=3, title="Who moves", inputs={"x": 256, "y": 0, "width": 256, "height": 256}
-)
-faces = flow.node(
-    "LoadMediaPipeFaceLandmarker",
-    column=1,
-    row=1,
-    title="Face detector (bypassed)",
-    bypassed=True,
-    models=FACES,
-    inputs={"model_name": FACES[0]["name"]},
-)
-found = flow.node(
-    "MediaPipeFaceLandmarker",
-    column=2,
-    row=1,
-    title="Find faces (bypassed)",
-    bypassed=True,
-    inputs={"face_detection_model": faces[0], "image": photo[0]},
-)
-face = flow.node(
-    "MediaPipeFaceMask",
-    column=3,
-    row=1,
-    title="Their shape (bypassed)",
-    bypassed=True,
-    inputs={"face_landmarks": found[0]},
-)
-crop = flow.node(
-    "LEOCropSubject", column=4, inputs={"image": photo[0], "boxes": box[0], "mask": face[0], "margin": 0.0}
-)
-animator = flow.node("LEOLoadAnimator", column=5, inputs={"model": MODEL})
-clip = flow.node("LEOLoadSample", column=5, title="Driving video", inputs={"sample": "man_talking.mp4"})
-look = flow.node("LEOEncoder", column=6, inputs={"animator": animator["animator"], "image": crop["image"]})
-driving = flow.node("LEOMotionEncoder", column=6, inputs={"animator": animator["animator"], "video": clip["video"]})
-motion = flow.node("LEOTransferMotion", column=7, inputs={"source_pose": look["pose"], "driving": driving["motion"]})
+left = flow.node("LEOLoadSample", title="One person", inputs={"sample": "man.png"})
+right = flow.node("LEOLoadSample", title="And another", inputs={"sample": "woman.png"})
+photo = flow.node("ImageStitch", title="A photo of two", inputs={"image1": left["image"], "image2": right["image"]})
+crop = flow.node("LEOCropSubject", inputs={"image": photo[0], "person": "nearest", "point_x": 0.75})
+animator = flow.node("LEOLoadAnimator", inputs={"model": MODEL})
+clip = flow.node("LEOLoadSample", title="Driving video", inputs={"sample": "man_talking.mp4"})
+look = flow.node("LEOEncoder", inputs={"animator": animator["animator"], "image": crop["image"]})
+driving = flow.node("LEOMotionEncoder", inputs={"animator": animator["animator"], "video": clip["video"]})
+motion = flow.node("LEOTransferMotion", inputs={"source_pose": look["pose"], "driving": driving["motion"]})
 moved = flow.node(
     "LEOFlowGenerator",
-    column=8,
     inputs={"animator": animator["animator"], "appearance": look["appearance"], "motion": motion["motion"]},
 )
 frames = flow.node(
     "LEOInpaintingDecoder",
-    column=9,
     size=(290, 340),
     inputs={
         "animator": animator["animator"],
@@ -255,13 +186,9 @@ frames = flow.node(
         "full_resolution": True,
     },
 )
-pasted = flow.node(
-    "LEOPasteBack", column=10, inputs={"images": frames["images"], "crop": crop["crop"], "picture": photo[0]}
-)
+pasted = flow.node("LEOPasteBack", inputs={"images": frames["images"], "crop": crop["crop"], "picture": photo[0]})
 upscaler = flow.node(
     "UpscaleModelLoader",
-    column=10,
-    row=1,
     title="Upscaler (bypassed)",
     bypassed=True,
     models=UPSCALER,
@@ -269,17 +196,14 @@ upscaler = flow.node(
 )
 larger = flow.node(
     "ImageUpscaleWithModel",
-    column=11,
-    row=1,
     title="Larger (bypassed)",
     bypassed=True,
     inputs={"upscale_model": upscaler[0], "image": pasted["images"]},
 )
-parts = flow.node("GetVideoComponents", column=11, title="Sound of the driving video", inputs={"video": clip["video"]})
-video = flow.node("CreateVideo", column=12, inputs={"images": larger[0], "audio": parts["audio"], "fps": parts["fps"]})
-flow.node("SaveVideo", column=13, inputs={"video": video["VIDEO"], "filename_prefix": "leo/pasted"}, size=(520, 460))
+parts = flow.node("GetVideoComponents", title="Sound of the driving video", inputs={"video": clip["video"]})
+video = flow.node("CreateVideo", inputs={"images": larger[0], "audio": parts["audio"], "fps": parts["fps"]})
+flow.node("SaveVideo", inputs={"video": video["VIDEO"], "filename_prefix": "leo/pasted"}, size=(400, 460))
 flow.group("Photo", left, right, photo, color=INPUTS)
-flow.group("A detector in the place of the box", faces, found, face, color=EDIT)
-flow.group("Read", animator, clip, look, driving, color=MODELS)
+flow.group("Read", crop, animator, clip, look, driving, color=MODELS)
 flow.group("Move and paste back", motion, moved, frames, pasted, color=RENDERING)
 flow.group("Upscale", upscaler, larger, color=EDIT)

@@ -1,12 +1,12 @@
 """Workflows for the released LIA-X weights, which a user downloads."""
 
-from author_workflows import INPUTS, MODELS, RENDERING, Workflow
+from author_workflows import INPUTS, MODELS, OWN_PHOTO, RENDERING, Workflow
 
 LIAX = [{"name": "lia-x.pt", "url": "https://huggingface.co/YaohuiW/LIA-X/resolve/main/lia-x.pt", "directory": "leo"}]
 LIAX_NOTE = (
     "\n\n**The weights** are LIA-X's, 3.6 GB: ComfyUI offers the download when they are missing, from the [model "
     "page](https://huggingface.co/YaohuiW/LIA-X) into `ComfyUI/models/leo`. They are for **non-commercial use only**: "
-    "read the terms on that page. When a picture shows more than one face, cut it with **LEO Crop Subject** first."
+    "read the terms on that page."
 )
 SLIDERS_NOTE = (
     "**LEO Edit Directions** has the names: add a row, choose *yaw*, *pitch*, *smile*, *eyes* or *mouth*, and drag. "
@@ -14,20 +14,20 @@ SLIDERS_NOTE = (
 )
 
 flow = Workflow("LEO - LIA-X - Edit a picture", thumbnail="samples/woman.png")
-photo = flow.node("LEOLoadSample", column=0, title="Photo", inputs={"sample": "woman.png"})
+photo = flow.node("LEOLoadSample", title="Photo", inputs={"sample": "woman.png"})
 flow.note(
     "## Edit a picture with named sliders\n\nPress **Run**: the head turns and smiles.\n\n"
     + SLIDERS_NOTE
     + " Every run shows the edited face on the node."
+    + f"\n\n{OWN_PHOTO}"
     + LIAX_NOTE,
-    column=0,
-    size=(380, 270),
+    size=(400, 310),
 )
-animator = flow.node("LEOLoadAnimator", column=1, inputs={"model": "lia-x.pt"}, models=LIAX)
-look = flow.node("LEOEncoder", column=1, inputs={"animator": animator["animator"], "image": photo["image"]})
+person = flow.node("LEOCropSubject", inputs={"image": photo["image"]})
+animator = flow.node("LEOLoadAnimator", inputs={"model": "lia-x.pt"}, models=LIAX)
+look = flow.node("LEOEncoder", inputs={"animator": animator["animator"], "image": person["image"]})
 edited = flow.node(
     "LEOEditDirections",
-    column=2,
     size=(340, 720),
     inputs={
         "motion": look["pose"],
@@ -38,40 +38,37 @@ edited = flow.node(
 )
 moved = flow.node(
     "LEOFlowGenerator",
-    column=3,
     inputs={"animator": animator["animator"], "appearance": look["appearance"], "motion": edited["motion"]},
 )
 frames = flow.node(
     "LEOInpaintingDecoder",
-    column=3,
     inputs={
         "animator": animator["animator"],
         "appearance": look["appearance"],
         "flow": moved["flow"],
-        "picture": photo["image"],
+        "picture": person["image"],
     },
 )
-flow.node("SaveImage", column=4, inputs={"images": frames["images"], "filename_prefix": "leo/edited"}, size=(330, 380))
-flow.group("Read", animator, look, color=MODELS)
+back = flow.node("LEOPasteBack", inputs={"images": frames["images"], "crop": person["crop"], "picture": photo["image"]})
+flow.node("SaveImage", inputs={"images": back["images"], "filename_prefix": "leo/edited"}, size=(400, 440))
+flow.group("Read", person, animator, look, color=MODELS)
 flow.group("Edit", edited, color=INPUTS)
-flow.group("Render", moved, frames, color=RENDERING)
+flow.group("Render", moved, frames, back, color=RENDERING)
 
 flow = Workflow("LEO - LIA-X - Edit a video", thumbnail="samples/man.png")
-clip = flow.node("LEOLoadSample", column=0, title="Video", inputs={"sample": "man_talking.mp4"})
+clip = flow.node("LEOLoadSample", title="Video", inputs={"sample": "man_talking.mp4"})
 flow.note(
     "## Edit a video with named sliders\n\nPress **Run**: the man says the same with another face.\n\n"
     + SLIDERS_NOTE
     + " Set *timing* to *curve* to let the edit come and go. The first frame gives the looks of the whole clip, and "
     "its motion is read frame by frame." + LIAX_NOTE,
-    column=0,
-    size=(380, 280),
+    size=(400, 290),
 )
-animator = flow.node("LEOLoadAnimator", column=1, inputs={"model": "lia-x.pt"}, models=LIAX)
-look = flow.node("LEOEncoder", column=1, inputs={"animator": animator["animator"], "image": clip["image"]})
-driving = flow.node("LEOMotionEncoder", column=1, inputs={"animator": animator["animator"], "video": clip["video"]})
+animator = flow.node("LEOLoadAnimator", inputs={"model": "lia-x.pt"}, models=LIAX)
+look = flow.node("LEOEncoder", inputs={"animator": animator["animator"], "image": clip["image"]})
+driving = flow.node("LEOMotionEncoder", inputs={"animator": animator["animator"], "video": clip["video"]})
 edited = flow.node(
     "LEOEditDirections",
-    column=2,
     size=(340, 720),
     inputs={
         "motion": driving["motion"],
@@ -82,7 +79,6 @@ edited = flow.node(
 )
 video = flow.node(
     "LEORenderVideo",
-    column=3,
     inputs={
         "animator": animator["animator"],
         "appearance": look["appearance"],
@@ -91,28 +87,29 @@ video = flow.node(
         "video": clip["video"],
     },
 )
-flow.node("SaveVideo", column=4, inputs={"video": video["video"], "filename_prefix": "leo/edited"}, size=(330, 380))
+flow.node("SaveVideo", inputs={"video": video["video"], "filename_prefix": "leo/edited"}, size=(400, 460))
 flow.group("Read", animator, look, driving, color=MODELS)
 flow.group("Edit", edited, color=INPUTS)
 flow.group("Render", video, color=RENDERING)
 
 flow = Workflow("LEO - LIA-X - Animate a portrait", thumbnail="samples/woman.png")
-photo = flow.node("LEOLoadSample", column=0, title="Photo", inputs={"sample": "woman.png"})
-clip = flow.node("LEOLoadSample", column=0, title="Driving video", inputs={"sample": "man_talking.mp4"})
+photo = flow.node("LEOLoadSample", title="Photo", inputs={"sample": "woman.png"})
+clip = flow.node("LEOLoadSample", title="Driving video", inputs={"sample": "man_talking.mp4"})
 flow.note(
     "## Animate a portrait\n\nPress **Run**: the woman of the photo makes the motion of the man in the clip.\n\n"
     "LIA-X is made for *relative* transfer: the driver's change of pose is added to the photo's own. Start from the "
     "frame of "
-    "the driver that looks like the photo (*best match*). A driver that moves too much is tamed by *gain*." + LIAX_NOTE,
-    column=0,
-    size=(380, 270),
+    "the driver that looks like the photo (*best match*). A driver that moves too much is tamed by *gain*.\n\n"
+    + OWN_PHOTO
+    + LIAX_NOTE,
+    size=(400, 310),
 )
-animator = flow.node("LEOLoadAnimator", column=1, inputs={"model": "lia-x.pt"}, models=LIAX)
-look = flow.node("LEOEncoder", column=1, inputs={"animator": animator["animator"], "image": photo["image"]})
-driving = flow.node("LEOMotionEncoder", column=1, inputs={"animator": animator["animator"], "video": clip["video"]})
+person = flow.node("LEOCropSubject", inputs={"image": photo["image"]})
+animator = flow.node("LEOLoadAnimator", inputs={"model": "lia-x.pt"}, models=LIAX)
+look = flow.node("LEOEncoder", inputs={"animator": animator["animator"], "image": person["image"]})
+driving = flow.node("LEOMotionEncoder", inputs={"animator": animator["animator"], "video": clip["video"]})
 motion = flow.node(
     "LEOTransferMotion",
-    column=2,
     inputs={
         "source_pose": look["pose"],
         "driving": driving["motion"],
@@ -122,16 +119,16 @@ motion = flow.node(
 )
 video = flow.node(
     "LEORenderVideo",
-    column=3,
     inputs={
         "animator": animator["animator"],
         "appearance": look["appearance"],
         "motion": motion["motion"],
         "picture": photo["image"],
+        "crop": person["crop"],
         "video": clip["video"],
     },
 )
-flow.node("SaveVideo", column=4, inputs={"video": video["video"], "filename_prefix": "leo/driven"}, size=(330, 380))
+flow.node("SaveVideo", inputs={"video": video["video"], "filename_prefix": "leo/driven"}, size=(400, 460))
 flow.group("Inputs", photo, clip, color=INPUTS)
-flow.group("Read", animator, look, driving, color=MODELS)
+flow.group("Read", person, animator, look, driving, color=MODELS)
 flow.group("Move", motion, video, color=RENDERING)

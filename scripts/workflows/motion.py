@@ -1,13 +1,12 @@
 """Motion and flow as material: shaped, frozen and posed with what comes with the pack."""
 
-from author_workflows import INPUTS, MODEL, MODELS, MOTION, RENDERING, Workflow
+from author_workflows import INPUTS, MODEL, MODELS, MOTION, OWN_PHOTO, RENDERING, Workflow
 
 FLOW = "#8a5a2b"
 LIBRARY = MODEL.removesuffix(".safetensors")
 YOURS = (
-    "\n\n**Your own photo**: put **Load Image** in place of the sample. The small model that comes with the pack moves "
-    "heads well, mouths and lids a little; for more, put LIA or LIA-X weights into `ComfyUI/models/leo` and choose "
-    "them in **LEO Load Animator**."
+    f"\n\n{OWN_PHOTO} The small model that comes with the pack moves heads well, mouths and lids a little; for more, "
+    "put LIA or LIA-X weights into `ComfyUI/models/leo` and choose them in **LEO Load Animator**."
 )
 OTHER_ANIMATORS = (
     " (a motion fits only the animator it was made with; read one from a clip with **LEO Motion Encoder**)"
@@ -15,44 +14,43 @@ OTHER_ANIMATORS = (
 
 
 class Scene:
-    """What all of these graphs start with: a photo and the animator that reads it."""
+    """What all of these graphs start with: a photo, the person in it unless it is taken `whole`, and the animator."""
 
-    def __init__(self, title: str, note: str, *, sample: str, height: float):
+    def __init__(self, title: str, note: str, *, sample: str, height: float, whole: bool = False):
         self.flow = Workflow(title)
-        self.photo = self.flow.node("LEOLoadSample", column=0, title="Photo", inputs={"sample": sample})
-        self.flow.note(note, column=0, size=(400, height))
-        self.animator = self.flow.node("LEOLoadAnimator", column=1, inputs={"model": MODEL})
-        self.look = self.flow.node(
-            "LEOEncoder", column=1, inputs={"animator": self.animator["animator"], "image": self.photo["image"]}
-        )
+        self.photo = self.flow.node("LEOLoadSample", title="Photo", inputs={"sample": sample})
+        self.flow.note(note, size=(400, height))
+        self.cut, self.read = self.photo["image"], []
+        if not whole:
+            self.person = self.flow.node("LEOCropSubject", inputs={"image": self.photo["image"]})
+            self.cut, self.read = self.cut, [self.person]
+        self.animator = self.flow.node("LEOLoadAnimator", inputs={"model": MODEL})
+        self.look = self.flow.node("LEOEncoder", inputs={"animator": self.animator["animator"], "image": self.cut})
+        self.read += [self.animator, self.look]
 
     def motion_of_library(self, name: str):
         """A ready-made motion on the person of the photo."""
-        ready = self.flow.node(
-            "LEOLoadMotion", column=2, inputs={"file": f"{LIBRARY}/{name}.safetensors"}, size=(330, 170)
-        )
+        ready = self.flow.node("LEOLoadMotion", inputs={"file": f"{LIBRARY}/{name}.safetensors"}, size=(290, 150))
         return ready, self.flow.node(
-            "LEOTransferMotion", column=2, inputs={"source_pose": self.look["pose"], "driving": ready["motion"]}
+            "LEOTransferMotion", inputs={"source_pose": self.look["pose"], "driving": ready["motion"]}
         )
 
-    def maps(self, motion, title: str, column: int):
+    def maps(self, motion, title: str):
         return self.flow.node(
             "LEOFlowGenerator",
-            column=column,
             title=title,
             size=(290, 300),
             inputs={"animator": self.animator["animator"], "appearance": self.look["appearance"], "motion": motion},
         )
 
-    def decoded(self, maps, column: int):
+    def decoded(self, maps):
         return self.flow.node(
             "LEOInpaintingDecoder",
-            column=column,
             inputs={
                 "animator": self.animator["animator"],
                 "appearance": self.look["appearance"],
                 "flow": maps,
-                "picture": self.photo["image"],
+                "picture": self.cut,
                 "full_resolution": True,
             },
             size=(290, 340),
@@ -75,14 +73,11 @@ scene = Scene(
     height=350,
 )
 ready, moved = scene.motion_of_library("look around")
-faster = scene.flow.node(
-    "LEORetimeMotion", column=2, inputs={"motion": moved["motion"], "timing": "speed", "timing.speed": 2.0}
-)
-calm = scene.flow.node("LEOSmoothMotion", column=2, inputs={"motion": faster["motion"], "seconds": 0.5})
+faster = scene.flow.node("LEORetimeMotion", inputs={"motion": moved["motion"], "timing": "speed", "timing.speed": 2.0})
+calm = scene.flow.node("LEOSmoothMotion", inputs={"motion": faster["motion"], "seconds": 0.5})
 bent = scene.flow.node(
     "LEOEditDirections",
-    column=3,
-    size=(400, 800),
+    size=(300, 800),
     inputs={
         "motion": calm["motion"],
         "edits": "tilt: 2\nnod: 0.6",
@@ -94,41 +89,30 @@ bent = scene.flow.node(
 )
 plot = scene.flow.node(
     "LEOPlotMotion",
-    column=4,
-    row=1,
-    size=(420, 280),
+    size=(310, 280),
     inputs={"motion": bent["motion"], "behind": faster["motion"], "width": 640, "strip": 32},
 )
 shown = scene.flow.node(
-    "PreviewImage",
-    column=4,
-    row=1,
-    title="The motion, and before in gray",
-    inputs={"images": plot["image"]},
-    size=(420, 400),
+    "PreviewImage", title="The motion, and before in gray", inputs={"images": plot["image"]}, size=(310, 330)
 )
 kept = scene.flow.node(
     "LEOSaveMotion",
-    column=4,
-    row=1,
     inputs={"motion": bent["motion"], "filename_prefix": "leo/shaped", "description": "Looks around, the head tilted."},
 )
 video = scene.flow.node(
     "LEORenderVideo",
-    column=5,
     inputs={
         "animator": scene.animator["animator"],
         "appearance": scene.look["appearance"],
         "motion": bent["motion"],
         "picture": scene.photo["image"],
+        "crop": scene.person["crop"],
         "full_resolution": True,
     },
     size=(290, 560),
 )
-scene.flow.node(
-    "SaveVideo", column=6, inputs={"video": video["video"], "filename_prefix": "leo/shaped"}, size=(400, 460)
-)
-scene.flow.group("Read", scene.animator, scene.look, ready, color=MODELS)
+scene.flow.node("SaveVideo", inputs={"video": video["video"], "filename_prefix": "leo/shaped"}, size=(400, 460))
+scene.flow.group("Read", *scene.read, ready, color=MODELS)
 scene.flow.group("Put on the person, and time", moved, faster, calm, color=MOTION)
 scene.flow.group("Sliders and a curve", bent, color=INPUTS)
 scene.flow.group("See and keep", plot, shown, kept, color=MOTION)
@@ -141,49 +125,35 @@ scene = Scene(
     "pixel of the photo goes, and what is left to inpainting. **LEO Edit Flow** weakens it, mixes two, pushes it with "
     "a picture of your own, or freezes a region: hands, a logo, the background. *still* says how the frozen region "
     "looks at rest.\n\nHere the mask is a soft rectangle. To paint your own, load the photo with **Load Image**, open "
-    "its mask editor, and connect *MASK* to *freeze*." + YOURS,
+    "its mask editor, and connect *MASK* to *freeze*. The whole picture is moved here: a head that is small in it "
+    "wants **LEO Crop Subject** first.",
     sample="man.png",
-    height=350,
+    height=300,
+    whole=True,
 )
 ready, moved = scene.motion_of_library("look around")
-short = scene.flow.node(
-    "LEORetimeMotion", column=2, inputs={"motion": moved["motion"], "timing": "speed", "timing.speed": 2.5}
-)
-empty = scene.flow.node(
-    "SolidMask", column=3, row=1, title="Nothing", inputs={"value": 0.0, "width": 256, "height": 256}
-)
-block = scene.flow.node(
-    "SolidMask", column=2, row=1, title="The lower part", inputs={"value": 1.0, "width": 256, "height": 70}
-)
-soft = scene.flow.node("FeatherMask", column=3, row=1, inputs={"mask": block["MASK"], "top": 16})
+short = scene.flow.node("LEORetimeMotion", inputs={"motion": moved["motion"], "timing": "speed", "timing.speed": 2.5})
+empty = scene.flow.node("SolidMask", title="Nothing", inputs={"value": 0.0, "width": 256, "height": 256})
+block = scene.flow.node("SolidMask", title="The lower part", inputs={"value": 1.0, "width": 256, "height": 70})
+soft = scene.flow.node("FeatherMask", inputs={"mask": block["MASK"], "top": 16})
 region = scene.flow.node(
-    "MaskComposite",
-    column=3,
-    row=1,
-    inputs={"destination": empty["MASK"], "source": soft["MASK"], "x": 0, "y": 186, "operation": "add"},
+    "MaskComposite", inputs={"destination": empty["MASK"], "source": soft["MASK"], "x": 0, "y": 186, "operation": "add"}
 )
-maps = scene.maps(short["motion"], "Flow of the motion", 5)
-rest = scene.maps(scene.look["pose"], "Flow at rest", 5)
+maps = scene.maps(short["motion"], "Flow of the motion")
+rest = scene.maps(scene.look["pose"], "Flow at rest")
 held = scene.flow.node(
-    "LEOEditFlow",
-    column=4,
-    inputs={"flow": maps["flow"], "freeze": region["MASK"], "still": rest["flow"]},
-    size=(330, 560),
+    "LEOEditFlow", inputs={"flow": maps["flow"], "freeze": region["MASK"], "still": rest["flow"]}, size=(290, 560)
 )
-frames = scene.decoded(held["flow"], 5)
+frames = scene.decoded(held["flow"])
 arrows = scene.flow.node(
-    "LEOVisualizeFlow",
-    column=5,
-    inputs={"flow": held["flow"], "view": "arrows", "size": 256, "spacing": 16, "image": scene.photo["image"]},
+    "LEOVisualizeFlow", inputs={"flow": held["flow"], "view": "arrows", "size": 256, "spacing": 16, "image": scene.cut}
 )
 pair = scene.flow.node(
-    "ImageStitch", column=6, inputs={"image1": frames["images"], "image2": arrows["image"], "direction": "right"}
+    "ImageStitch", inputs={"image1": frames["images"], "image2": arrows["image"], "direction": "right"}
 )
-video = scene.flow.node("CreateVideo", column=6, inputs={"images": pair[0], "fps": 25.0})
-scene.flow.node(
-    "SaveVideo", column=6, inputs={"video": video["VIDEO"], "filename_prefix": "leo/frozen"}, size=(400, 380)
-)
-scene.flow.group("Read", scene.animator, scene.look, ready, color=MODELS)
+video = scene.flow.node("CreateVideo", inputs={"images": pair[0], "fps": 25.0})
+scene.flow.node("SaveVideo", inputs={"video": video["VIDEO"], "filename_prefix": "leo/frozen"}, size=(400, 380))
+scene.flow.group("Read", *scene.read, ready, color=MODELS)
 scene.flow.group("Move", moved, short, color=MOTION)
 scene.flow.group("The region to hold", empty, block, soft, region, color=INPUTS)
 scene.flow.group("Flow", maps, rest, held, color=FLOW)
@@ -200,7 +170,6 @@ scene = Scene(
 )
 posed = scene.flow.node(
     "LEOEditDirections",
-    column=2,
     size=(360, 720),
     inputs={
         "motion": scene.look["pose"],
@@ -209,21 +178,17 @@ posed = scene.flow.node(
         "appearance": scene.look["appearance"],
     },
 )
-maps = scene.maps(posed["motion"], "Flow", 3)
-frames = scene.decoded(maps["flow"], 3)
+maps = scene.maps(posed["motion"], "Flow")
+frames = scene.decoded(maps["flow"])
+back = scene.flow.node(
+    "LEOPasteBack", inputs={"images": frames["images"], "crop": scene.person["crop"], "picture": scene.photo["image"]}
+)
 pair = scene.flow.node(
-    "ImageStitch",
-    column=4,
-    row=1,
-    inputs={"image1": scene.photo["image"], "image2": frames["images"], "direction": "right"},
+    "ImageStitch", inputs={"image1": scene.photo["image"], "image2": back["images"], "direction": "right"}
 )
-shown = scene.flow.node(
-    "PreviewImage", column=4, row=1, title="Photo and new pose", inputs={"images": pair[0]}, size=(400, 280)
-)
-scene.flow.node(
-    "SaveImage", column=5, inputs={"images": frames["images"], "filename_prefix": "leo/posed"}, size=(400, 440)
-)
-scene.flow.group("Read", scene.animator, scene.look, color=MODELS)
+shown = scene.flow.node("PreviewImage", title="Photo and new pose", inputs={"images": pair[0]}, size=(400, 280))
+scene.flow.node("SaveImage", inputs={"images": back["images"], "filename_prefix": "leo/posed"}, size=(400, 440))
+scene.flow.group("Read", *scene.read, color=MODELS)
 scene.flow.group("Pose", posed, color=INPUTS)
-scene.flow.group("Render", maps, frames, color=RENDERING)
+scene.flow.group("Render", maps, frames, back, color=RENDERING)
 scene.flow.group("Compare", pair, shown, color=MOTION)

@@ -1,13 +1,11 @@
 """Motion out of nothing: one picture and a seed, no driving clip. All of it runs with what comes with the pack."""
 
-from author_workflows import INPUTS, MODEL, MODELS, MOTION, RENDERING, Node, Output, Workflow
+from author_workflows import INPUTS, MODEL, MODELS, MOTION, OWN_PHOTO, RENDERING, Node, Output, Workflow
 
 PRIOR = "leo-face-128-prior.safetensors"
 YOURS = (
-    "\n\n**Your own photo**: put **Load Image** in place of the sample, connected to **LEO Crop Subject** and to "
-    "*picture* of **LEO Render Video**. The person is found, cropped, animated and put back into the photo. For LIA or "
-    "LIA-X weights from `ComfyUI/models/leo`, choose them in **LEO Load Animator** and train a prior for them with "
-    "**LEO Train Motion Prior**."
+    f"\n\n{OWN_PHOTO} For LIA or LIA-X weights from `ComfyUI/models/leo`, choose them in **LEO Load Animator** and "
+    "train a prior for them with **LEO Train Motion Prior**."
 )
 
 
@@ -18,23 +16,22 @@ class Scene:
         self, title: str, note: str, *, sample: str = "portrait_1.jpg", height: float = 330, prior: bool = True
     ):
         self.flow = Workflow(title)
-        self.photo = self.flow.node("LEOLoadSample", column=0, title="Photo", inputs={"sample": sample})
-        self.flow.note(note, column=0, size=(400, height))
-        self.person = self.flow.node("LEOCropSubject", column=1, inputs={"image": self.photo["image"]})
-        self.animator = self.flow.node("LEOLoadAnimator", column=1, inputs={"model": MODEL})
+        self.photo = self.flow.node("LEOLoadSample", title="Photo", inputs={"sample": sample})
+        self.flow.note(note, size=(400, height))
+        self.person = self.flow.node("LEOCropSubject", inputs={"image": self.photo["image"]})
+        self.animator = self.flow.node("LEOLoadAnimator", inputs={"model": MODEL})
         self.look = self.flow.node(
-            "LEOEncoder", column=1, inputs={"animator": self.animator["animator"], "image": self.person["image"]}
+            "LEOEncoder", inputs={"animator": self.animator["animator"], "image": self.person["image"]}
         )
         self.read = [self.person, self.animator, self.look]
         if prior:
-            self.prior = self.flow.node("LEOLoadMotionPrior", column=1, inputs={"prior": PRIOR})
+            self.prior = self.flow.node("LEOLoadMotionPrior", inputs={"prior": PRIOR})
             self.read.append(self.prior)
 
-    def sampler(self, frames: int, seed: int, *, column: int = 2, prior: Output | None = None, **inputs) -> Node:
+    def sampler(self, frames: int, seed: int, *, prior: Output | None = None, **inputs) -> Node:
         """Free motion from the photo's own pose; the seed stays as it is until the user lets it go."""
         return self.flow.node(
             "LEOLMDMSampler",
-            column=column,
             size=(290, 490),
             inputs={
                 "prior": prior or self.prior["prior"],
@@ -47,21 +44,18 @@ class Scene:
             },
         )
 
-    def driven(self, clip: Node, *, column: int) -> Node:
+    def driven(self, clip: Node) -> Node:
         """The photo with the motion of a clip."""
         read = self.flow.node(
-            "LEOMotionEncoder", column=1, inputs={"animator": self.animator["animator"], "video": clip["video"]}
+            "LEOMotionEncoder", inputs={"animator": self.animator["animator"], "video": clip["video"]}
         )
         self.read.append(read)
-        return self.flow.node(
-            "LEOTransferMotion", column=column, inputs={"source_pose": self.look["pose"], "driving": read["motion"]}
-        )
+        return self.flow.node("LEOTransferMotion", inputs={"source_pose": self.look["pose"], "driving": read["motion"]})
 
-    def render(self, motion: Output, name: str, *, column: int) -> None:
+    def render(self, motion: Output, name: str) -> None:
         """The two last nodes, and the groups of the reading and the rendering ones."""
         video = self.flow.node(
             "LEORenderVideo",
-            column=column,
             size=(290, 600),
             inputs={
                 "animator": self.animator["animator"],
@@ -72,12 +66,7 @@ class Scene:
                 "full_resolution": True,
             },
         )
-        self.flow.node(
-            "SaveVideo",
-            column=column + 1,
-            inputs={"video": video["video"], "filename_prefix": f"leo/{name}"},
-            size=(400, 460),
-        )
+        self.flow.node("SaveVideo", inputs={"video": video["video"], "filename_prefix": f"leo/{name}"}, size=(400, 460))
         self.flow.group("Read", *self.read, color=MODELS)
         self.flow.group("Render", video, color=RENDERING)
 
@@ -91,11 +80,9 @@ scene = Scene(
     height=270,
 )
 motion = scene.sampler(125, 7)
-scene.render(motion["motion"], "animated", column=4)
+scene.render(motion["motion"], "animated")
 shown = scene.flow.node(
     "LEOPlotMotion",
-    column=5,
-    row=1,
     title="The motion, under the video's playhead",
     size=(400, 270),
     inputs={"motion": motion["motion"]},
@@ -114,7 +101,7 @@ scene = Scene(
 )
 motion = scene.sampler(750, 3)
 scene.flow.group("Motion out of nothing", motion, color=MOTION)
-scene.render(motion["motion"], "endless", column=3)
+scene.render(motion["motion"], "endless")
 
 scene = Scene(
     "LEO - Seamless loop",
@@ -126,11 +113,10 @@ scene = Scene(
 motion = scene.sampler(100, 11)
 loop = scene.flow.node(
     "LEOLoopMotion",
-    column=3,
     inputs={"prior": scene.prior["prior"], "motion": motion["motion"], "transition_frames": 25, "steps": 25},
 )
 scene.flow.group("Motion out of nothing", motion, loop, color=MOTION)
-scene.render(loop["motion"], "loop", column=4)
+scene.render(loop["motion"], "loop")
 
 scene = Scene(
     "LEO - Join two motions",
@@ -140,13 +126,12 @@ scene = Scene(
     height=250,
 )
 clips = [
-    scene.flow.node("LEOLoadSample", column=0, row=0, title=f"{which} motion", inputs={"sample": name})
+    scene.flow.node("LEOLoadSample", title=f"{which} motion", inputs={"sample": name})
     for which, name in (("First", "man_talking.mp4"), ("Second", "woman_talking.mp4"))
 ]
-driven = [scene.driven(clip, column=2) for clip in clips]
+driven = [scene.driven(clip) for clip in clips]
 joined = scene.flow.node(
     "LEOJoinMotion",
-    column=3,
     inputs={
         "motions.motion0": driven[0]["motion"],
         "motions.motion1": driven[1]["motion"],
@@ -157,7 +142,7 @@ joined = scene.flow.node(
 )
 scene.flow.group("Motions", *clips, color=INPUTS)
 scene.flow.group("Join", *driven, joined, color=MOTION)
-scene.render(joined["motion"], "joined", column=4)
+scene.render(joined["motion"], "joined")
 
 scene = Scene(
     "LEO - Train a motion prior on your clips",
@@ -170,19 +155,16 @@ scene = Scene(
     prior=False,
 )
 clips = [
-    scene.flow.node("LEOLoadSample", column=0, title=title, inputs={"sample": name})
+    scene.flow.node("LEOLoadSample", title=title, inputs={"sample": name})
     for title, name in (("First clip", "man_talking.mp4"), ("Second clip", "woman_talking.mp4"))
 ]
 encoders = [
-    scene.flow.node(
-        "LEOMotionEncoder", column=1, inputs={"animator": scene.animator["animator"], "video": clip["video"]}
-    )
+    scene.flow.node("LEOMotionEncoder", inputs={"animator": scene.animator["animator"], "video": clip["video"]})
     for clip in clips
 ]
 scene.read += encoders
 trained = scene.flow.node(
     "LEOTrainMotionPrior",
-    column=2,
     inputs={
         **{f"motions.motion{index}": encoder["motion"] for index, encoder in enumerate(encoders)},
         "name": "two clips",
@@ -191,7 +173,7 @@ trained = scene.flow.node(
         "window": 48,
     },
 )
-motion = scene.sampler(125, 5, column=3, prior=trained["prior"])
+motion = scene.sampler(125, 5, prior=trained["prior"])
 scene.flow.group("Clips", *clips, color=INPUTS)
 scene.flow.group("Learn and sample", trained, motion, color=MOTION)
-scene.render(motion["motion"], "learnt", column=4)
+scene.render(motion["motion"], "learnt")

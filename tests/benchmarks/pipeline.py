@@ -117,10 +117,11 @@ def graph(count: int) -> None:
         for entry in prompt.values():
             if entry["class_type"] == "LEOLoadAnimator":
                 entry["inputs"]["model"] = model.name
-            if entry["class_type"] == "LEOInpaintingDecoder":  # at the animator's size, not the photo's
-                entry["inputs"] = {name: value for name, value in entry["inputs"].items() if name != "picture"} | {
-                    "full_resolution": False
-                }
+            if entry["class_type"] == "LEORenderVideo":  # at the animator's size, not the photo's
+                inputs = {name: value for name, value in entry["inputs"].items() if name not in ("picture", "crop")}
+                entry["inputs"] = inputs | {"full_resolution": False}
+            if entry["class_type"] == "LEOCropSubject":
+                entry["inputs"]["person"] = "whole picture"
         prompt["2"] = {"class_type": "LoadVideo", "inputs": {"file": clip.name}}
         for entry in prompt.values():
             entry["inputs"] = {

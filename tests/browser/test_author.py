@@ -11,13 +11,13 @@ DESCRIPTION = """
 from author_workflows import Workflow
 
 flow = Workflow("Two pictures", thumbnail={thumbnail!r}, prompt={prompt!r})
-red = flow.node("EmptyImage", column=0, inputs={{"width": 64, "height": 32, "batch_size": 2, "color": 0xff0000}})
-blue = flow.node("EmptyImage", column=0, inputs={{"width": 40, "height": 40, "color": 0x0000ff}}, title="Blue")
-scaled = flow.node("ResizeImageMaskNode", column=1, inputs={{
+red = flow.node("EmptyImage", inputs={{"width": 64, "height": 32, "batch_size": 2, "color": 0xff0000}})
+blue = flow.node("EmptyImage", inputs={{"width": 40, "height": 40, "color": 0x0000ff}}, title="Blue")
+scaled = flow.node("ResizeImageMaskNode", inputs={{
     "input": blue["IMAGE"], "resize_type": "scale dimensions", "resize_type.width": 64, "resize_type.height": 32}})
-both = flow.node("BatchImagesNode", column=1, inputs={{"images.image0": red[0], "images.image1": scaled["resized"]}})
-flow.node("SaveImage", column=2, inputs={{"images": both["IMAGE"], "filename_prefix": "authored"}}, size=(300, 300))
-flow.note("# Two pictures", column=0, row=1)
+both = flow.node("BatchImagesNode", inputs={{"images.image0": red[0], "images.image1": scaled["resized"]}})
+flow.node("SaveImage", inputs={{"images": both["IMAGE"], "filename_prefix": "authored"}}, size=(300, 300))
+flow.note("# Two pictures")
 flow.group("Made of nothing", red, blue)
 """
 
@@ -90,14 +90,14 @@ def test_the_check_sees_a_damaged_file(frontend, authored, damage):
 
 def test_a_description_with_a_wrong_name_says_which_there_are(frontend, tmp_path):
     flow = author_workflows.Workflow("wrong")
-    flow.node("EmptyImage", column=0, inputs={"widht": 3})
+    flow.node("EmptyImage", inputs={"widht": 3})
     with pytest.raises(Exception, match="EmptyImage has no widget widht, but width, height, batch_size, color"):
         author_workflows.author(flow, frontend, tmp_path)
 
 
 def test_a_refused_run_names_the_node(frontend):
     flow = author_workflows.Workflow("unfinished")
-    flow.node("SaveImage", column=0)
+    flow.node("SaveImage")
     frontend.load(author_workflows.build(flow, frontend))
     with pytest.raises(ExecutionError, match="SaveImage: Required input is missing"):
         frontend.run()

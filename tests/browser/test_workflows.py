@@ -11,7 +11,7 @@ from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[2]
 WORKFLOWS = sorted((ROOT / "workflows").glob("*.json"))
-FIRST = "LEO - Animate a person from a driving video"
+FIRST = "LEO - Animate a person with a driving video"
 
 # Pairs of nodes of which one covers some of the other.
 OVERLAPS = """() => {

@@ -27,6 +27,12 @@ def node_of(prompt: dict, class_type: str) -> str:
     return key
 
 
+def video_of(server, prompt: dict) -> Path:
+    """The video that a prompt writes; the crop shows a picture as well."""
+    (video,) = (path for path in server.files(server.run(prompt)) if path.suffix == ".mp4")
+    return video
+
+
 @pytest.fixture
 def prompt():
     return copy.deepcopy(PROMPT)
@@ -41,8 +47,7 @@ def other_animator(server, animator_file) -> str:
 
 
 def test_the_video_has_the_frames_rate_and_size_of_the_clip(server, prompt):
-    (video,) = server.files(server.run(prompt))
-    frames, rate = decode(video)
+    frames, rate = decode(video_of(server, prompt))
     driving, driving_rate = decode(ROOT / "samples" / "man_talking.mp4")
     assert (frames.shape, rate) == (driving.shape, driving_rate)
 
@@ -56,7 +61,7 @@ def decode(path: Path) -> tuple[np.ndarray, Fraction]:
 
 def test_the_person_of_the_photo_makes_the_motion_of_the_clip(server, prompt):
     """The first frame is the photo; then the video moves when the clip does, and its codes follow the clip's."""
-    frames, _ = decode(server.files(server.run(prompt))[0])
+    frames, _ = decode(video_of(server, prompt))
     photo = np.asarray(Image.open(ROOT / "samples" / "woman.png").convert("RGB"))
     assert np.abs(frames[0].astype(int) - photo).mean() < 4
     driving, _ = decode(ROOT / "samples" / "man_talking.mp4")
@@ -81,7 +86,7 @@ def refused(server, prompt) -> str:
 
 
 def test_wrong_wiring_is_refused(server, prompt):
-    prompt[node_of(prompt, "LEOFlowGenerator")]["inputs"]["motion"] = [node_of(prompt, "LEOLoadAnimator"), 0]
+    prompt[node_of(prompt, "LEORenderVideo")]["inputs"]["motion"] = [node_of(prompt, "LEOLoadAnimator"), 0]
     assert "LEO_ANIMATOR" in refused(server, prompt)
 
 
@@ -122,15 +127,15 @@ def test_an_interrupt_stops_the_render_and_the_next_run_works(server, prompt):
         },
     }
     long = {**copy.deepcopy(prompt), "retime": retime}
-    long[node_of(prompt, "LEOFlowGenerator")]["inputs"]["motion"] = ["retime", 0]
-    generator = node_of(prompt, "LEOFlowGenerator")
+    long[node_of(prompt, "LEORenderVideo")]["inputs"]["motion"] = ["retime", 0]
+    generator = node_of(prompt, "LEORenderVideo")
     with server.events() as events:
         queued = server.queue(long)
         while not any(kind == "progress" and data["node"] == generator and data["value"] > 8 for kind, data in events):
             assert not [kind for kind, _ in events if kind in ("execution_error", "execution_success")]
             time.sleep(0.05)
         server.interrupt()
-        with pytest.raises(ExecutionError, match=f"interrupted at node {generator} LEOFlowGenerator"):
+        with pytest.raises(ExecutionError, match=f"interrupted at node {generator} LEORenderVideo"):
             server.wait(queued)
     prompt[node_of(prompt, "LEOTransferMotion")]["inputs"]["gain"] = 0.5
     assert server.files(server.run(prompt))
