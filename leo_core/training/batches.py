@@ -95,7 +95,7 @@ def sample_clip(
         times[0] = clip.reference
     frames = clip.frames[times].astype(np.float32)
     if clip.coverage is not None and len(backdrops) and rng.random() < 0.5 * augment:
-        frames = before_backdrop(clip, times, backdrops[rng.integers(len(backdrops))])
+        frames = before_backdrop(clip, times, backdrops[int(rng.integers(len(backdrops)))])
     views = torch.from_numpy(frames).permute(0, 3, 1, 2) / 127.5 - 1
     maps = known_maps(clip, times[1:])
     controls = (
@@ -129,7 +129,7 @@ def known_maps(clip: Clip, times: np.ndarray) -> torch.Tensor:
     weight 0 and all to be seen."""
     flow = np.zeros((len(times), *clip.frames.shape[1:3], 2), np.float32)
     weight, regions = np.zeros((2, *flow.shape[:3]), np.float32)
-    if clip.flow is not None:
+    if clip.flow is not None and clip.visible is not None:
         flow[:], weight[:] = clip.flow[times], clip.visible[times]
     visible = weight if clip.flow is not None and clip.exact else np.ones_like(weight)
     if clip.regions is not None:
@@ -143,11 +143,11 @@ def zoomed(
     """The part of views and `known_maps` that is ``zoom`` wide, around ``shift`` [2] in half widths."""
     size = views.shape[-1]
     theta = torch.cat([torch.eye(2) * zoom, shift[:, None]], 1)
-    grid = F.affine_grid(theta[None], (1, 1, size, size), align_corners=False)
+    grid = F.affine_grid(theta[None], [1, 1, size, size], align_corners=False)
     views = F.grid_sample(views, grid.expand(len(views), -1, -1, -1), "bilinear", "border", False)
     maps = F.grid_sample(maps, grid.expand(len(maps), -1, -1, -1), "bilinear", "border", False)
     maps[:, :2] /= zoom
-    centers = F.affine_grid(torch.eye(2, 3)[None], (1, 1, size, size), align_corners=False)
+    centers = F.affine_grid(torch.eye(2, 3)[None], [1, 1, size, size], align_corners=False)
     inside = (centers + maps[:, :2].permute(0, 2, 3, 1)).abs().amax(-1, keepdim=True) <= 1
     maps[:, 3:4] *= inside.permute(0, 3, 1, 2)  # what the zoom cut off cannot be seen in the source
     return views, maps

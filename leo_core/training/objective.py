@@ -123,11 +123,9 @@ def losses(
     latents = model.latents(code.repeat_interleave(count, 0), given)
     displacement, mask = animator.flow_generator(features, latents, anchor, finest)
     picture = None if finest else animator.decoder(features, displacement, mask)
-    result = (
-        {}
-        if finest
-        else picture_losses(picture, driving, batch.regions.flatten(0, 1), weights, backbone, discriminator)
-    )
+    result = {}
+    if picture is not None:
+        result = picture_losses(picture, driving, batch.regions.flatten(0, 1), weights, backbone, discriminator)
     if weights.controls and animator.encoder.reader is None:
         error = (alpha[..., :first] / CONTROL_GAIN - batch.controls[..., :first]).abs()
         result["controls"] = weights.controls * (error * batch.controlled[:, None, None]).mean() * first
@@ -158,9 +156,9 @@ def picture_losses(
         result["gradients"] = weights.gradients * gradient_l1(picture, driving)
     if weights.ssim:
         result["ssim"] = weights.ssim * ssim_loss(picture, driving)
-    if weights.perceptual:
+    if weights.perceptual and backbone is not None:
         result["perceptual"] = weights.perceptual * perceptual_l1(backbone, picture, driving)
-    if weights.adversarial:
+    if weights.adversarial and discriminator is not None:
         result["adversarial"] = weights.adversarial * generator_adversarial(discriminator(picture))
     return result
 
@@ -181,7 +179,7 @@ def flow_losses(
     align_corners: bool,
 ) -> dict[str, torch.Tensor]:
     """Losses of flow and masks at every scale there is; source and driving: [B * N, 3, S, S]."""
-    result = {}
+    result: dict[str, torch.Tensor] = {}
     target, weight = batch.flow.flatten(0, 1), batch.weight.flatten(0, 1)
     visible, exact = batch.visible.flatten(0, 1), batch.exact.flatten()[:, None, None, None]
     # Where mouth and eyes are known, a pair shows a face.

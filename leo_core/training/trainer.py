@@ -68,12 +68,12 @@ def read_initial(source: Path) -> tuple[AnimatorConfig, dict[str, torch.Tensor],
 
 def require_same_config(source: Path, found: AnimatorConfig, wanted: AnimatorConfig, todo: str) -> None:
     """:raises ValueError: they differ; names every field that does."""
-    found, wanted = asdict(found), asdict(wanted)
+    has, needs = asdict(found), asdict(wanted)
     # An animator that anchors or carries may begin from one that does not.
     differing = [
-        f"{name} {found[name]}, not {wanted[name]}"
-        for name in wanted
-        if found[name] != wanted[name] and not (name in ("anchored", "carry") and wanted[name])
+        f"{name} {has[name]}, not {needs[name]}"
+        for name in needs
+        if has[name] != needs[name] and not (name in ("anchored", "carry") and needs[name])
     ]
     if differing:
         raise ValueError(f"The animator in {source} has {'; '.join(differing)}. {todo}")
@@ -243,7 +243,7 @@ class Trainer:
             raise ValueError(DIVERGED)
         self.optimizer.step()
         if self.discriminator and not coarse:
-            parts["discriminator"] = self.train_discriminator(target, generated)
+            parts["discriminator"] = self.train_discriminator(self.discriminator, target, generated)
         self.step += 1
         if self.weights.controls and batch.controlled.any():
             self.controls = controls_of(clips).names
@@ -253,15 +253,15 @@ class Trainer:
             get_ema_multi_avg_fn(decay)([self.ema[name] for name in state], list(state.values()), None)
         return {name: value.item() for name, value in parts.items()}
 
-    def train_discriminator(self, target: torch.Tensor, generated: torch.Tensor) -> torch.Tensor:
+    def train_discriminator(
+        self, discriminator: torch.nn.Module, target: torch.Tensor, generated: torch.Tensor
+    ) -> torch.Tensor:
         """Its step, in float32 (R1 needs second derivatives).
 
         :return: its loss.
         """
-        self.discriminator.requires_grad_(True)
-        loss = discriminator_loss(
-            self.discriminator, target.float(), generated.float(), penalize=self.step % R1_EVERY == 0
-        )
+        discriminator.requires_grad_(True)
+        loss = discriminator_loss(discriminator, target.float(), generated.float(), penalize=self.step % R1_EVERY == 0)
         self.discriminator_optimizer.zero_grad(set_to_none=True)
         self.accelerator.backward(loss)
         self.discriminator_optimizer.step()

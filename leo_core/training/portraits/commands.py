@@ -35,10 +35,10 @@ def person_mask(photo: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
     cv2.fillConvexPoly(mask, cv2.convexHull(points.astype(np.int32)), cv2.GC_FGD)
     mask[:2], mask[: round(0.7 * side), :2], mask[: round(0.7 * side), -2:] = cv2.GC_BGD, cv2.GC_BGD, cv2.GC_BGD
     cv2.setRNGSeed(0)  # it starts its clusters at random, from OpenCV's own generator: the same photo, the same mask
-    cv2.grabCut(small, mask, None, np.zeros((1, 65)), np.zeros((1, 65)), 3, cv2.GC_INIT_WITH_MASK)
+    cv2.grabCut(small, mask, (0, 0, 0, 0), np.zeros((1, 65)), np.zeros((1, 65)), 3, cv2.GC_INIT_WITH_MASK)
     person = np.isin(mask, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.float32)
-    person = cv2.resize(cv2.GaussianBlur(person, (0, 0), 1), photo.shape[1::-1], interpolation=cv2.INTER_LINEAR)
-    return np.round(person * 255).astype(np.uint8)
+    soft = cv2.resize(cv2.GaussianBlur(person, (0, 0), 1), photo.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+    return np.round(soft * 255).astype(np.uint8)
 
 
 def open_portrait(

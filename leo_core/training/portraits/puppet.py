@@ -174,7 +174,7 @@ class Puppet:
         self.face = face
         lips = np.array([*_UPPER_LIP[0], *_LOWER_LIP[0]])
         self.mouth = face[[61, 291]].mean(0)
-        self.half = np.linalg.norm(face[291, :2] - face[61, :2]) / 2
+        self.half = float(np.linalg.norm(face[291, :2] - face[61, :2]) / 2)
         self.gap = float(np.mean(face[[87, 14, 317], 1] - face[[82, 13, 312], 1]))
         self.lip_depth = float(face[lips, 2].mean())
 
@@ -467,11 +467,11 @@ class Puppet:
 
     def _in_order(self, moved: np.ndarray) -> np.ndarray:
         """Lips and lids do not pass through each other: where they would, both meet in the middle."""
-        for above, below in (
+        for above_row, below_row in (
             (_UPPER_LIP[0][1:-1], _LOWER_LIP[0][1:-1]),
             *((upper[1:-1], lower[1:-1]) for upper, lower, *_ in _EYES),
         ):
-            above, below = list(above), list(below)
+            above, below = list(above_row), list(below_row)
             crossed = np.maximum(moved[:, above, 1] - moved[:, below, 1], 0) / 2
             moved[:, above, 1] -= crossed
             moved[:, below, 1] += crossed

@@ -152,19 +152,19 @@ def fill_behind(photo: np.ndarray, person: np.ndarray) -> np.ndarray:
     """Spread what is around a person over their place, from near to far."""
     side = 64
     small = cv2.resize(photo, (side, side), interpolation=cv2.INTER_AREA).astype(np.float32)
-    known = cv2.resize(cv2.dilate(person, np.ones((9, 9))), (side, side), interpolation=cv2.INTER_AREA) < 0.1
-    known = known.astype(np.float32)
+    around = cv2.resize(cv2.dilate(person, np.ones((9, 9))), (side, side), interpolation=cv2.INTER_AREA)
+    known = (around < 0.1).astype(np.float32)
     fill, total = small * known[..., None], known.copy()
     for sigma in (1, 2, 4, 8, 16, 32):
         weight = cv2.GaussianBlur(known, (0, 0), sigma)
         color = cv2.GaussianBlur(small * known[..., None], (0, 0), sigma) / np.maximum(weight, 1e-4)[..., None]
-        take = (1 - total) * np.clip(weight * 8, 0, 1)
+        take = (1 - total) * np.clip(np.asarray(weight) * 8, 0, 1)
         fill += take[..., None] * color
         total += take
     fill += (1 - total)[..., None] * small.mean((0, 1))
-    fill = cv2.resize(fill, photo.shape[1::-1], interpolation=cv2.INTER_CUBIC)
+    filled = cv2.resize(fill, photo.shape[1::-1], interpolation=cv2.INTER_CUBIC)
     cover = cv2.GaussianBlur(cv2.dilate(person, np.ones((7, 7))), (0, 0), 2)[..., None]
-    return np.clip(photo * (1 - cover) + fill * cover, 0, 255).astype(np.uint8)
+    return np.clip(photo * (1 - cover) + filled * cover, 0, 255).astype(np.uint8)
 
 
 def mouth_texture(look: Look, side: int = 128) -> np.ndarray:
@@ -213,7 +213,7 @@ class PortraitRenderer:
         try:
             import moderngl
 
-            self.context = moderngl.create_context(standalone=True, backend="egl")
+            self.context = moderngl.create_context(standalone=True, backend="egl")  # type: ignore[arg-type]  # its stub
         except Exception as error:
             raise OSError(
                 "rendering portraits needs the package moderngl and an EGL driver (on Debian: libegl1, "
