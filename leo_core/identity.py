@@ -1,4 +1,4 @@
-"""Which animator a motion, a prior or an appearance belongs to.
+"""Which animator a motion, a prior or an appearance belongs to, and what its directions are called.
 
 Motion codes mean nothing outside the animator that wrote them: direction 7 of one model opens the mouth, of
 another it turns the head. Everything that carries codes or features therefore carries an AnimatorId.
@@ -26,6 +26,15 @@ class AnimatorId:
 
     def __str__(self) -> str:
         return f"'{self.name}' ({self.fingerprint[:8]})"
+
+
+@dataclass(frozen=True)
+class Direction:
+    """What one motion direction moves, and the range of amounts (in code units) in which faces stay faces."""
+
+    name: str
+    low: float
+    high: float
 
 
 def require_same_animator(first_what: str, first: AnimatorId, second_what: str, second: AnimatorId) -> None:

@@ -74,3 +74,21 @@ def test_imports_within_the_pack_are_relative():
         and node.module.partition(".")[0] in ("leo_core", "nodes")
     ]
     assert not absolute
+
+
+def test_packages_of_the_model_do_not_import_each_other_in_circles():
+    """Package or file of leo_core -> those that it imports; none leads back to itself."""
+
+    def part(name: str) -> str:
+        return ".".join(name.split(".")[:2])
+
+    arrows: dict[str, set[str]] = {}
+    for path in within("leo_core"):
+        if path.name != "__main__.py":
+            own = part(".".join(path.relative_to(ROOT).with_suffix("").parts))
+            names = {part(name) for name in imported(path) if name.startswith("leo_core.")}
+            arrows.setdefault(own, set()).update(names - {own})
+    while leaves := {name for name, targets in arrows.items() if not targets & arrows.keys()}:
+        for name in leaves:
+            del arrows[name]
+    assert not arrows

@@ -2,17 +2,10 @@
 
 from dataclasses import asdict, dataclass, field
 
+from ..identity import Direction
+
 LIA_CHANNELS = {4: 512, 8: 512, 16: 512, 32: 512, 64: 256, 128: 128, 256: 64, 512: 32}
 LIAX_CHANNELS = {4: 512, 8: 512, 16: 512, 32: 512, 64: 512, 128: 256, 256: 128, 512: 64}
-
-
-@dataclass(frozen=True)
-class Direction:
-    """What one motion direction moves, and the range of amounts (in code units) in which faces stay faces."""
-
-    name: str
-    low: float
-    high: float
 
 
 # Published names and useful ranges of LIA-X's directions, by index.

@@ -7,8 +7,7 @@ from typing import Literal
 import numpy as np
 import torch
 
-from ..animator import Direction
-from ..identity import AnimatorId
+from ..identity import AnimatorId, Direction
 from ..motion import MotionSequence, fill_missing, whittaker
 from ..motion.resample import Missing
 from .controls import CONTROLS, NAMES, SIZE_UNIT
