@@ -110,7 +110,7 @@ def test_whole_numbers_and_files_of_another_kind_are_named(parts, tmp_path):
     with pytest.raises(ValueError, match="whole.safetensors holds values other than floating-point numbers"):
         load_prior(tmp_path / "whole.safetensors")
     save_file(tensors, tmp_path / "plain.safetensors")
-    with pytest.raises(ValueError, match="plain.safetensors holds something of unknown kind, not a motion prior"):
+    with pytest.raises(ValueError, match="plain.safetensors holds unknown contents, not a motion prior"):
         load_prior(tmp_path / "plain.safetensors")
 
 

@@ -4,6 +4,7 @@ Every vertex is drawn with its position in the present and in the first frame, s
 point was, and a map of the first frame's surface says whether it could be seen there. All of it is our choice.
 """
 
+import atexit
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -380,6 +381,9 @@ def _used(program, layout):
 
 @lru_cache(maxsize=1)
 def renderer() -> PortraitRenderer:
+    """The one renderer of this process."""
+    # Freed before the interpreter takes its modules apart, which moderngl needs to free it.
+    atexit.register(renderer.cache_clear)
     return PortraitRenderer()
 
 
