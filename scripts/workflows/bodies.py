@@ -14,7 +14,7 @@ flow.note(
     "videos have the animator's own 128 pixels: *full_resolution* would be sharper, and show how its flow bends legs. "
     "For more, put LIA's `taichi.pt` into `ComfyUI/models/leo`, choose it in **LEO Load Animator**, and train a prior "
     "for it with **LEO Train Motion Prior**.",
-    size=(400, 380),
+    size=(330, 420),
 )
 animator = flow.node("LEOLoadAnimator", inputs={"model": BODIES})
 look = flow.node("LEOEncoder", inputs={"animator": animator["animator"], "image": photo["image"]})
@@ -42,7 +42,7 @@ for title, name, motion in (("As in the clip", "stepping", driven), ("Tai chi", 
         inputs={"animator": animator["animator"], "appearance": look["appearance"], "motion": motion["motion"]},
     )
     flow.node(
-        "SaveVideo", title=title, inputs={"video": video["video"], "filename_prefix": f"leo/{name}"}, size=(400, 360)
+        "SaveVideo", title=title, inputs={"video": video["video"], "filename_prefix": f"leo/{name}"}, size=(330, 390)
     )
     videos.append(video)
 flow.group("Inputs", photo, clip, color=INPUTS)

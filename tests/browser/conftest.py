@@ -30,7 +30,7 @@ REDUCE = """([values, seconds]) => {
     if (node.type !== 'LEOLoadSample' || !node.widgets[0].value.endsWith('.mp4')) continue;
     if (!node.outputs[1].links?.length) continue;
     const part = LiteGraph.createNode('Video Slice');
-    part.pos = [node.pos[0], -500 - node.pos[1]];
+    part.pos = [node.pos[0], -500 - 4 * node.pos[1]];
     app.graph.add(part);
     set(part, 'start_time', 1);
     set(part, 'duration', seconds);
