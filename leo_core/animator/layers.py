@@ -68,6 +68,17 @@ def fir_upsample(x: torch.Tensor) -> torch.Tensor:
     return F.conv_transpose2d(x, _fir_kernel(x, 4.0), stride=2, padding=1, groups=x.shape[1])
 
 
+def outgrows_cache(x: torch.Tensor, channels: int, side: int) -> bool:
+    """Whether maps [N, channels, side, side] of the N frames of x are better made one by one."""
+    # Training keeps every map for its gradients anyway, and many small operations cost it a quarter of its time.
+    return (
+        x.is_cpu
+        and len(x) > 1
+        and len(x) * channels * side**2 * x.itemsize > _CACHE_BYTES
+        and not torch.is_grad_enabled()
+    )
+
+
 def frame_by_frame(
     block: Callable[..., torch.Tensor | tuple[torch.Tensor, ...]],
     channels: int,
@@ -82,13 +93,7 @@ def frame_by_frame(
     :param x: the first batch, of N frames.
     :param others: the other batches have N frames, one that serves all, or are None.
     """
-    # Training keeps every map for its gradients anyway, and many small operations cost it a quarter of its time.
-    if not (
-        x.is_cpu
-        and len(x) > 1
-        and len(x) * channels * side**2 * x.itemsize > _CACHE_BYTES
-        and not torch.is_grad_enabled()
-    ):
+    if not outgrows_cache(x, channels, side):
         return block(x, *others)
     frames = [
         block(*(rows if rows is None or len(rows) == 1 else rows[i : i + 1] for rows in (x, *others)))

@@ -24,6 +24,7 @@ from .layers import (
     channels_last,
     fir_upsample,
     frame_by_frame,
+    outgrows_cache,
     warp,
 )
 from .reader import MotionReader
@@ -81,10 +82,21 @@ class Encoder(torch.nn.Module):
         return self.code(h).flatten(1), features
 
     def codes(self, pictures: torch.Tensor) -> torch.Tensor:
-        """z alone, for many pictures: their features are dropped on the way."""
-        h = self._stem(pictures)
-        for scale, width, block in zip(self.scales, self.widths, self.blocks, strict=True):
-            h = frame_by_frame(block, width, scale, h)
+        """z alone, for many pictures: of scales that are made frame by frame, one frame's maps are there at once."""
+        pictures = channels_last(pictures)
+        fine = sum(
+            outgrows_cache(pictures, width, scale) for scale, width in zip(self.scales, self.widths, strict=True)
+        )
+
+        def finest(part: torch.Tensor) -> torch.Tensor:
+            h = activate(self.stem(part))  # [n, C, S, S]
+            for block in self.blocks[:fine]:
+                h = block(h)  # [n, C', r / 2, r / 2]
+            return h
+
+        h = frame_by_frame(finest, self.widths[0], self.size, pictures)
+        for block in self.blocks[fine:]:
+            h = block(h)  # [N, C', r / 2, r / 2]
         return self._with_motion(self.code(h).flatten(1), pictures)
 
     def _stem(self, pictures: torch.Tensor) -> torch.Tensor:
