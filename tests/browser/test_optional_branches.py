@@ -1,11 +1,5 @@
-"""The branches of the full chain that want a file of their own: bypassed as shipped, switched on here with files
-that tests make.
-
-A detector whose weights are nothing but biases finds a face in the left half of every picture, the size of a head;
-an upscaler with random weights makes pictures four times as large.
-"""
-
-import math
+"""The branch of the full chain that wants a file of its own: bypassed as shipped, switched on here with an upscaler of
+random weights that makes pictures four times as large."""
 
 import av
 import numpy as np
@@ -19,12 +13,6 @@ SWITCH = """titles => {
 }"""
 
 
-def ring_of_points() -> torch.Tensor:
-    """478 landmarks on a ring, in the detector's own picture of 192 pixels."""
-    turn = torch.arange(478) * (2 * math.pi / 478)
-    return torch.stack([96 + 60 * turn.cos(), 96 + 60 * turn.sin(), 20 * (2 * turn).sin()], 1)
-
-
 def upscaler() -> dict[str, torch.Tensor]:
     from spandrel.architectures.ESRGAN import ESRGAN
 
@@ -32,8 +20,7 @@ def upscaler() -> dict[str, torch.Tensor]:
 
 
 @pytest.fixture
-def files(server, save_face_detector):
-    save_face_detector(ring_of_points())
+def files(server):
     path = server.base / "models" / "upscale_models" / "RealESRGAN_x4plus.safetensors"
     path.parent.mkdir(parents=True, exist_ok=True)
     save_file({key: value.contiguous() for key, value in upscaler().items()}, path)
@@ -71,15 +58,6 @@ def switched(frontend, titles: list[str], frames: int) -> np.ndarray:
     )
     with av.open(str(film)) as container:
         return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]).astype(int)
-
-
-def test_a_detector_finds_who_moves_in_the_place_of_the_box(chain):
-    film = switched(
-        chain, ["Who moves", "Face detector (bypassed)", "Find faces (bypassed)", "Their shape (bypassed)"], 5
-    )
-    moved = np.abs(np.diff(film, axis=0)).mean((0, 1, 3))
-    assert moved[:256].max() > 1
-    assert moved[300:].max() < 0.5  # the other person, whom the box would have moved
 
 
 def test_an_upscaler_makes_the_video_larger(chain):
