@@ -136,7 +136,7 @@ def add_displacement(flow: FlowField, displacement: torch.Tensor) -> FlowField:
 
 
 def displacement_from_picture(picture: torch.Tensor, reach: float) -> torch.Tensor:
-    """A picture that says where its content shall move, as a displacement field.
+    """A picture that says where its content is to move, as a displacement field.
 
     Red says how far to the right (darker than middle gray: left), green how far down (darker: up).
 

@@ -289,7 +289,7 @@ def load_animator(
 
     :param operations: layer classes the networks are built from (torch.nn, or comfy.ops).
     :param dtype: of the weights in memory; the dictionary's Q is kept in float32.
-    :param flow_dtype: of the flow generator's weights, where they shall differ.
+    :param flow_dtype: of the flow generator's weights, where they are to differ.
     :return: the animator and what is known of it. Peak memory is the weights plus one tensor.
     :raises ValueError: the file is not an animator, is damaged, or holds objects that are refused.
     """
@@ -373,7 +373,7 @@ def write_animator(
     directions: dict[int, Direction],
     notes: dict[str, str],
 ) -> None:
-    """`save_animator` for tensors that are as they shall lie in the file, of an animator whose fingerprint is known."""
+    """`save_animator` for tensors that are laid out as in the file, of an animator whose fingerprint is known."""
     metadata = {
         KIND_KEY: "animator",
         "leo.config": json.dumps(config.to_dict()),
