@@ -81,12 +81,12 @@ def write_atomically(path: str | os.PathLike, write: Callable[[str], object]) ->
 
 
 def kind_of(metadata: Mapping[str, str] | None) -> str | None:
-    """What the metadata of a safetensors file of ours says that it holds; None of files of others."""
+    """The kind of file that safetensors metadata names, or None if LEO did not write it."""
     return (metadata or {}).get(KIND_KEY)
 
 
 def require_kind(path: Path, metadata: Mapping[str, str] | None, wanted: str, todo: str) -> None:
-    """:raises ValueError: the file holds something else; says what, and then what to do."""
+    """:raises ValueError: the file is of another kind; the message names it and ends with ``todo``."""
     found = kind_of(metadata) or "unknown contents"
     if found != wanted:
         raise ValueError(

@@ -82,7 +82,7 @@ class Encoder(torch.nn.Module):
         return self.code(h).flatten(1), features
 
     def codes(self, pictures: torch.Tensor) -> torch.Tensor:
-        """z alone, for many pictures: of scales that are made frame by frame, one frame's maps are there at once."""
+        """z alone, for many pictures: scales that run frame by frame hold the maps of one frame at a time."""
         pictures = channels_last(pictures)
         fine = sum(
             outgrows_cache(pictures, width, scale) for scale, width in zip(self.scales, self.widths, strict=True)

@@ -336,7 +336,7 @@ def one_animator(motions: Sequence[MotionSequence]) -> AnimatorId:
     """
     if not motions:
         raise ValueError(
-            "There is no motion to train on. Connect at least one motion, or name a source that holds some."
+            "No motions to train on. Connect at least one motion, or choose a source that contains motions."
         )
     for motion in motions[1:]:
         require_compatible("first motion", motions[0], "other motion", motion)

@@ -7,6 +7,7 @@ source picture warped by each flow is compared as well.
 """
 
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -21,9 +22,9 @@ from .losses import generator_adversarial, gradient_l1, perceptual_l1, pyramid_l
 CONTROL_GAIN = face.CODE_UNIT  # code units per unit of a control
 REGION_FLOW, REGION_MASK, REGION_WARP = 40.0, 8.0, 2.0  # mouth and eyes count by 1 plus this
 FLOW_EMPHASIS = 10.0  # a pixel's flow counts by 1 plus this for each half width of the picture it moves
-# And plus this where parts of a face move beside their surroundings, divided by how far they move there, so that a
-# blink of four pixels counts as much as a mouth that opens by twenty. The less the more the picture as a whole moves:
-# of a head that turns every part moves beside its surroundings.
+# Where part of a face moves relative to its surroundings, this is added, divided by how far the part moves: a blink of
+# four pixels should not drown beside a mouth that opens by twenty. It fades as the whole picture moves, because every
+# part of a turning head moves relative to its surroundings.
 LOCAL_EMPHASIS, LOCAL_STILL = 8.0, 0.01
 # Pairs that move less than MOVING half widths on average count more, up to (STILL + MOVING) / STILL times.
 STILL, MOVING = 0.03, 0.1
@@ -156,10 +157,12 @@ def picture_losses(
         result["gradients"] = weights.gradients * gradient_l1(picture, driving)
     if weights.ssim:
         result["ssim"] = weights.ssim * ssim_loss(picture, driving)
-    if weights.perceptual and backbone is not None:
-        result["perceptual"] = weights.perceptual * perceptual_l1(backbone, picture, driving)
-    if weights.adversarial and discriminator is not None:
-        result["adversarial"] = weights.adversarial * generator_adversarial(discriminator(picture))
+    if weights.perceptual:
+        result["perceptual"] = weights.perceptual * perceptual_l1(cast(torch.nn.Module, backbone), picture, driving)
+    if weights.adversarial:
+        result["adversarial"] = weights.adversarial * generator_adversarial(
+            cast(torch.nn.Module, discriminator)(picture)
+        )
     return result
 
 

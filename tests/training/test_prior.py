@@ -195,7 +195,7 @@ def test_the_command_line_trains_resumes_and_evaluates(tmp_path, capsys):
         )
         == 1
     )
-    assert "error: There is no motion to train on" in capsys.readouterr().err
+    assert "error: No motions to train on" in capsys.readouterr().err
 
 
 def test_a_full_disk_leaves_the_old_plots(tmp_path):

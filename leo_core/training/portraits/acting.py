@@ -69,7 +69,7 @@ def draw_expression(rng: np.random.Generator) -> np.ndarray:
         "one": rng.normal(0, 0.1),
     }[lids]
     a["left lid"] = a["right lid"] = amount
-    # Winks are rare among people; without many of them the two eyes are never told apart.
+    # People rarely wink, but the animator needs many winks to learn that the eyes move independently.
     if lids == "one":
         a[rng.choice(["left lid", "right lid"])] = rng.uniform(0.3, 1.05)
     brows = rng.choice(["rest", "up", "down", "one"], p=[0.45, 0.28, 0.2, 0.07])
