@@ -1,7 +1,8 @@
 """How well an animator rebuilds clips it never saw: ``python -m leo_core evaluate``.
 
 Every clip is rebuilt from its first frame with its own motion codes and compared with the truth, beside two baselines
-that know nothing of motion codes: repeating the first frame, and aligning it by the best affine map (our choice). The
+that know nothing of motion codes: repeating the first frame, and aligning it by the best affine map (our choice). Codes
+are read by the encoder, or with ``--known-controls`` are the controls that come with the clips. The
 yardsticks that need a network of others (LPIPS, FVD, KVD, ACD) are computed with the files that the user names.
 """
 
@@ -26,7 +27,7 @@ from .evaluate_landmarks import report, save_recording
 from .landmarks import MediaPipe
 from .losses import open_backbone
 from .pictures import read_pictures, to_pictures
-from .reconstruction import frame_sheet, rebuild, transfer
+from .reconstruction import frame_sheet, known_codes, rebuild, transfer
 
 LEAST_MOTION = 1e-3  # clips whose frames differ less from the first (L1, 0..1) have no ratio
 SSIM_WINDOW = 11
@@ -92,10 +93,11 @@ def compared_frames(clip: Clip, most: int) -> np.ndarray:
 
 
 @torch.no_grad()
-def score_clip(animator: Animator, clip: Clip, frames: int) -> ClipScores:
-    """Rebuild a clip from its first frame and score it beside the baselines, on at most ``frames`` frames."""
+def score_clip(animator: Animator, clip: Clip, frames: int, codes: torch.Tensor | None = None) -> ClipScores:
+    """Rebuild a clip from its first frame and score it beside the baselines, on at most ``frames`` frames; codes as
+    for `rebuild`."""
     times = compared_frames(clip, frames)
-    rebuilt, truth = rebuild(animator, clip.frames, times)
+    rebuilt, truth = rebuild(animator, clip.frames, times, codes)
     first = clip.frames[0]
     aligned = np.stack([align_affine(first, clip.frames[t]) for t in times])
     repeated = np.broadcast_to(first, aligned.shape)
@@ -203,11 +205,14 @@ def cross_sheet(animator: Animator, pictures: list[Path], clip: Clip, columns: i
     return Image.fromarray((sheet * 255).round().byte().numpy())
 
 
-def record(animator: Animator, clips: list[Clip], photos: list[Path], folder: Path, frames: int) -> None:
+def record(
+    animator: Animator, clips: list[Clip], photos: list[Path], folder: Path, frames: int, known_controls: bool = False
+) -> None:
     """Write the recordings that `evaluate_landmarks` compares: every clip rebuilt from its first frame, and its
     motion on photos.
 
     :param frames: at most so many of each clip, evenly spread, the first among them.
+    :param known_controls: motion comes from the clips' controls, not from the encoder.
     :raises ValueError: the folder holds recordings already.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -217,11 +222,12 @@ def record(animator: Animator, clips: list[Clip], photos: list[Path], folder: Pa
         name = f"{number:03d} {clip.name.replace('/', ' ')}"
         times = np.unique(np.linspace(0, len(clip.frames) - 1, min(frames, len(clip.frames))).astype(int))
         parts = np.array_split(times, -(-len(times) // RENDERED_AT_ONCE))
-        rebuilt = [rebuild(animator, clip.frames, part)[0] for part in parts]
+        codes = known_codes(animator, clip) if known_controls else None
+        rebuilt = [rebuild(animator, clip.frames, part, codes)[0] for part in parts]
         save_recording(folder, name, driving=clip.frames[times], rendered=_as_frames(rebuilt))
         for place, file in enumerate(photos):
             photo = read_pictures([file], animator.config.size)
-            moved = [transfer(animator, photo, clip.frames, part) for part in parts]
+            moved = [transfer(animator, photo, clip.frames, part, codes) for part in parts]
             save_recording(
                 folder,
                 f"{name} on {place:02d} {file.stem}",
@@ -241,7 +247,7 @@ def landmark_figures(animator: Animator, clips: list[Clip], args) -> dict:
     with TemporaryDirectory() as temporary:
         folder = args.write or Path(temporary)
         with torch.no_grad():
-            record(animator, clips, args.cross, folder, args.landmark_frames)
+            record(animator, clips, args.cross, folder, args.landmark_frames, args.known_controls)
         if args.landmarks is None:
             print(
                 f"\n{folder}: recordings. Compare them with python -m leo_core evaluate-landmarks {folder}, where "
@@ -265,7 +271,10 @@ def evaluate(args) -> None:
             raise ValueError(
                 f"No clip's identity contains {' or '.join(args.only)}. Leave --only out to use all of --data."
             )
-    scores = [score_clip(animator, clip, args.frames) for clip in tqdm(clips, disable=None)]
+    scores = [
+        score_clip(animator, clip, args.frames, known_codes(animator, clip) if args.known_controls else None)
+        for clip in tqdm(clips, disable=None)
+    ]
     print(f"{info.id}, {len(clips)} clips, {args.frames} frames each, {animator.config.size} px\n\n{table(scores)}")
     more = score_with_networks(animator, clips, args.frames, args.lpips, args.video_features, args.identity_features)
     if more:
@@ -311,6 +320,11 @@ def add_commands(subparsers) -> None:
     parser.add_argument("--data", nargs="+", required=True, help="sources: [NAME=]FOLDER or [NAME=]GRID.mp4@CELL")
     parser.add_argument("--only", nargs="*", default=[], help="identities (parts of names) to score; all by default")
     parser.add_argument("--frames", type=int, default=16, help="frames compared per clip")
+    parser.add_argument(
+        "--known-controls",
+        action="store_true",
+        help="motion comes from the controls of the clips (of render-clips or render-portraits), not from the encoder",
+    )
     parser.add_argument(
         "--sheet", type=Path, help="picture to write: best and worst clips, driving row over rebuilt row"
     )

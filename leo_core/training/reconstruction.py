@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from .. import face
 from ..animator import Animator
 from .data import Clip
 from .pictures import to_pictures
@@ -30,21 +31,48 @@ def held_out_score(animator: Animator, clips: list[Clip], frames: int = 8) -> di
     }
 
 
-def rebuild(animator: Animator, frames: np.ndarray, times: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-    """Frames at ``times`` rebuilt from frame 0 with their own codes, and the true ones; both [n, 3, S, S] in 0..1."""
+def known_codes(animator: Animator, clip: Clip) -> torch.Tensor:
+    """Motion codes [T, D] of a clip's known controls, 0 in the other directions.
+
+    :raises ValueError: its controls are not known, or not those that the animator's directions follow.
+    """
+    if clip.controls is None or clip.framing != "face" or not animator.config.reader:
+        raise ValueError(
+            f"{clip.name} has no face controls that this animator's directions follow. Use clips that render-clips or "
+            f"render-portraits wrote, and an animator with a motion reader."
+        )
+    codes = torch.zeros(len(clip.frames), animator.config.directions)
+    codes[:, : clip.controls.shape[1]] = face.CODE_UNIT * torch.from_numpy(clip.controls)
+    return codes
+
+
+def rebuild(
+    animator: Animator, frames: np.ndarray, times: np.ndarray, codes: torch.Tensor | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Frames at ``times`` rebuilt from frame 0, and the true ones; both [n, 3, S, S] in 0..1.
+
+    :param codes: [T, D] motion codes of all frames, taken relative to frame 0; by default each frame's own, as the
+        encoder reads it.
+    """
     code, features = animator.encoder(to_pictures(frames[:1]))
     truth = to_pictures(frames[times])
-    alpha = animator.encode_motion(truth)
+    alpha = animator.encode_motion(truth) if codes is None else animator.motion_head(code) + codes[times] - codes[:1]
     pictures = animator.render(features, code + animator.dictionary(alpha), animator.anchor(features, code))
     return (pictures / 2 + 0.5).clamp(0, 1), truth / 2 + 0.5
 
 
 @torch.no_grad()
-def transfer(animator: Animator, photo: torch.Tensor, frames: np.ndarray, times: np.ndarray) -> torch.Tensor:
+def transfer(
+    animator: Animator, photo: torch.Tensor, frames: np.ndarray, times: np.ndarray, codes: torch.Tensor | None = None
+) -> torch.Tensor:
     """A photo [1, 3, S, S] in -1..1 under the motion of frames at ``times`` relative to frame 0: [n, 3, S, S] in
-    0..1."""
+    0..1.
+
+    :param codes: [T, D] motion codes of all frames; by default as the encoder reads them.
+    """
     code, features = animator.encoder(photo)
-    alpha = animator.encode_motion(to_pictures(frames[[0, *times]]))
+    shown = [0, *times]
+    alpha = animator.encode_motion(to_pictures(frames[shown])) if codes is None else codes[shown]
     latents = code + animator.dictionary(animator.motion_head(code) + alpha[1:] - alpha[:1])
     pictures = animator.render(features, latents, animator.anchor(features, code))
     return (pictures / 2 + 0.5).clamp(0, 1)

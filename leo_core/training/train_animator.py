@@ -121,7 +121,7 @@ def begin(args) -> Trainer:
         args.coarse,
     )
     if args.init_from and not (args.run_folder / "last.pt").is_file():
-        trainer.init_from(args.init_from, args.reset_decoder)
+        trainer.init_from(args.init_from, args.reset_decoder, json.loads(args.strengthen))
     trainer.resume()
     if reader is not None:
         trainer.set_reader(reader)
@@ -270,6 +270,12 @@ def add_commands(subparsers) -> None:
         "--reset-decoder",
         action="store_true",
         help="with --init-from: keep its flow, let its painting begin again as a copy of the warped picture",
+    )
+    parser.add_argument(
+        "--strengthen",
+        default="{}",
+        metavar="JSON",
+        help='with --init-from: controls that begin by moving this many times as much, as {"close left eye": 1.7}',
     )
     parser.add_argument(
         "--keep-codes",

@@ -20,7 +20,7 @@ from ..files import write_atomically
 from .batches import DRIVINGS, controls_of, sample_batch
 from .data import Clip
 from .humans.motion import CONTROLS
-from .initialization import grown_state, restart_as_copy, stored_shape
+from .initialization import grown_state, restart_as_copy, stored_shape, strengthen
 from .losses import R1_EVERY, Discriminator, discriminator_loss
 from .objective import CONTROL_GAIN, DIVERGED, TrainedAnimator, Weights
 
@@ -127,11 +127,14 @@ class Trainer:
         self.step = 0
         self.controls: tuple[str, ...] = ()
 
-    def init_from(self, source: Path, reset_decoder: bool = False) -> None:
+    def init_from(
+        self, source: Path, reset_decoder: bool = False, strengthened: dict[str, float] | None = None
+    ) -> None:
         """Begin from another animator of the same size or half of it: its file, or the moving average of its run.
 
         :param reset_decoder: let its painting begin again as a copy of the warped picture (`restart_as_copy`).
-        :raises ValueError: there is none, or it is another one.
+        :param strengthened: name of a control -> how many times as much its direction moves (`strengthen`).
+        :raises ValueError: there is none, or it is another one; it has no control of such a name.
         """
         found, state, controls = read_initial(source)
         channels, half = self.config.channels, self.config.size // 2
@@ -152,6 +155,17 @@ class Trainer:
         if reset_decoder:
             self.model.animator.dictionary.basis.copy_(orthonormal_basis(self.model.dictionary))
             restart_as_copy(self.model.animator)
+        unknown = set(strengthened or ()) - set(controls)
+        if unknown:
+            raise ValueError(
+                f"The animator in {source} has no control named {', '.join(sorted(unknown))} to make stronger. It has "
+                f"{', '.join(controls) or 'none'}."
+            )
+        strengthen(
+            self.model.animator,
+            self.model.dictionary,
+            {controls.index(name): factor for name, factor in (strengthened or {}).items()},
+        )
         self.ema = {name: value.clone() for name, value in self.model.state_dict().items()}
         self.controls = controls
 
