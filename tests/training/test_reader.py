@@ -15,8 +15,10 @@ from leo_core.face import CODE_UNIT, NAMES
 from leo_core.training.augmentation import moved
 from leo_core.training.batches import sample_batch
 from leo_core.training.data import Clip
+from leo_core.training.initialization import strengthen
 from leo_core.training.objective import TrainedAnimator, Weights, losses
 from leo_core.training.reader import WIDTHS, agreement, reading
+from leo_core.training.reconstruction import known_codes, rebuild, transfer
 from leo_core.training.train_reader import ReaderTrainer, read_reader
 from leo_core.training.trainer import Trainer
 
@@ -170,6 +172,65 @@ def test_what_a_reader_reads_is_the_motion_code_and_motions_fit_every_size(tmp_p
         picture = torch.rand(2, 3, size, size) * 2 - 1
         torch.testing.assert_close(animator.encode_motion(picture), animator.encoder.reader(picture), atol=2e-3, rtol=0)
     assert identities[0] == identities[1]
+
+
+def moving_animator() -> tuple[TrainedAnimator, Animator]:
+    """A reading animator whose flow follows its codes, and its inference model."""
+    model = TrainedAnimator(replace(face_config(), anchored=True, carry=True), torch.Generator().manual_seed(0))
+    for parameter in model.animator.flow_generator.parameters():
+        parameter.data.add_(0.05)
+    model.animator.dictionary.basis.data.copy_(torch.linalg.qr(model.dictionary.data + 1e-8).Q)
+    return model, model.animator
+
+
+@torch.no_grad()
+def test_a_strengthened_direction_moves_more_and_the_others_as_before():
+    model, animator = moving_animator()
+    picture = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    jaw, lid = AT["jaw open"], AT["close left eye"]
+
+    def styles(direction: int, amount: float) -> torch.Tensor:
+        code, _ = animator.encoder(picture)
+        step = amount * torch.eye(len(NAMES))[direction]
+        layer = animator.flow_generator.levels[1].up.modulation
+        pose = animator.motion_head(code)
+        return layer(code + animator.dictionary(pose + step)) - layer(code + animator.dictionary(pose))
+
+    before, other = styles(lid, 3.0), styles(jaw, 1.0)
+    strengthen(animator, model.dictionary, {lid: 2.0})
+    torch.testing.assert_close(styles(lid, 1.5), before, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(styles(jaw, 1.0), other, atol=1e-5, rtol=1e-4)
+
+
+def test_a_run_begins_with_directions_made_stronger_and_refuses_names_it_does_not_have(tmp_path):
+    first = Trainer(tmp_path / "first", face_config(), Weights(), 0.01, 0)
+    first.train_step(bright_clips(), 1, 4)
+    first.export(tmp_path / "first.safetensors", {})
+    runs = [Trainer(tmp_path / f"{k}", face_config(), Weights(), 0.01, 0) for k in range(2)]
+    runs[0].init_from(tmp_path / "first.safetensors")
+    runs[1].init_from(tmp_path / "first.safetensors", strengthened={"jaw open": 1.7})
+    plain, stronger = (run.ema["animator.flow_generator.stem.modulation.weight"] for run in runs)
+    step = torch.linalg.qr(runs[0].model.dictionary.data + 1e-8).Q[:, AT["jaw open"]]
+    torch.testing.assert_close(stronger @ step, 1.7 * (plain @ step), atol=1e-5, rtol=1e-4)
+    with pytest.raises(ValueError, match="no control named wag to make stronger. It has turn, nod"):
+        runs[0].init_from(tmp_path / "first.safetensors", strengthened={"wag": 2.0})
+
+
+@torch.no_grad()
+def test_known_controls_take_the_place_of_what_the_encoder_reads():
+    _, animator = moving_animator()
+    clip, times = bright_clips()[0], np.array([0, 2, 4])
+    codes = known_codes(animator, clip)
+    torch.testing.assert_close(codes, CODE_UNIT * torch.from_numpy(clip.controls))
+    own, known = rebuild(animator, clip.frames, times)[0], rebuild(animator, clip.frames, times, codes)[0]
+    assert (own - known).abs().max() > 0.05
+    # relative to the first frame: a constant offset of all controls changes nothing but rounding, which warps enlarge
+    torch.testing.assert_close(rebuild(animator, clip.frames, times, codes + 1.0)[0], known, atol=2e-3, rtol=0)
+    photo = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    still = transfer(animator, photo, clip.frames, times, codes[:1].expand_as(codes))
+    torch.testing.assert_close(still, (photo / 2 + 0.5).expand_as(still), atol=0.03, rtol=0)
+    with pytest.raises(ValueError, match="has no face controls that this animator's directions follow"):
+        known_codes(animator, replace(clip, controls=None))
 
 
 def test_readers_that_do_not_fit_are_refused():
