@@ -21,6 +21,7 @@ from .data import Clip, before_backdrop
 
 GROUP = 4  # frames of one clip that are augmented alike
 STILL = 0.2  # spreads; of the differences within a group, about as much is the landmarks' own noise
+LEAST_CORRELATION, MOST_SCALED = 0.8, 1.5  # of `recalibrate`
 WIDTHS = {64: 32, 32: 64, 16: 96, 8: 128, 4: 192}
 # What a control's error is divided by: about its spread over faces that act.
 SPREAD = np.array(
@@ -117,6 +118,33 @@ def reading(
             pictures = torch.from_numpy(frames[start : start + batch]).permute(0, 3, 1, 2) / 127.5 - 1
             result.append(reader(pictures).float())
     return torch.cat(result).numpy()
+
+
+def recalibrate(
+    state: dict[str, torch.Tensor], found: list[np.ndarray], true: list[np.ndarray]
+) -> tuple[dict[str, torch.Tensor], np.ndarray]:
+    """A reader's weights with controls that it reads too small scaled up, by the least squares of the truth on the
+    reading (our choice).
+
+    A reader that has seen few people understates what new ones do: their readings correlate with the truth and fall
+    short of it. Clips' means over time stay out of the fit, and the mean reading stays where it was. Controls that are
+    read with a correlation under 0.8 are left alone, for there it is noise that would be scaled.
+
+    :param found: codes [T, K] read off clips of people that it never saw; true: their controls.
+    :return: the new weights, and the factor of each control, 1 to `MOST_SCALED`.
+    """
+    read = np.concatenate([f - f.mean(0) for f in found])
+    truth = np.concatenate([t - t.mean(0) for t in true])
+    together, power = (read * truth).mean(0), (read**2).mean(0) + 1e-9
+    correlation = together / np.sqrt(power * ((truth**2).mean(0) + 1e-9))
+    factor = np.where(correlation >= LEAST_CORRELATION, np.clip(together / power, 1, MOST_SCALED), 1).astype(np.float32)
+    middle = torch.from_numpy(np.concatenate(found).mean(0).astype(np.float32))
+    scale = torch.from_numpy(factor)
+    return {
+        **state,
+        "code.weight": state["code.weight"] * scale[:, None],
+        "code.bias": state["code.bias"] * scale + (1 - scale) * middle,
+    }, factor
 
 
 def agreement(found: list[np.ndarray], true: list[np.ndarray]) -> dict[str, tuple[float, float]]:

@@ -17,7 +17,7 @@ from ..animator.reader import MotionReader
 from ..files import KIND_KEY, kind_of, require_kind, write_atomically
 from .data import Clip, read_source, split_by_identity
 from .objective import CONTROL_GAIN
-from .reader import GROUP, WIDTHS, agreement, initialize, reading, reading_loss, sample
+from .reader import GROUP, WIDTHS, agreement, initialize, reading, reading_loss, recalibrate, sample
 
 AVERAGE = 0.999
 READER = "motion reader"  # the kind of a file of its own
@@ -96,6 +96,13 @@ class ReaderTrainer:
         reader.load_state_dict(self.ema)
         return reader
 
+    def recalibrate(self, clips: list[Clip], precision: torch.dtype) -> dict[str, float]:
+        """`recalibrate` the moving average by clips of people that were not trained on. :return: the factors."""
+        reader, known = self.ema_reader(), [clip for clip in clips if clip.controls is not None]
+        found = [reading(reader, clip.frames, precision) for clip in known]
+        self.ema, factors = recalibrate(self.ema, found, [clip.controls for clip in known])
+        return {name: round(float(f), 3) for name, f in zip(face.NAMES, factors, strict=True) if f != 1}
+
     def export(self, path: Path) -> None:
         """Write the moving average: what `read_reader` reads, its codes in the animator's units."""
         state = {name: value.contiguous() for name, value in self.ema.items()}
@@ -146,6 +153,12 @@ def train(args) -> None:
         raise ValueError(
             "No clip with face controls is left to train on. Make some with render-portraits or render-clips."
         )
+    _, strangers = split_by_identity(held_out, args.calibrate)
+    if args.calibrate and not strangers:
+        raise ValueError(
+            f"Nobody who is held out is called {' or '.join(args.calibrate)}. --calibrate takes parts of the names of "
+            f"people that --hold-out leaves out."
+        )
     args.run_folder.mkdir(parents=True, exist_ok=True)
     trainer = ReaderTrainer(args.run_folder, args.size, args.lr, args.seed)
     if args.init_from and not (args.run_folder / "last.pt").is_file():
@@ -165,6 +178,10 @@ def train(args) -> None:
             trainer.save()
             trainer.export(args.run_folder / "reader.safetensors")
             saved = time.monotonic()
+    if args.calibrate:
+        factors = trainer.recalibrate(strangers, torch.bfloat16 if args.precision == "bf16" else torch.float32)
+        print(json.dumps({"clips": len(strangers), "scaled": factors}), flush=True)
+        trainer.export(args.run_folder / "reader.safetensors")
 
 
 def add_commands(subparsers) -> None:
@@ -178,6 +195,13 @@ def add_commands(subparsers) -> None:
     )
     parser.add_argument("--hold-out", nargs="*", default=[], help="identities (parts of names) never trained on")
     parser.add_argument("--init-from", type=Path, metavar="FILE", help="reader file to begin with")
+    parser.add_argument(
+        "--calibrate",
+        nargs="*",
+        default=[],
+        metavar="TEXT",
+        help="at the end, scale up the controls that are read too small off these of the people held out",
+    )
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--steps", type=int, default=10000)
     parser.add_argument("--batch", type=int, default=48, help=f"pictures a step, a multiple of {GROUP}")

@@ -17,7 +17,7 @@ from leo_core.training.batches import sample_batch
 from leo_core.training.data import Clip
 from leo_core.training.initialization import strengthen
 from leo_core.training.objective import TrainedAnimator, Weights, losses
-from leo_core.training.reader import WIDTHS, agreement, reading
+from leo_core.training.reader import MOST_SCALED, WIDTHS, agreement, reading, recalibrate
 from leo_core.training.reconstruction import known_codes, rebuild, transfer
 from leo_core.training.train_reader import ReaderTrainer, read_reader
 from leo_core.training.trainer import Trainer
@@ -99,6 +99,27 @@ def test_a_reader_learns_what_it_is_shown_and_its_file_reads_the_same(tmp_path):
     state, widths = read_reader(tmp_path / "reader.safetensors")
     assert widths == WIDTHS
     torch.testing.assert_close(state["code.bias"], CODE_UNIT * trainer.ema["code.bias"])
+
+
+def test_what_is_read_too_small_off_strangers_is_scaled_up_about_its_mean(tmp_path):
+    trainer = ReaderTrainer(tmp_path, 128, 1e-3, 0)
+    rng = np.random.default_rng(0)
+    frames = [rng.integers(0, 255, (6, 128, 128, 3), np.uint8) for _ in range(3)]
+    found = [reading(trainer.ema_reader(), part) for part in frames]
+    true = [f.copy() for f in found]
+    lids, wide, gaze = AT["close left eye"], AT["mouth wide"], AT["look up"]
+    for clip, offset in zip(true, (0.5, -0.2, 0.1), strict=True):  # people differ, and that does not count
+        clip[:, lids] = 1.3 * clip[:, lids] + offset
+        clip[:, wide] *= 7
+        clip[:, gaze] = rng.normal(0, 1, 6)
+    trainer.ema, factors = recalibrate(trainer.ema, found, true)
+    assert factors[lids] == pytest.approx(1.3, abs=1e-4) and factors[wide] == MOST_SCALED and factors[gaze] == 1
+    assert factors[AT["turn"]] == pytest.approx(1)
+    again = np.concatenate([reading(trainer.ema_reader(), part) for part in frames])
+    before = np.concatenate(found)
+    middle = before[:, lids].mean()
+    np.testing.assert_allclose(again[:, lids], middle + 1.3 * (before[:, lids] - middle), atol=1e-4)
+    np.testing.assert_allclose(again[:, gaze], before[:, gaze], atol=1e-5)
 
 
 def test_a_reader_goes_on_from_an_animators_file(tmp_path):
