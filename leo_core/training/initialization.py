@@ -9,7 +9,6 @@ import torch.nn.functional as F
 from ..animator import Animator
 from ..animator.checkpoint import is_transposed, learning_rate_scale
 from ..animator.layers import activate
-from ..animator.model import orthonormal_basis
 
 
 def stored_shape(name: str, value: torch.Tensor) -> tuple[int, ...]:
@@ -67,24 +66,6 @@ def start_reading(animator: Animator, dictionary: torch.Tensor) -> None:
     dictionary.zero_()
     dictionary[free] = torch.eye(count)
     animator.encoder.code.weight[free] = 0
-
-
-@torch.no_grad()
-def strengthen(animator: Animator, dictionary: torch.Tensor, factors: dict[int, float]) -> None:
-    """Let the flow generator respond to single directions this many times as strongly as it does (our choice).
-
-    Directions that move a few pixels, such as lids, are learned last and too weakly, but in the right way: a run that
-    begins with them made stronger has less left to learn.
-
-    :param dictionary: W [style_dim, D].
-    :param factors: direction -> factor.
-    """
-    basis = orthonormal_basis(dictionary)
-    for name, weight in animator.flow_generator.named_parameters():
-        if name.endswith("modulation.weight"):  # [C, style_dim]
-            for direction, factor in factors.items():
-                step = basis[:, direction].to(weight)
-                weight += (factor - 1) * torch.outer(weight @ step, step)
 
 
 @torch.no_grad()

@@ -51,6 +51,21 @@ def parse_weights(text: str) -> Weights:
     return Weights(**values)
 
 
+def parse_factors(text: str) -> dict[str, float]:
+    """:raises ValueError: no JSON object of names and factors above 0."""
+    try:
+        values = json.loads(text)
+    except json.JSONDecodeError:
+        values = None
+    if not isinstance(values, dict) or not all(
+        type(value) in (int, float) and 0 < value < math.inf for value in values.values()
+    ):
+        raise ValueError(
+            f"--strengthen is a JSON object of controls and factors above 0, as '{{\"brows up\": 1.2}}', got {text}."
+        )
+    return values
+
+
 def choose_precision(wanted: str, device: str) -> str:
     """``auto`` is bfloat16 where the GPU, or else the CPU, multiplies it natively, and float32 elsewhere; a choice
     of bfloat16 without that is warned of.
@@ -121,7 +136,7 @@ def begin(args) -> Trainer:
         args.coarse,
     )
     if args.init_from and not (args.run_folder / "last.pt").is_file():
-        trainer.init_from(args.init_from, args.reset_decoder, json.loads(args.strengthen))
+        trainer.init_from(args.init_from, args.reset_decoder)
     trainer.resume()
     if reader is not None:
         trainer.set_reader(reader)
@@ -225,10 +240,13 @@ class Journal:
 
 def export(args) -> None:
     """Run ``export-animator``."""
-    notes = parse_notes(args.note)
+    notes, factors = parse_notes(args.note), parse_factors(args.strengthen)
     saved = read_checkpoint(args.run_folder)
     trainer = Trainer(args.run_folder, saved["config"], Weights(), 0.0, 0)
     trainer.recall(saved)
+    if args.reader:
+        trainer.set_reader(read_reader(args.reader)[0])
+    trainer.strengthen(factors)
     trainer.export(args.target, notes, load_animator(args.directions_of)[1].directions if args.directions_of else None)
     print(f"{args.target}: {args.target.stat().st_size / 1e6:.1f} MB after {trainer.step} steps")
 
@@ -272,12 +290,6 @@ def add_commands(subparsers) -> None:
         help="with --init-from: keep its flow, let its painting begin again as a copy of the warped picture",
     )
     parser.add_argument(
-        "--strengthen",
-        default="{}",
-        metavar="JSON",
-        help='with --init-from: controls that begin by moving this many times as much, as {"close left eye": 1.7}',
-    )
-    parser.add_argument(
         "--keep-codes",
         action="store_true",
         help="train flow generator and decoder alone, so that priors and saved motions stay valid",
@@ -309,6 +321,13 @@ def add_commands(subparsers) -> None:
     parser.add_argument("run_folder", type=Path)
     parser.add_argument("target", type=Path)
     parser.add_argument("--note", nargs="*", default=[], metavar="KEY=TEXT", help="provenance kept in the file")
+    parser.add_argument(
+        "--strengthen",
+        default="{}",
+        metavar="JSON",
+        help='controls that move this many times as much as they were trained to, as {"close left eye": 1.7}',
+    )
+    parser.add_argument("--reader", type=Path, metavar="FILE", help="motion reader to put in the place of the run's")
     parser.add_argument(
         "--directions-of",
         type=Path,

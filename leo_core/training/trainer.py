@@ -20,7 +20,7 @@ from ..files import write_atomically
 from .batches import DRIVINGS, controls_of, sample_batch
 from .data import Clip
 from .humans.motion import CONTROLS
-from .initialization import grown_state, restart_as_copy, stored_shape, strengthen
+from .initialization import grown_state, restart_as_copy, stored_shape
 from .losses import R1_EVERY, Discriminator, discriminator_loss
 from .objective import CONTROL_GAIN, DIVERGED, TrainedAnimator, Weights
 
@@ -127,14 +127,11 @@ class Trainer:
         self.step = 0
         self.controls: tuple[str, ...] = ()
 
-    def init_from(
-        self, source: Path, reset_decoder: bool = False, strengthened: dict[str, float] | None = None
-    ) -> None:
+    def init_from(self, source: Path, reset_decoder: bool = False) -> None:
         """Begin from another animator of the same size or half of it: its file, or the moving average of its run.
 
         :param reset_decoder: let its painting begin again as a copy of the warped picture (`restart_as_copy`).
-        :param strengthened: name of a control -> how many times as much its direction moves (`strengthen`).
-        :raises ValueError: there is none, or it is another one; it has no control of such a name.
+        :raises ValueError: there is none, or it is another one.
         """
         found, state, controls = read_initial(source)
         channels, half = self.config.channels, self.config.size // 2
@@ -155,17 +152,6 @@ class Trainer:
         if reset_decoder:
             self.model.animator.dictionary.basis.copy_(orthonormal_basis(self.model.dictionary))
             restart_as_copy(self.model.animator)
-        unknown = set(strengthened or ()) - set(controls)
-        if unknown:
-            raise ValueError(
-                f"The animator in {source} has no control named {', '.join(sorted(unknown))} to make stronger. It has "
-                f"{', '.join(controls) or 'none'}."
-            )
-        strengthen(
-            self.model.animator,
-            self.model.dictionary,
-            {controls.index(name): factor for name, factor in (strengthened or {}).items()},
-        )
         self.ema = {name: value.clone() for name, value in self.model.state_dict().items()}
         self.controls = controls
 
@@ -176,6 +162,30 @@ class Trainer:
         self.ema |= {
             prefix + name: value.clone() for name, value in self.model.animator.encoder.reader.state_dict().items()
         }
+
+    def strengthen(self, factors: dict[str, float]) -> None:
+        """Let the moving average's flow generator respond to single controls so many times as strongly as it was
+        trained to (our choice).
+
+        Lids are drawn from a strip of skin two pixels high, and with the flow that training asks for, eyes look half
+        closed: what a detector reads off the pictures tells how far to go. More training takes it back, so it is done
+        when a run is exported.
+
+        :param factors: name of a control -> factor.
+        :raises ValueError: no direction is tied to a control of that name.
+        """
+        unknown = set(factors) - set(self.controls)
+        if unknown:
+            raise ValueError(
+                f"No direction of this animator is called {', '.join(sorted(unknown))}. It has "
+                f"{', '.join(self.controls) or 'none with a name'}."
+            )
+        basis = orthonormal_basis(self.ema["dictionary"])
+        for name, weight in self.ema.items():
+            if name.startswith("animator.flow_generator.") and name.endswith("modulation.weight"):  # [C, style_dim]
+                for control, factor in factors.items():
+                    step = basis[:, self.controls.index(control)].to(weight)
+                    self.ema[name] = self.ema[name] + (factor - 1) * torch.outer(weight @ step, step)
 
     def resume(self) -> None:
         """Go on from ``last.pt``, if there is one.
