@@ -209,8 +209,8 @@ def _require_weights(path: Path, where: str, values: Iterable[float]) -> None:
     for value in values:
         if not -LARGEST_WEIGHT <= value <= LARGEST_WEIGHT:  # nor NaN
             raise ValueError(
-                f"{path.name} has the value {quoted(value)} in {where}; weights are 0 to 1, angles in radians. Export it "
-                f"again."
+                f"{path.name} has the value {quoted(value)} in {where}; weights are 0 to 1, angles in radians. Export "
+                "it again."
             )
 
 
