@@ -2,11 +2,13 @@
 
 import json
 import re
+import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
+import av
 from comfy_server import ComfyServer, ExecutionError, refusal_text
-from environment import chromium
+from environment import ROOT, chromium
 from playwright.sync_api import sync_playwright
 
 # Headless, and without the services Chromium would look for outside this machine.
@@ -49,25 +51,51 @@ COUNT_REPORTS = """async () => {
   for (const kind of ['progress', 'progress_state', 'executing', 'executed', 'b_preview'])
     api.addEventListener(kind, () => window.reports++);
 }"""
+CAMERA_CLIP = ROOT / "samples" / "man_talking.mp4"  # who sits in front of the camera
 SUBGRAPH_TYPE = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
-class Frontend:
-    """One page of the frontend of a running server. `page` is Playwright's, for what has no method here."""
+def play_to_camera(clip: Path, path: Path) -> list[str]:
+    """Write a clip in the form that Chromium plays in place of a camera; the arguments with which it does, and lets
+    every page look."""
+    with av.open(str(clip)) as container, path.open("wb") as file:
+        stream = container.streams.video[0]
+        rate = stream.average_rate
+        file.write(
+            f"YUV4MPEG2 W{stream.width} H{stream.height} F{rate.numerator}:{rate.denominator} Ip A1:1 C420\n".encode()
+        )
+        for frame in container.decode(stream):
+            file.write(b"FRAME\n" + frame.to_ndarray(format="yuv420p").tobytes())
+    return [
+        "--use-fake-ui-for-media-stream",
+        "--use-fake-device-for-media-stream",
+        f"--use-file-for-fake-video-capture={path}",
+    ]
 
-    def __init__(self, server: ComfyServer, width: int = 1600, height: int = 900):
+
+class Frontend:
+    """One page of the frontend of a running server. `page` is Playwright's, for what has no method here.
+
+    :param camera: with a webcam, in front of which a clip of a person is played, again and again.
+    """
+
+    def __init__(self, server: ComfyServer, width: int = 1600, height: int = 900, camera: bool = False):
         self.server = server
         self.viewport = {"width": width, "height": height}
+        self.camera = camera
 
     def __enter__(self):
+        self.folder = tempfile.TemporaryDirectory()
+        seen = play_to_camera(CAMERA_CLIP, Path(self.folder.name) / "camera.y4m") if self.camera else []
         self.playwright = sync_playwright().start()
-        self.browser = self.playwright.chromium.launch(executable_path=chromium(), args=CHROMIUM_ARGUMENTS)
+        self.browser = self.playwright.chromium.launch(executable_path=chromium(), args=CHROMIUM_ARGUMENTS + seen)
         self.open()
         return self
 
     def __exit__(self, *exception):
         self.browser.close()
         self.playwright.stop()
+        self.folder.cleanup()
 
     def open(self) -> None:
         """A fresh page, as of a person who has used ComfyUI before but keeps nothing of the last visit."""

@@ -159,6 +159,9 @@ def describe() -> list[Figure]:
     sample = f.show(inputs={"sample": "woman.png"})
     f.result(sample["image"], size=(300, 330))
 
+    f = Figure("LEOWebcam")
+    f.result(f.show(size=(300, 330))["image"], size=(300, 330))
+
     f = Figure("LEOEncoder")
     animator, photo = f.animator(), f.photo()
     f.result(photo, column=0, size=(300, 320))
@@ -388,7 +391,7 @@ def main(wanted: list[str]) -> int:
     with (
         tempfile.TemporaryDirectory() as base,
         ComfyServer(Path(base), CACHED) as server,
-        Frontend(server, 1700, 1300) as frontend,
+        Frontend(server, 1700, 1300, camera=True) as frontend,
     ):
         for figure in chosen:
             print(take(figure, frontend).relative_to(ROOT), flush=True)

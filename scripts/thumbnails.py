@@ -49,7 +49,11 @@ def result(frontend: Frontend, prompt: dict, history: dict) -> Image.Image:
 
 def main(descriptions: list[str]) -> None:
     flows = author_workflows.describe(descriptions)
-    with tempfile.TemporaryDirectory() as base, ComfyServer(Path(base)) as server, Frontend(server) as frontend:
+    with (
+        tempfile.TemporaryDirectory() as base,
+        ComfyServer(Path(base)) as server,
+        Frontend(server, camera=True) as frontend,
+    ):
         for flow in flows:
             frontend.load(ROOT / "workflows" / f"{flow.title}.json")
             picture = result(frontend, frontend.prompt(), frontend.run(3600))

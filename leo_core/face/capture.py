@@ -21,6 +21,7 @@ import numpy as np
 from scipy.optimize import nnls
 
 from ..files import quoted, write_atomically
+from ..rates import exact_rate
 from .controls import ANGLE_UNITS, CONTROLS, NAMES
 
 # In the order of the app's columns.
@@ -68,6 +69,8 @@ _WEIGHTS = np.array([[control.blendshapes.get(shape, 0.0) for shape in SHAPES] f
 
 LARGEST_CSV, LARGEST_JSON = 2**28, 2**26  # bytes
 MOST_FRAMES = 500_000  # more than two hours at 60 fps
+MOST_PARTS = 2_000_000  # lists and objects of a JSON: each takes tens of bytes in the file, and hundreds in memory
+FASTEST = 1000  # frames per second
 LONGEST_GAP = 10  # seconds between two rows of one take
 LARGEST_WEIGHT = 8.0  # weights are 0..1; some rigs exaggerate
 RATES = (24, 25, 30, 48, 50, 60, 100, 120)
@@ -115,6 +118,10 @@ def load_capture(path: str | os.PathLike, fps: float = 0.0) -> FaceCapture:
     :raises ValueError: not such a file, too large, or damaged.
     """
     path = Path(path)
+    if not 0 <= fps <= FASTEST:  # nor NaN
+        raise ValueError(
+            f"A recording has 0 to {FASTEST} frames per second, got {fps}. Set fps to 0 for the file's own."
+        )
     largest = LARGEST_JSON if path.suffix.lower() == ".json" else LARGEST_CSV
     if path.stat().st_size > largest:
         raise ValueError(
@@ -161,9 +168,7 @@ def _read_csv(path: Path, fps: float) -> FaceCapture:
     table = np.full((places[-1] + 1, len(columns)), np.nan)
     table[places] = values
     head = table[:, len(SHAPES) :] * _HEAD_SIGN if len(columns) > len(SHAPES) else None
-    return FaceCapture(
-        table[:, : len(SHAPES)], head, Fraction(fps).limit_denominator(1001) if fps else Fraction(counted)
-    )
+    return FaceCapture(table[:, : len(SHAPES)], head, exact_rate(fps) if fps else Fraction(counted))
 
 
 def _columns(path: Path, header: list[str]) -> list[int]:
@@ -204,8 +209,8 @@ def _require_weights(path: Path, where: str, values: Iterable[float]) -> None:
     for value in values:
         if not -LARGEST_WEIGHT <= value <= LARGEST_WEIGHT:  # nor NaN
             raise ValueError(
-                f"{path.name} has the value {value:g} in {where}; weights are 0 to 1, angles in radians. Export it "
-                f"again."
+                f"{path.name} has the value {quoted(value)} in {where}; weights are 0 to 1, angles in radians. Export "
+                "it again."
             )
 
 
@@ -236,11 +241,18 @@ def _places(path: Path, times: list[tuple[int, int, float]], rate: int) -> list[
 
 def _read_json(path: Path, fps: float) -> FaceCapture:
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        text = path.read_text(encoding="utf-8")
+        parts = text.count("[") + text.count("{")
+        value = json.loads(text) if parts <= MOST_PARTS else None
+    except (ValueError, RecursionError) as error:  # no text, no JSON, a number of thousands of digits, far too deep
         raise ValueError(
             f"{path.name} is not a JSON file that can be read ({quoted(error)}). Export it again."
         ) from None
+    if parts > MOST_PARTS:
+        raise ValueError(
+            f"{path.name} has {parts} lists and objects; two hours at 60 fps have less than {MOST_PARTS}. "
+            "Cut it into takes."
+        )
     described = value if isinstance(value, dict) else {"frames": value}
     names = described.get("facsNames", described.get("names"))
     frames = described.get("weightMat") or described.get("frames")
@@ -249,7 +261,7 @@ def _read_json(path: Path, fps: float) -> FaceCapture:
     if len(frames) > MOST_FRAMES:
         raise ValueError(f"{path.name} has more than {MOST_FRAMES} frames. Cut it into takes of at most two hours.")
     rate = fps or next((described[key] for key in ("fps", "frameRate", "exportFps") if key in described), 0)
-    if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 < rate <= 1000:
+    if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 < rate <= FASTEST:
         raise ValueError(
             f"{path.name} does not say how many frames a second has. Set fps to the rate of the recording."
         )
@@ -266,7 +278,7 @@ def _read_json(path: Path, fps: float) -> FaceCapture:
             )
         _require_weights(path, f"frame {number}", known.values())
         shapes[number, list(known)] = list(known.values())
-    return FaceCapture(shapes, None, Fraction(rate).limit_denominator(1001))
+    return FaceCapture(shapes, None, exact_rate(rate))
 
 
 def _weights(path: Path, number: int, frame: object, names: object) -> dict[str, float] | None:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..files import quoted
 from ..people import Box, Pick, follow
 from .controls import LANDMARKS, measure
 
@@ -46,15 +47,22 @@ def read_detections(
             "Expected the face_landmarks of Detect Face Landmarks (MediaPipe): frames and an image_size. Connect that "
             "output."
         )
-    frames, (height, width) = value["frames"], value["image_size"]
+    frames = value["frames"]
     if not frames:
         raise ValueError("The face landmarks hold no pictures. Detect on at least one.")
-    people = [[_box_of(face) for face in found] for found in frames]
+    try:
+        height, width = (int(side) for side in value["image_size"])
+        people = [[_box_of(face) for face in found] for found in frames]
+    except (TypeError, ValueError, KeyError, IndexError, OverflowError) as error:
+        raise ValueError(
+            f"The face landmarks are not those of Detect Face Landmarks (MediaPipe): {quoted(error)}. Connect that "
+            "output."
+        ) from None
     landmarks = np.full((len(frames), LANDMARKS, 3), np.nan, np.float32)
     for place, who in enumerate(follow(people, (height, width), pick, index, point)):
         if who is not None:
             landmarks[place] = _in_pixels(frames[place][who])
-    return Detections(landmarks, (int(height), int(width)))
+    return Detections(landmarks, (height, width))
 
 
 def _box_of(face: dict) -> Box:

@@ -204,8 +204,9 @@ def endurance(prior: MotionPrior, seconds: float, sampling: Sampling, start: tor
     began = time.perf_counter()
 
     def note_memory(done: int, total: int, estimate) -> None:
-        if done in (total // 20, total):
-            memory.append(process.memory_info().rss)
+        for moment in (max(1, total // 20), total):  # the same where there is one step: two figures all the same
+            if done == moment:
+                memory.append(process.memory_info().rss)
 
     codes = prior.sample(frames, sampling, start, progress=note_memory)
     first, last = codes[:minute], codes[-minute:]

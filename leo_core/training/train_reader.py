@@ -1,5 +1,6 @@
 """Train a motion reader on faces whose controls are known: ``python -m leo_core train-reader``."""
 
+import argparse
 import json
 import math
 import time
@@ -184,6 +185,15 @@ def train(args) -> None:
         trainer.export(args.run_folder / "reader.safetensors")
 
 
+def whole_groups(text: str) -> int:
+    """:raises argparse.ArgumentTypeError: not a multiple of `GROUP`, which one clip gives to a step."""
+    if not text.isascii() or not text.isdecimal() or int(text) < GROUP or int(text) % GROUP:
+        raise argparse.ArgumentTypeError(
+            f"a step takes {GROUP} pictures of each clip: choose a multiple of {GROUP}, got {text}"
+        )
+    return int(text)
+
+
 def add_commands(subparsers) -> None:
     """``train-reader``."""
     parser = subparsers.add_parser(
@@ -204,7 +214,7 @@ def add_commands(subparsers) -> None:
     )
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--steps", type=int, default=10000)
-    parser.add_argument("--batch", type=int, default=48, help=f"pictures a step, a multiple of {GROUP}")
+    parser.add_argument("--batch", type=whole_groups, default=48, help=f"pictures a step, a multiple of {GROUP}")
     parser.add_argument("--lr", type=float, default=1.5e-3)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(

@@ -95,3 +95,65 @@ video = flow.node(
 flow.node("SaveVideo", inputs={"video": video["video"], "filename_prefix": "leo/landmarks"}, size=(400, 460))
 flow.group("Inputs", photo, clip, faces, color=INPUTS)
 flow.group("Move", motion, color=RENDERING)
+
+flow = Workflow("LEO - Puppeteer - sliders and webcam")
+flow.note(
+    "## Puppeteer: sliders and webcam\n\nOne picture per run: your face in the webcam moves the woman of the photo, "
+    "and the sliders of **LEO Edit Directions** add to it.\n\n"
+    "1. Let the browser use the camera, look straight into it with a relaxed face, and switch *hold* on in **You at "
+    "rest**. What you do from then on counts as movement away from that picture. Until then both cameras see the same, "
+    "and only the sliders move the photo.\n"
+    "2. Press **Run** for one picture, or choose beside it **Run (Instant)**, which goes on by itself, or **Run (On "
+    "Change)**, which makes one after every move of a slider.\n\n"
+    "Every picture is kept as `leo/puppet_...` in the output folder; with **Preview Image** in place of **Save Image** "
+    "none is. Of several people the one nearest to the middle counts.\n\n"
+    "**Your own photo**: put **Load Image** in place of the sample.",
+    size=(400, 400),
+)
+photo = flow.node("LEOLoadSample", title="Photo", inputs={"sample": "woman.png"})
+rest = flow.node("LEOWebcam", title="You at rest", size=(290, 290))
+now = flow.node("LEOWebcam", title="You now", size=(290, 290))
+framed = flow.node("LEOCropSubject", title="Your face at rest", inputs={"image": rest["image"], "person": "nearest"})
+both = flow.node("ImageBatch", title="At rest, then now", inputs={"image1": rest["image"], "image2": now["image"]})
+person = flow.node("LEOCropSubject", title="The photo's face", inputs={"image": photo["image"]})
+animator = flow.node("LEOLoadAnimator", inputs={"model": MODEL})
+look = flow.node("LEOEncoder", inputs={"animator": animator["animator"], "image": person["image"]})
+driving = flow.node(
+    "LEOMotionEncoder", inputs={"animator": animator["animator"], "images": both[0], "crop": framed["crop"]}
+)
+moved = flow.node("LEOTransferMotion", inputs={"source_pose": look["pose"], "driving": driving["motion"]})
+last = flow.node("LEOTrimMotion", title="Only now", inputs={"motion": moved["motion"], "start": 1, "frames": 1})
+posed = flow.node(
+    "LEOEditDirections",
+    title="Sliders",
+    size=(360, 720),
+    inputs={
+        "motion": last["motion"],
+        "edits": "turn: 0\nsmile: 1\nbrows up: 1\nlook sideways: 0",
+        "animator": animator["animator"],
+    },
+)
+maps = flow.node(
+    "LEOFlowGenerator",
+    inputs={"animator": animator["animator"], "appearance": look["appearance"], "motion": posed["motion"]},
+)
+frame = flow.node(
+    "LEOInpaintingDecoder",
+    inputs={
+        "animator": animator["animator"],
+        "appearance": look["appearance"],
+        "flow": maps["flow"],
+        "picture": person["image"],
+        "full_resolution": True,
+    },
+)
+back = flow.node(
+    "LEOPasteBack",
+    size=(290, 380),
+    inputs={"images": frame["images"], "crop": person["crop"], "picture": photo["image"]},
+)
+flow.node("SaveImage", inputs={"images": back["images"], "filename_prefix": "leo/puppet"}, size=(400, 440))
+flow.group("Camera", rest, now, color=INPUTS)
+flow.group("Read", framed, both, person, animator, look, driving, color=MODELS)
+flow.group("Pose", moved, last, posed, color=RENDERING)
+flow.group("Render", maps, frame, back, color=RENDERING)

@@ -53,7 +53,7 @@ def pytest_collection_modifyitems(items):
 def chromium_page(server):
     from frontend import Frontend
 
-    with Frontend(server) as page:
+    with Frontend(server, camera=True) as page:
         yield page
 
 

@@ -1,5 +1,6 @@
 """Recordings of face capture: read as they were written, told what is wrong with them, and written for other rigs."""
 
+import gzip
 import json
 from fractions import Fraction
 
@@ -146,6 +147,11 @@ def test_forms_of_json(tmp_path, content):
         ('{"fps": 30, "frames": [{"jawOpen": "1"}]}', "not a number in frame 0"),
         ('{"fps": 30, "frames": [{"jawOpen": 1e999}]}', "value inf in frame 0"),
         ('{"fps": 30, "frames": [{"jawOpen": NaN}]}', "value nan in frame 0"),
+        ('{"fps": NaN, "frames": [{"jawOpen": 0.1}]}', "Set fps"),
+        pytest.param('{"fps": 30, "frames": [{"jawOpen": 1%s}]}' % ("0" * 400), "value 1000", id="400 digits"),
+        pytest.param('{"fps": 30, "frames": [{"jawOpen": 1%s}]}' % ("0" * 9999), "not a JSON file", id="9999 digits"),
+        pytest.param('{"fps": 30, "frames": [%s{}]}' % ("{}," * 500_000), "more than 500000 frames", id="long"),
+        pytest.param('{"fps": 30, "frames": [%s{}]}' % ("[]," * 2_000_000), "2000003 lists and", id="bomb of lists"),
     ],
 )
 def test_a_damaged_json_says_what_is_wrong_with_it(tmp_path, text, message):
@@ -153,3 +159,39 @@ def test_a_damaged_json_says_what_is_wrong_with_it(tmp_path, text, message):
     path.write_text(text)
     with pytest.raises(ValueError, match=message):
         face.load_capture(path)
+
+
+@pytest.mark.parametrize("name", ["take.csv", "take.json"])
+def test_a_compressed_recording_is_not_unpacked(tmp_path, name):
+    (tmp_path / name).write_bytes(gzip.compress(b"[" * 10**7))
+    with pytest.raises(ValueError, match="is not a (text|JSON) file"):
+        face.load_capture(tmp_path / name)
+
+
+def test_an_enormous_json_is_refused_unread(tmp_path):
+    with (tmp_path / "take.json").open("wb") as file:
+        file.truncate(2**30)
+    with pytest.raises(ValueError, match="1024 MB; .* Cut it into takes"):
+        face.load_capture(tmp_path / "take.json")
+
+
+def test_hours_between_few_rows_are_refused_before_they_are_filled(tmp_path):
+    """Ten hours, a row every ten seconds."""
+    stamps = (f"{s // 3600:02}:{s // 60 % 60:02}:{s % 60:02}:59" for s in range(0, 36_000, 10))
+    with pytest.raises(ValueError, match="more than 500000 frames"):
+        face.load_capture(recording(tmp_path, [names(), *(row(stamp) for stamp in stamps)]))
+
+
+@pytest.mark.parametrize("fps", [float("nan"), float("inf"), -1.0, 1e9])
+def test_a_rate_that_is_none_is_refused(tmp_path, fps):
+    with pytest.raises(ValueError, match="0 to 1000 frames per second"):
+        face.load_capture(recording(tmp_path, [names(), row("10:00:00:00")]), fps)
+
+
+@pytest.mark.parametrize(
+    "written, fps", [(29.97, Fraction(30000, 1001)), (59.94, Fraction(60000, 1001)), (1e-6, Fraction(1e-6))]
+)
+def test_a_rate_is_the_one_that_its_digits_stand_for_and_never_zero(tmp_path, written, fps):
+    (tmp_path / "take.json").write_text(json.dumps({"fps": written, "frames": [{"jawOpen": 0.1}]}))
+    assert face.load_capture(tmp_path / "take.json").fps == fps
+    assert face.load_capture(recording(tmp_path, [names(), row("10:00:00:00")]), written).fps == fps

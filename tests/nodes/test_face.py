@@ -122,3 +122,11 @@ def test_recordings_are_listed_wherever_they_lie_and_no_other_file_is_read(folde
     assert "takes/a.csv" in nodes.recordings()
     with pytest.raises(ValueError, match="Put the .csv or .json file into"):
         nodes.recording("../secret.csv")
+
+
+@pytest.mark.parametrize(
+    "change", [{"image_size": 256}, {"image_size": (float("nan"), 256)}, {"frames": [None]}, {"frames": [[{}]]}]
+)
+def test_landmarks_of_another_structure_say_where_they_should_come_from(change):
+    with pytest.raises(ValueError, match="not those of Detect Face Landmarks .* Connect that output"):
+        from_face({**helpers.detected(TRACK[:2], (256, 256)), **change})

@@ -226,6 +226,7 @@ class Sockets:
             "CURVE": lambda: st.sampled_from(CURVES),
             "BOOLEAN": st.booleans,
             "FACE_LANDMARKS": lambda: st.sampled_from([None, {}, [], {"frames": []}, {"frames": [None]}, "faces"]),
+            "WEBCAM": lambda: st.sampled_from(["", "gone.png [temp]", "../../x.png", "a\0b", "\n" * 9]),
             "STRING": lambda: (
                 st.just(item.default or "")
                 | st.just(item.default or "")

@@ -88,6 +88,14 @@ def test_the_memory_of_a_long_motion_is_that_of_this_process_in_megabytes():
     assert all(0.5 * held < size < 2 * held for size in memory), (memory, held)
 
 
+@torch.inference_mode()
+def test_a_motion_of_few_steps_has_two_figures_of_memory_too():
+    prior = load_prior(MODELS / "leo-face-64-prior.safetensors")
+    prior = replace(prior, config=replace(prior.config, fps="2"))
+    report = endurance(prior, 150, Sampling(0, 1), prior.draw_start(0))
+    assert len(report["memory after a twentieth and at the end, MB"]) == 2
+
+
 def test_a_prior_is_evaluated_where_python_has_no_resource_module():
     """As on Windows. psutil comes first: only its part for Linux needs that module itself."""
     code = "import psutil, sys; sys.modules['resource'] = None; import leo_core.training.evaluate_prior"

@@ -268,3 +268,11 @@ def test_readers_that_do_not_fit_are_refused():
     with pytest.raises(ValueError, match="channel count for each of 4, 8"):
         replace(face_config(), reader={4: 16, 16: 8})
     assert Animator(face_config(), device="meta").config.appearance_dim == 16 + len(NAMES)
+
+
+@pytest.mark.parametrize("batch", ["3", "10", "0", "-4", "four"])
+def test_a_batch_that_is_no_multiple_of_a_clips_pictures_is_refused_at_once(batch, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        main(["train-reader", str(tmp_path / "run"), "--data", str(tmp_path), f"--batch={batch}"])
+    assert f"choose a multiple of 4, got {batch}" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()

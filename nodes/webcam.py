@@ -1,0 +1,52 @@
+"""The browser's webcam, a picture per run.
+
+ComfyUI's own Webcam Capture hands the path of its picture to Load Image, which looks for it in the input folder and
+refuses it (ComfyUI 0.30.0), so the pack reads the picture itself. The page shows the camera (ComfyUI's widget of type
+WEBCAM), and `web/leo_webcam.js` uploads a frame of it with every prompt.
+"""
+
+import os
+
+import folder_paths
+import torch
+from comfy_api.latest import io
+
+from ..leo_core.files import quoted
+from ..leo_core.video import read_video
+
+
+class LEOWebcam(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="LEOWebcam",
+            display_name="LEO Webcam",
+            category="LEO/load",
+            description="Takes a picture with the browser's webcam in every run, or holds one still to compare with.",
+            search_aliases=["camera", "live capture", "puppet", "selfie", "webcam capture"],
+            inputs=[
+                io.Webcam.Input("image", tooltip="What the camera sees; the run takes this picture."),
+                io.Boolean.Input(
+                    "hold",
+                    default=False,
+                    optional=True,
+                    tooltip="Stop the camera's picture, and give this one with every run.",
+                ),
+            ],
+            outputs=[io.Image.Output("image", tooltip="One picture, in the camera's size.")],
+        )
+
+    @classmethod
+    def execute(cls, image: str, hold: bool = False) -> io.NodeOutput:
+        if not image:
+            raise ValueError(
+                "The webcam gave no picture. Open ComfyUI as localhost, 127.0.0.1 or https, let the browser use the "
+                "camera, and close other programs that do."
+            )
+        path = folder_paths.get_annotated_filepath(image)
+        if not os.path.isfile(path):
+            raise ValueError(f"The webcam's picture '{quoted(image)}' is gone. Press Run again, which takes a new one.")
+        return io.NodeOutput(torch.from_numpy(next(iter(read_video(path)))).float().div(255)[None])
+
+
+NODES: list[type[io.ComfyNode]] = [LEOWebcam]
