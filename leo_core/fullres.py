@@ -6,7 +6,7 @@ a step that would change nothing is skipped. Asking a GPU what would change some
 is one tile and every step is taken.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -21,16 +21,19 @@ _EDGE = 0.3
 _NOTICEABLE = 0.05
 # Masks below the first are inpainted and above the second are the photo's; between, they mix.
 _DECISION = 0.2, 0.8
-# Pixels that repeat the border around what is sampled: bicubic sampling there reads two of them.
-_RIM = 2
 # The decoder's colours are matched to the warped photo's over this share of the picture.
 _MATCH = 1 / 24
-# A place that far beyond the border, of 1 from the middle to it, may be rounding.
-_NOWHERE = 1e-6
+# The decoder's picture is left out where it would have less than this share in a tile.
+_SEEN = 1 / 64
+# What the photo lacks is painted to the full this far beyond its border, of 1 from the middle to it.
+_FADES = 1 / 50
 # What looks less than this many pixels away has not moved.
 _STILL = 1 / 64
-# Height and width of a tile, largest height and width of a patch, and pixels of patches at once on a CPU and elsewhere.
-_TILE = 256, 256
+# Pixels of a band and of a tile of it, the fewest and the most rows of a band, largest height and width of a patch, and pixels of
+# patches at once on a CPU and elsewhere.
+_BAND = 2**18
+_TILE = 2**16
+_ROWS = 64, 256
 _PATCH = 8
 _CHUNK = 2**15
 _CHUNK_ELSEWHERE = 2**22
@@ -38,14 +41,16 @@ _CHUNK_ELSEWHERE = 2**22
 
 @dataclass(frozen=True)
 class _Stretch:
-    """A tile's part of one side of the photo. "Cells" are the flow's, counted with one more that repeats the border's.
+    """A part of one side of the photo. "Cells" are the flow's, counted with one more that repeats the border's.
 
     :param pixels: of the photo.
-    :param places: where they are in the photo with its rim, -1..1 from border to border: [n].
+    :param places: where they are, -1..1 from border to border: [n].
     :param cells: those that the pixels lie between; between cells ``b`` and ``b + 1`` is block ``b``.
     :param linear: weights of these cells for each pixel: [n, cells].
+    :param blocks: the blocks.
+    :param inside: which of these each pixel lies in: [n].
     :param painted: the cells, counted without the border's, that bicubic interpolation reads.
-    :param cubic: weights of these: [n, painted].
+    :param cubic: weights of these for each pixel: [n, painted].
     :param patches: pixels, counted from the first, that lie in the same block; the last is repeated: [size, patches].
     :param before, after: weights of the first and second cell for these pixels.
     :param block: of each patch.
@@ -55,6 +60,8 @@ class _Stretch:
     places: torch.Tensor
     cells: slice
     linear: torch.Tensor
+    blocks: slice
+    inside: torch.Tensor
     painted: slice
     cubic: torch.Tensor
     patches: torch.Tensor
@@ -64,7 +71,7 @@ class _Stretch:
 
 
 def _stretches(length: int, cells: int, longest: int, device: torch.device) -> Iterator[_Stretch]:
-    """Cut a side of so many pixels, over which the flow has so many cells, into tiles of ``longest`` pixels."""
+    """Cut a side of so many pixels, over which the flow has so many cells, into stretches of ``longest`` pixels."""
     place = (torch.arange(length) + 0.5) * (cells / length) + 0.5
     block = place.floor().long()
     cubic = F.interpolate(torch.eye(cells)[None, None], (length, cells), mode="bicubic", align_corners=False)[0, 0]
@@ -83,11 +90,13 @@ def _stretches(length: int, cells: int, longest: int, device: torch.device) -> I
         near, painted = slice(first, last + 2), slice(max(first - 2, 0), min(last + 2, cells))
         yield _Stretch(
             pixels,
-            (2 * torch.arange(start, pixels.stop, device=device) + 1 - length) / (length + 2 * _RIM),
+            (2 * torch.arange(start, pixels.stop, device=device) + 1 - length) / length,
             near,
             (1 - (place[pixels, None] - torch.arange(near.start, near.stop)).abs()).clamp(min=0).to(device),
+            slice(first, last + 1),
+            (block[pixels] - first).to(device),
             painted,
-            cubic[pixels, painted].to(device),
+            cubic[pixels, painted].contiguous().to(device),
             patches.to(device),
             (1 + block - place)[pixels][patches].to(device),
             (place - block)[pixels][patches].to(device),
@@ -99,22 +108,32 @@ def _stretches(length: int, cells: int, longest: int, device: torch.device) -> I
 class _Flow:
     """A frame's flow in cells, one more around them that repeats the border's.
 
-    :param values: 1 where a cell is the photo's own and 0 where it is painted, and how far it looks away, right and
-        down, in cells: [3, S + 2, S + 2].
-    :param seen: the first of these again, and where it looks, (x, y) as `_Stretch.places`: [3, S + 2, S + 2].
-    :param colours: of the warped photo: [3, S + 2, S + 2].
-    :param limits: of each cell how many pixels it moves, this negated, how far it looks beyond the border, -1 being
-        in the middle of the photo, and how much of it is painted: [4, S + 2, S + 2].
-    :param jump: how much the values differ around each block, 1 at most: [S + 1, S + 1].
+    :param cells: which are the photo's own, 1, or painted, 0; how far they look away, right and down, in shares of
+        the picture; their colours in the warped photo; where they look, (x, y) as `_Stretch.places`:
+        [8, S + 2, S + 2].
+    :param wide: the last two as complex numbers, and the first, in the columns of the photo: [S + 2, W] each.
+    :param limits: how much of a cell is painted; how far it looks beyond the border, -1 being in the middle of the
+        photo; 1 where it differs from the photo; 1 where it does not: [4, S + 2, S + 2].
+    :param moves: 1 in blocks that differ from the photo and 0 elsewhere: [S + 1, S + 1].
+    :param jump: how much the first three differ around each block, 1 at most: [S + 1, S + 1].
     :param edges: whether the flow follows the photo's edges in a block: [S + 1, S + 1].
     """
 
-    values: torch.Tensor
-    seen: torch.Tensor
-    colours: torch.Tensor
+    cells: torch.Tensor
+    wide: tuple[torch.Tensor, torch.Tensor]
     limits: torch.Tensor
+    moves: torch.Tensor
     jump: torch.Tensor
     edges: torch.Tensor
+
+    def within(self, rows: slice = slice(None), columns: slice = slice(None)) -> tuple[bool, bool, bool, bool]:
+        """Whether among these cells something moves, something rests, the decoder's picture is to be seen, and the
+        border is looked across. Off the CPU nobody asks: all may be."""
+        if not self.limits.is_cpu:
+            return True, True, True, True
+        hidden, beyond, moving, resting = self.limits[:, rows, columns].amax((1, 2)).tolist()
+        crosses = beyond > _SEEN * _FADES
+        return moving > 0, resting > 0, crosses or hidden > _SEEN, crosses
 
 
 class FullResolution:
@@ -130,26 +149,35 @@ class FullResolution:
     """
 
     def __init__(self, original: torch.Tensor, align_corners: bool, rest: tuple[torch.Tensor, torch.Tensor]):
-        self.align_corners = align_corners
+        self._photo = photo = original.movedim(-1, 0)[None].float().contiguous()
         self._height, self._width = original.shape[:2]
-        # Width and height of the photo in those of the photo with its rim.
-        self._share = self._width / (self._width + 2 * _RIM), self._height / (self._height + 2 * _RIM)
-        photo = original.movedim(-1, 0)[None].float()
-        self._original = _with_rim(photo)
+        self._size = photo.new_tensor([self._width, self._height])[:, None, None]
         displacement, mask = (part.to(photo) for part in rest)
-        self._rest = _with_rim(torch.cat([shift_of(displacement, align_corners), mask], 1))
         self._cells = cells = mask.shape[-1]
-        self._small = _with_rim(
-            F.interpolate(photo, (cells, cells), mode="bilinear", align_corners=False, antialias=True)
-        )
+        still = torch.zeros_like(displacement)
+        self._unmoved = shift_of(still, align_corners)
+        self._scale = float((shift_of(still + 1, align_corners) - self._unmoved)[0, 0, 0, 0])
+        self._centres = looked_at(still)
+        self._rest = torch.cat([shift_of(displacement, align_corners), mask], 1)
+        self._small = F.interpolate(photo, (cells, cells), mode="bilinear", align_corners=False, antialias=True)
         reach = cells * _MATCH
         self._blur = gaussian_blur2d(
             torch.eye(cells, device=photo.device)[None, None], (2 * round(2 * reach) + 1, 1), (reach, 1.0)
         )[0, 0]
-        self._rows, self._columns = (
-            list(_stretches(side, cells, longest if photo.is_cpu else side, photo.device))
-            for side, longest in zip((self._height, self._width), _TILE, strict=True)
+        # Around the cells, those that repeat the border's lie on the border when it is asked who looks beyond, and
+        # half a cell outside when flow is interpolated.
+        inner = (torch.arange(cells, device=photo.device) * 2 + 1) / cells - 1
+        self._on_border, self._outside = (
+            torch.stack(
+                torch.meshgrid(*[F.pad(F.pad(inner, (1, 0), value=-end), (0, 1), value=end)] * 2, indexing="xy")
+            )
+            for end in (1.0, 1 + 1 / cells)
         )
+        rows = min(max(_BAND // self._width, _ROWS[0]), _ROWS[1]) if photo.is_cpu else self._height
+        columns = _TILE // rows if photo.is_cpu else self._width
+        self._rows = list(_stretches(self._height, cells, rows, photo.device))
+        self._columns = list(_stretches(self._width, cells, columns, photo.device))
+        (self._across,) = _stretches(self._width, cells, self._width, photo.device)
 
     def __call__(self, decoded: torch.Tensor, displacement: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """One frame.
@@ -160,11 +188,12 @@ class FullResolution:
         :return: [H, W, 3] in 0..1.
         """
         flow = self._read(displacement, mask)
-        painted = self._matched(decoded.movedim(-1, 0).to(flow.colours), flow)
-        frame = self._original.new_empty(3, self._height, self._width)
+        painted = self._small
+        if flow.within()[2]:
+            painted = self._matched(decoded.movedim(-1, 0).to(flow.cells), flow).movedim(0, 1).contiguous()
+        frame = self._photo.new_empty(3, self._height, self._width)
         for rows in self._rows:
-            for columns in self._columns:
-                self._fill(frame[:, rows.pixels, columns.pixels], flow, painted, rows, columns)
+            self._fill(frame[:, rows.pixels], flow, painted, rows)
         return frame.movedim(0, -1)
 
     def at_full_size(self, displacement: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -173,91 +202,99 @@ class FullResolution:
         :return: how far each pixel looks away in shares of the picture, [1, 2, H, W]; 1 where it is the photo's own
             and 0 where it is painted, [1, 1, H, W].
         """
-        flow, whole = self._read(displacement, mask), self._original.new_empty(1, 3, self._height, self._width)
+        flow, whole = self._read(displacement, mask), self._photo.new_empty(1, 3, self._height, self._width)
         for rows in self._rows:
-            for columns in self._columns:
-                keep, x, y = self._upsampled(flow, rows, columns)
-                kept = keep * self._inside(x, y)
-                whole[0, :, rows.pixels, columns.pixels] = torch.stack([*self._moved(x, y, rows, columns), kept])
+            places, keep = self._upsampled(flow, rows, True)
+            part = whole[0, :, rows.pixels]
+            part[0] = (places[..., 0] - self._across.places) / 2
+            part[1] = (places[..., 1] - rows.places[:, None]) / 2
+            part[2] = keep * _inside(places)
         return whole[:, :2], whole[:, 2:]
 
     def _read(self, displacement: torch.Tensor, mask: torch.Tensor) -> _Flow:
-        shift = shift_of(displacement.to(self._original), self.align_corners)
-        unmoved = _look_up(self._rest, looked_at(shift - self._rest[:, :2, _RIM:-_RIM, _RIM:-_RIM]))
-        shift = shift - unmoved[:, :2]
+        # `shift_of` is linear, and what it adds the same in every frame.
+        shift = torch.add(self._unmoved, displacement.to(self._photo), alpha=self._scale)
+        unmoved = _look_up(self._rest, torch.add(self._centres, shift - self._rest[:, :2], alpha=2))
+        shift -= unmoved[:, :2]
         # What is inpainted in the source's own pose too was not uncovered by the movement.
         keep = _decided(mask.to(shift) + 1 - unmoved[:, 2:])
-        seen = looked_at(shift)
-        values, seen, colours = (
-            F.pad(maps, (1,) * 4, mode="replicate")[0]
-            for maps in (
-                torch.cat([keep, shift * self._cells], 1),
-                torch.cat([keep, seen], 1),
-                _look_up(self._small, seen),
-            )
+        colours = _look_up(self._small, torch.add(self._centres, shift, alpha=2))
+        cells = F.pad(torch.cat([keep, shift, colours], 1), (1,) * 4, mode="replicate")[0]
+        keep, shift = cells[:1], cells[1:3]
+        seen = torch.add(self._outside, shift, alpha=2)
+        x, y, kept = torch.cat([seen, keep])[..., self._across.cells] @ self._across.linear.T
+        beyond = torch.add(self._on_border, shift, alpha=2).abs_().amax(0, keepdim=True).sub_(1)
+        moved = (shift.abs() * self._size).amax(0, keepdim=True)
+        moves = ((moved >= _STILL) | (keep < 1)).to(shift)
+        limits = torch.cat([1 - keep, beyond, moves, 1 - moves])
+
+        own, across, down = _spread(cells[:3])
+        jump = torch.maximum(own, torch.maximum(across, down) * self._cells)
+        most, contrast = jump.clamp(max=1), _spread(cells[3:]).square_().sum(0)
+        edges = jump * most * contrast > 8 * _EDGE**2 * _NOTICEABLE
+        return _Flow(
+            torch.cat([cells, seen]),
+            (torch.complex(x, y), kept),
+            limits,
+            _corners(torch.maximum, moves[0]),
+            most,
+            edges,
         )
-        self._extend(seen)
-        keep, x, y = values
-        moved = torch.maximum(x.abs() * (self._width / self._cells), y.abs() * (self._height / self._cells))
-        limits = torch.stack([moved, -moved, torch.maximum(seen[1].abs(), seen[2].abs()) - 1, 1 - keep])
-        self._extend(seen)
-        for place, share in zip(seen[1:], self._share, strict=True):
-            place *= share
-
-        jump, contrast = _spread(values).amax(0), _spread(colours).square().sum(0)
-        edges = jump * jump.clamp(max=1) * contrast > 8 * _EDGE**2 * _NOTICEABLE
-        return _Flow(values, seen, colours, limits, jump.clamp(max=1), edges)
-
-    def _extend(self, seen: torch.Tensor) -> None:
-        """Move the repeated cells half a cell outwards: from the border's middle to the border, or from there to
-        their own middle."""
-        half = 1 / self._cells
-        seen[1, :, 0] -= half
-        seen[1, :, -1] += half
-        seen[2, 0] -= half
-        seen[2, -1] += half
 
     def _matched(self, decoded: torch.Tensor, flow: _Flow) -> torch.Tensor:
         """The decoder's picture [3, S, S], its colours shifted to those of the warped photo around what is painted."""
-        _, _, beyond, painted = flow.limits[:, 1:-1, 1:-1]
+        painted, beyond = flow.limits[:2, 1:-1, 1:-1]
         known = (1 - painted) * _fading(beyond)
-        differs, known = (
-            self._blur @ part @ self._blur.T for part in ((flow.colours[:, 1:-1, 1:-1] - decoded) * known, known)
-        )
-        return decoded + differs / (known + 0.05)
+        differs = torch.cat([(flow.cells[3:6, 1:-1, 1:-1] - decoded) * known, known[None]])
+        differs = self._blur @ differs @ self._blur.T
+        return decoded + differs[:3] / (differs[3] + 0.05)
 
-    def _fill(self, tile: torch.Tensor, flow: _Flow, painted: torch.Tensor, rows: _Stretch, columns: _Stretch) -> None:
-        """Compute some rows and columns of a frame into the tile [3, rows, columns]."""
-        own = self._original[0, :, _RIM:-_RIM, _RIM:-_RIM][:, rows.pixels, columns.pixels]
-        farthest = nearest = beyond = hidden = torch.inf
-        if tile.is_cpu:
-            farthest, nearest, beyond, hidden = flow.limits[:, rows.cells, columns.cells].flatten(1).amax(1).tolist()
-        if farthest < _STILL and hidden == 0:
-            tile.copy_(own)
+    def _fill(self, band: torch.Tensor, flow: _Flow, painted: torch.Tensor, rows: _Stretch) -> None:
+        """Compute some rows of a frame into the band [3, rows, W].
+
+        :param painted: the decoder's picture, [S, 3, S].
+        """
+        moves, _, paints, _ = flow.within(rows.cells)
+        own = self._photo[0, :, rows.pixels]
+        if not moves:
+            band.copy_(own)
             return
-        keep, x, y = self._upsampled(flow, rows, columns)
-        if beyond > _NOWHERE:
-            keep = keep * self._inside(x, y)
-        if -nearest < _STILL:
-            across, down = self._moved(x, y, rows, columns)
-            moves = (torch.maximum(across.abs() * self._width, down.abs() * self._height) >= _STILL) | (keep < 0.999)
-        torch.clamp(_sample(self._original, x, y, "bicubic")[0], 0, 1, out=tile)
-        if beyond > _NOWHERE or hidden > 0:
-            picture = rows.cubic @ (painted[:, rows.painted, columns.painted] @ columns.cubic.T)
-            torch.lerp(picture.clamp_(0, 1), tile, keep, out=tile)
-        if -nearest < _STILL:
-            torch.lerp(own, tile, moves.to(tile), out=tile)  # a fraction of the time of `where`
+        places, keep = self._upsampled(flow, rows, paints)
+        for columns in self._columns:
+            moves, rests, paints, crosses = flow.within(rows.cells, columns.cells)
+            if not moves:
+                band[..., columns.pixels].copy_(own[..., columns.pixels])
+                continue
+            looks = places[None, :, columns.pixels]
+            made = F.grid_sample(self._photo, looks, "bicubic", "border", align_corners=False)[0]
+            if paints:
+                # Three colours side by side are one matrix product.
+                picture = painted[rows.painted, :, columns.painted]
+                picture = rows.cubic @ (picture.flatten(0, 1) @ columns.cubic.T).view(len(picture), -1)
+                share = keep[:, columns.pixels]
+                if crosses:
+                    share = _inside(looks[0]).mul_(share)
+                torch.lerp(picture.unflatten(1, (3, -1)).movedim(1, 0), made, share, out=made)
+            if rests:
+                share = flow.moves[rows.blocks, columns.blocks][rows.inside].index_select(1, columns.inside)
+                # a fraction of the time of `where`
+                torch.lerp(own[..., columns.pixels], made.clamp_(0, 1), share, out=band[..., columns.pixels])
+            else:
+                torch.clamp(made, 0, 1, out=band[..., columns.pixels])
 
-    def _upsampled(self, flow: _Flow, rows: _Stretch, columns: _Stretch) -> torch.Tensor:
-        """Which pixels of a tile are the photo's own, and where they look, (x, y) as `_Stretch.places`: [3, rows,
-        columns].
+    def _upsampled(self, flow: _Flow, rows: _Stretch, paints: bool) -> tuple[torch.Tensor, torch.Tensor]:
+        """Where the pixels of some rows look, (x, y) as `_Stretch.places`, [rows, W, 2], and, if it ``paints``, which
+        are the photo's own, [rows, W].
 
         The jumps of the flow lie along the edges of the warped photo: joint bilateral upsampling (Kopf et al., 2007)
         over the four nearest cells. Its range term acts as far as the cells differ, so that a smooth flow is
         interpolated linearly and texture does not bend it. Where it would make no difference to be seen, everything
         is interpolated linearly.
         """
-        whole = rows.linear @ (flow.seen[:, rows.cells, columns.cells] @ columns.linear.T)
+        wide, kept = flow.wide
+        places = (rows.linear @ torch.view_as_real(wide[rows.cells]).flatten(1)).unflatten(1, (-1, 2))
+        keep = rows.linear @ kept[rows.cells] if paints else kept[:0]
+        columns = self._across
         edges = flow.edges[rows.block][:, columns.block]
         patches = (
             edges.nonzero()
@@ -266,98 +303,78 @@ class FullResolution:
         )
         count = (_CHUNK if edges.is_cpu else _CHUNK_ELSEWHERE) // (len(rows.patches) * len(columns.patches))
         for down, across in zip(*(part.split(count) for part in patches.T.contiguous()), strict=True):
-            places = rows.patches[:, down].mul_(len(columns.places))[:, None] + columns.patches[:, across]
-            whole.flatten(1).index_copy_(
-                1, places.flatten(), self._along_edges(flow, rows, columns, down, across).flatten(1)
-            )
-        return whole
+            pixels = (rows.patches[:, down].mul_(self._width)[:, None] + columns.patches[:, across]).flatten()
+            *own, x, y = self._along_edges(flow, rows, down, across, paints)
+            torch.view_as_complex(places).view(-1).index_copy_(0, pixels, torch.complex(x, y).flatten())
+            if paints:
+                keep.view(-1).index_copy_(0, pixels, own[0].flatten())
+        return places, keep
 
     def _along_edges(
-        self, flow: _Flow, rows: _Stretch, columns: _Stretch, down: torch.Tensor, across: torch.Tensor
+        self, flow: _Flow, rows: _Stretch, down: torch.Tensor, across: torch.Tensor, paints: bool
     ) -> torch.Tensor:
-        """What `_upsampled` gives, of patches along edges: [3, rows, columns, patches].
+        """What `_upsampled` gives, of patches along edges: which pixels are the photo's own, if it ``paints``, and
+        where they look, [2 or 3, rows, columns, patches].
 
-        :param down: which patches, by their place in ``rows``: [patches]; across: in ``columns``.
+        :param down: which patches, by their place in ``rows``: [patches]; across: of a row.
         """
-        side = self._cells + 2
+        side, columns = self._cells + 2, self._across
         block = rows.block[down] * side + columns.block[across]
-        values, seen, colours = (
-            [maps.flatten(1)[:, block + step] for step in (0, 1, side, side + 1)]
-            for maps in (flow.values, flow.seen[1:], flow.colours)
-        )
+        corners = torch.cat([block, block + 1, block + side, block + side + 1])
+        cells = flow.cells.flatten(1).index_select(1, corners).unflatten(1, (4, -1))
         above, below = rows.before[:, None, down], rows.after[:, None, down]
         left, right = columns.before[:, across], columns.after[:, across]
 
-        ends = [left * seen[i][:, None] + right * seen[i + 1][:, None] for i in (0, 2)]
-        x, y = above * ends[0][:, None] + below * ends[1][:, None]
-        guide = _sample(self._original, x.flatten(0, 1), y.flatten(0, 1), "bilinear")[0].view(3, *x.shape)
+        ends = left * cells[6:, (0, 2), None] + right * cells[6:, (1, 3), None]
+        places = torch.addcmul(above * ends[:, 0, None], below, ends[:, 1, None])
+        guide = _look_up(self._photo, places.flatten(1, 2)[None]).view(3, *places.shape[1:])
         # Squared distances of colours, less that to the first corner's: linear in the pixel's colour.
         jump = flow.jump.flatten()[rows.block[down] * (side - 1) + columns.block[across]] / _EDGE**2
-        mean, total = torch.zeros_like(guide), above * left
-        for corner, share in enumerate((above * right, below * left, below * right), 1):
-            slope = (colours[corner] - colours[0]) * jump
-            offset = (colours[0].square() - colours[corner].square()).sum(0) * (jump / 2)
+        steps = cells[:6, 1:] - cells[:6, :1]
+        slopes, energy = steps[3:] * jump, cells[3:6].square().sum(0)
+        offsets = (energy[0] - energy[1:]) * (jump / 2)
+        first = 0 if paints else 1
+        mean, total = torch.zeros_like(guide[first:]), above * left
+        for i, share in enumerate((above * right, below * left, below * right)):
             weight = (
-                torch.addcmul(offset, guide[0], slope[0])
-                .addcmul_(guide[1], slope[1])
-                .addcmul_(guide[2], slope[2])
+                torch.addcmul(offsets[i], guide[0], slopes[0, i])
+                .addcmul_(guide[1], slopes[1, i])
+                .addcmul_(guide[2], slopes[2, i])
                 .exp_()
                 .mul_(share)
             )
             total += weight
-            mean.addcmul_(weight, (values[corner] - values[0])[:, None, None])
-        mean = torch.addcdiv(values[0][:, None, None], mean, total)
-        mean[1].mul_(2 * self._share[0] / self._cells).add_(columns.places[columns.patches[:, across]])
-        mean[2].mul_(2 * self._share[1] / self._cells).add_(rows.places[rows.patches[:, down]][:, None])
+            mean.addcmul_(weight, steps[first:3, i, None, None])
+        mean = torch.addcdiv(cells[first:3, 0, None, None], mean, total)
+        mean[-2].mul_(2).add_(columns.places[columns.patches[:, across]])
+        mean[-1].mul_(2).add_(rows.places[rows.patches[:, down]][:, None])
         return mean
 
-    def _moved(
-        self, x: torch.Tensor, y: torch.Tensor, rows: _Stretch, columns: _Stretch
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """How far the pixels of a tile look away, right and down, in shares of the picture."""
-        across, down = self._share
-        return (x - columns.places) / (2 * across), (y - rows.places[:, None]) / (2 * down)
 
-    def _inside(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        """1 where the photo has the pixel looked for, and less where that is to be painted."""
-        across, down = self._share
-        return _fading(torch.maximum(x.abs() / across, y.abs() / down) - 1)
+def _corners(function: Callable[..., torch.Tensor], maps: torch.Tensor) -> torch.Tensor:
+    """A function of two maps of every two by two cells, [..., n + 1, n + 1] -> [..., n, n]."""
+    rows = function(maps[..., 1:, :], maps[..., :-1, :])
+    return function(rows[..., 1:], rows[..., :-1])
 
 
 def _spread(maps: torch.Tensor) -> torch.Tensor:
     """Difference between the largest and the least of every two by two cells, [C, n + 1, n + 1] -> [C, n, n]."""
-    most, least = (
-        function(function(maps[:, 1:], maps[:, :-1])[..., 1:], function(maps[:, 1:], maps[:, :-1])[..., :-1])
-        for function in (torch.maximum, torch.minimum)
-    )
-    return most - least
-
-
-def _with_rim(picture: torch.Tensor) -> torch.Tensor:
-    return F.pad(picture, (_RIM,) * 4, mode="replicate")
-
-
-def _sample(picture: torch.Tensor, x: torch.Tensor, y: torch.Tensor, mode: str) -> torch.Tensor:
-    """`grid_sample` of a picture [1, C, H, W] with a rim at places [h, w], which are kept within reach of it: [1, C,
-    h, w]."""
-    for place, side in ((x, picture.shape[-1]), (y, picture.shape[-2])):
-        reach = (side - 2 * _RIM + 1) / side
-        place.clamp_(-reach, reach)
-    # Complex numbers lie in memory as the places of a grid do, and are put together in a fraction of the time of
-    # `stack`.
-    return F.grid_sample(picture, torch.view_as_real(torch.complex(x, y))[None], mode, align_corners=False)
+    return _corners(torch.maximum, maps) - _corners(torch.minimum, maps)
 
 
 def _look_up(picture: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
-    """What cells that look where `looked_at` says, [1, 2, h, w], see in a picture [1, C, H, W] with a rim: [1, C, h,
-    w]."""
-    x, y = (axis * ((side - 2 * _RIM) / side) for axis, side in zip(seen[0], picture.shape[:1:-1], strict=True))
-    return _sample(picture, x, y, "bilinear")
+    """What is to be seen in a picture [1, C, H, W] at places [1, 2, h, w] as `looked_at` gives them: [1, C, h, w]."""
+    return F.grid_sample(picture, seen.movedim(1, -1), "bilinear", "border", align_corners=False)
+
+
+def _inside(places: torch.Tensor) -> torch.Tensor:
+    """1 where the photo has the pixel that is looked for at (x, y) [h, w, 2], and less where that is to be painted."""
+    return _fading(torch.maximum(*places.abs().unbind(-1)).sub_(1))
 
 
 def _fading(beyond: torch.Tensor) -> torch.Tensor:
     """1 inside the photo, falling to 0 over a hundredth of its side beyond the border."""
-    return (1 - beyond * 50).clamp(0, 1)
+    return (beyond * (-1 / _FADES)).add_(1).clamp_(0, 1)
 
 
 def _decided(keep: torch.Tensor) -> torch.Tensor:
