@@ -1,9 +1,9 @@
 """Frames at the photo's own resolution: the animator's finest flow moves the original pixels, and the decoder's are
 taken only where it had to inpaint. All of this is our choice; the paper shows the decoder's picture as it is.
 
-On a CPU a frame is made tile by tile, so that what one step writes is still in the cache when the next reads it, and
-a step that would change nothing is skipped. Asking a GPU what would change something makes it wait: there the frame
-is one tile and every step is taken.
+On a CPU a frame is made in bands of rows, for which the flow is upsampled, and these tile by tile, so that what one
+step writes is still in the cache when the next reads it; a step that would change nothing is skipped. Asking a GPU
+what would change something makes it wait: there the frame is one tile and every step is taken.
 """
 
 from collections.abc import Callable, Iterator
@@ -29,8 +29,8 @@ _SEEN = 1 / 64
 _FADES = 1 / 50
 # What looks less than this many pixels away has not moved.
 _STILL = 1 / 64
-# Pixels of a band and of a tile of it, the fewest and the most rows of a band, largest height and width of a patch, and pixels of
-# patches at once on a CPU and elsewhere.
+# Pixels of a band and of a tile of it, the fewest and the most rows of a band, largest height and width of a patch, and
+# pixels of patches at once on a CPU and elsewhere.
 _BAND = 2**18
 _TILE = 2**16
 _ROWS = 64, 256

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from kornia.filters import gaussian_blur2d, spatial_gradient
 
 from leo_core.animator.layers import warp
+from leo_core.flow import looked_at
 from leo_core.fullres import FullResolution
 from leo_core.video import read_video
 
@@ -193,6 +194,28 @@ def test_any_size_works_also_one_smaller_than_the_flow(size):
     )
     assert frame.shape == original.shape and frame.isfinite().all()
     assert torch.equal(frame[0], original[0]) and not torch.equal(frame, original)
+
+
+@pytest.mark.parametrize("size", [(700, 300), (200, 4200)])
+def test_pixels_come_from_where_the_flow_says_also_in_photos_of_many_tiles(size):
+    original = photo(*size)
+    shift, kept, _ = moving_disc(1.0)
+    rest = as_displacement(torch.zeros(2, CELLS, CELLS), False), torch.ones(1, 1, CELLS, CELLS)
+    full = FullResolution(original, False, rest)
+    finest = as_displacement(shift, False), kept[None, None]
+    frame = full(decoder_picture(original, shift), *finest).movedim(-1, 0)
+    across, keep = full.at_full_size(*finest)
+    expected = F.grid_sample(
+        original.movedim(-1, 0)[None],
+        looked_at(across).movedim(1, -1),
+        mode="bicubic",
+        padding_mode="border",
+        align_corners=False,
+    )
+    clear = keep[0, 0] > 0.999
+    assert clear.float().mean() > 0.5
+    assert (frame - expected[0].clamp(0, 1))[:, clear].abs().max() < 5 / 255
+    assert (frame - expected[0].clamp(0, 1))[:, clear].abs().mean() < 0.05 / 255
 
 
 @torch.inference_mode()
