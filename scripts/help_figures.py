@@ -349,6 +349,13 @@ def describe() -> list[Figure]:
     back = f.show(column=1, inputs={"images": changed["IMAGE"], "crop": cut["crop"], "picture": photo})
     f.result(back["images"], column=2, size=(300, 330))
 
+    f = Figure("LEOExpressionEditor")
+    photo = f.photo("portrait_2.jpg")
+    f.result(photo, column=0, size=(300, 330))
+    sliders = {"turn": -0.4, "nod": 0.15, "jaw_open": 0.5, "brows_up": 0.7}
+    edited = f.show(column=1, inputs={"image": photo, **sliders}, size=(330, 940))
+    f.result(edited["image"], column=2, size=(300, 330))
+
     return list(Workflow.described)
 
 
