@@ -7,14 +7,13 @@ photo = flow.node("LEOLoadSample", title="Photo", inputs={"sample": "portrait_2.
 flow.note(
     "## Edit an expression\n\nPress **Run**: the man of the photo turns his head a little, opens his mouth, and raises "
     "his brows.\n\n"
-    "**Move a slider and run again**: the node shows the result, in less than a second on most machines. Choose "
-    "*Run (On Change)* beside **Run**, and the picture follows the sliders. *Show advanced inputs* on the node has more "
-    "of them.\n\n"
-    "**Your own photo**: put **Load Image** in place of the sample. The face is found in a photo of any size, and all "
-    "the rest of the photo stays as it is.\n\n"
-    "Heads and mouths follow well, brows go up, lids close about half; gaze hardly moves with the small model that comes "
-    "with the pack. *pose* is a keyframe for **LEO Join Motion** and **LEO Blend Motion**.",
-    size=(400, 350),
+    "**Move a slider and run again**: the node shows the result. Choose *Run (On Change)* beside **Run**, and the "
+    "picture follows the sliders.\n\n"
+    "**Your own photo**: put **Load Image** in place of the sample. The face is found in a photo of any size, and "
+    "all the rest of the photo stays as it is.\n\n"
+    "With the small model that comes with the pack heads, jaws and raised brows follow well, smiles less, lids close "
+    "about half, and gaze hardly moves. *pose* is a keyframe for **LEO Join Motion** and **LEO Blend Motion**.",
+    size=(400, 240),
 )
 edited = flow.node(
     "LEOExpressionEditor",
