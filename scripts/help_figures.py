@@ -289,6 +289,10 @@ def describe() -> list[Figure]:
     f = Figure("LEOLoadMotion")
     f.ask_for(f.show(inputs={"file": MOTION}, size=(400, 200))["motion"])
 
+    f = Figure("LEOChooseMotion")
+    _, pose = f.look(f.animator(), f.photo())
+    f.curves(f.show(inputs={"pose": pose, "motion": "nod", "seconds": 6.0}, size=(330, 260))["motion"])
+
     f = Figure("LEOMotionFromFace", run=False)  # what finds landmarks wants weights that do not come with ComfyUI
     animator = f.animator()
     found = f.show("MediaPipeFaceLandmarker")
