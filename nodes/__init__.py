@@ -2,7 +2,20 @@
 
 from comfy_api.latest import ComfyExtension, io
 
-from . import animator, face, flow, lmdm, motion, motion_files, photo, sample, video, webcam
+from . import (
+    animator,
+    expression,
+    face,
+    flow,
+    lmdm,
+    motion,
+    motion_files,
+    photo,
+    ready_made,
+    sample,
+    video,
+    webcam,
+)
 from .support import files, routes
 
 
@@ -14,7 +27,20 @@ class LEOExtension(ComfyExtension):
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         return [
             node
-            for job in (animator, video, lmdm, motion, motion_files, face, flow, photo, sample, webcam)
+            for job in (
+                animator,
+                video,
+                lmdm,
+                motion,
+                motion_files,
+                ready_made,
+                face,
+                flow,
+                photo,
+                expression,
+                sample,
+                webcam,
+            )
             for node in job.NODES
         ]
 

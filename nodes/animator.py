@@ -1,7 +1,5 @@
 """LEO's four stages as nodes: encoder, motion encoder, flow generator, inpainting decoder; and the loader."""
 
-from fractions import Fraction
-
 import comfy.model_management as mm
 import torch
 from comfy_api.latest import io
@@ -18,13 +16,10 @@ from .support.faces import framing_advice
 from .support.fullres import FullResolutionFrames
 from .support.handles import AnimatorHandle
 from .support.images import check_image, check_single, is_transparent, resize, to_image
-from .support.rendering import check_wiring, encode_appearance, encode_clip, latents
+from .support.rendering import check_wiring, encode_appearance, encode_clip, latents, own_pose
 from .support.sockets import LeoAnimator, LeoAppearance, LeoCrop, LeoFlow, LeoMotion
 from .support.status import show_status
 from .support.streams import open_video
-
-# A pose comes from a still, which has no frame rate; this one is used where a pose is joined with nothing else.
-POSE_FPS = Fraction(25)
 
 
 class LEOLoadAnimator(io.ComfyNode):
@@ -85,7 +80,7 @@ class LEOEncoder(io.ComfyNode):
         if animator.config.reader and (advice := framing_advice(image)):
             show_status(cls, advice)
         appearance = encode_appearance(animator, image)
-        return io.NodeOutput(appearance, MotionSequence(appearance.pose, POSE_FPS, animator.id))
+        return io.NodeOutput(appearance, own_pose(appearance))
 
 
 class LEOMotionEncoder(io.ComfyNode):

@@ -11,16 +11,19 @@ import tempfile
 import uuid
 from pathlib import Path
 
-from author_workflows import LEAST_NODE_WIDTH, MODEL, Workflow, build
+from author_workflows import MODEL, Workflow, build
 from comfy_server import ComfyServer
 from environment import ROOT
 from frontend import Frontend
 
 TITLE = "LEO - Animate"
 PRIOR = "leo-face-128-prior.safetensors"
+# Narrower, the names of the model files are cut off.
+WIDTH = 420
 DESCRIPTION = (
-    "Animates the person of one photo without a driving video: drop in a photo of any size, press Run. The person is "
-    "found, animated, and put back into the photo. Open it to see and change the graph inside."
+    "Animates the person of one photo without a driving video: drop in a photo of any size, choose what the person "
+    "does, press Run. The person is found, animated, and put back into the photo. Open it to see and change the graph "
+    "inside."
 )
 ALIASES = ["animate photo", "image to video", "portrait animation", "talking head", "LEO"]
 # Outside nodes have made the subgraph's inputs and outputs by their links, and go.
@@ -39,7 +42,7 @@ ENCLOSE = """async ({inside, widgets, labels, title}) => {
   written.nodes[0].widgets_values = values;
   await app.loadGraphData(JSON.parse(JSON.stringify(written)), true, true, null);
   return JSON.stringify(app.rootGraph.serialize());
-}""".replace("WIDTH", str(LEAST_NODE_WIDTH))
+}""".replace("WIDTH", str(WIDTH))
 
 
 def describe() -> tuple[Workflow, dict]:
@@ -52,10 +55,15 @@ def describe() -> tuple[Workflow, dict]:
     person = flow.node("LEOCropSubject", column=1, row=1, inputs={"image": photo["image"]})
     look = flow.node("LEOEncoder", column=2, inputs={"animator": animator["animator"], "image": person["image"]})
     motion = flow.node(
-        "LEOLMDMSampler",
+        "LEOChooseMotion",
         column=2,
         row=1,
-        inputs={"prior": prior["prior"], "start_pose": look["pose"], "frames": 125, "steps": 25},
+        inputs={
+            "prior": prior["prior"],
+            "pose": look["pose"],
+            "motion": "sampled",
+            "control_after_generate": "randomize",
+        },
     )
     video = flow.node(
         "LEORenderVideo",
@@ -71,7 +79,12 @@ def describe() -> tuple[Workflow, dict]:
         },
     )
     saved = flow.node("SaveVideo", column=4, inputs={"video": video["video"]})
-    turned = [(motion, "frames"), (motion, "seed"), (video, "full_resolution"), (animator, "model"), (prior, "prior")]
+    turned = [
+        *((motion, name) for name in ("motion", "seconds", "seed", "control_after_generate")),
+        (video, "full_resolution"),
+        (animator, "model"),
+        (prior, "prior"),
+    ]
     outside = {node.index for node in (photo, sound, saved)}
     return flow, {
         "inside": [node.index for node in flow.nodes if node.index not in outside],

@@ -292,6 +292,10 @@ def describe() -> list[Figure]:
     f = Figure("LEOLoadMotion")
     f.ask_for(f.show(inputs={"file": MOTION}, size=(400, 200))["motion"])
 
+    f = Figure("LEOChooseMotion")
+    _, pose = f.look(f.animator(), f.photo())
+    f.curves(f.show(inputs={"pose": pose, "motion": "nod", "seconds": 6.0}, size=(330, 260))["motion"])
+
     f = Figure("LEOMotionFromFace", run=False)  # what finds landmarks wants weights that do not come with ComfyUI
     animator = f.animator()
     found = f.show("MediaPipeFaceLandmarker")
@@ -351,6 +355,13 @@ def describe() -> list[Figure]:
     f.result(changed["IMAGE"], column=0, size=(300, 330))
     back = f.show(column=1, inputs={"images": changed["IMAGE"], "crop": cut["crop"], "picture": photo})
     f.result(back["images"], column=2, size=(300, 330))
+
+    f = Figure("LEOExpressionEditor")
+    photo = f.photo("portrait_2.jpg")
+    f.result(photo, column=0, size=(300, 330))
+    sliders = {"turn": -0.4, "nod": 0.15, "jaw_open": 0.5, "brows_up": 0.7}
+    edited = f.show(column=1, inputs={"image": photo, **sliders}, size=(330, 940))
+    f.result(edited["image"], column=2, size=(300, 330))
 
     return list(Workflow.described)
 

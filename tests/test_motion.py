@@ -321,6 +321,13 @@ class TestRetime:
         with pytest.raises(ValueError, match="number above 0"):
             exact_rate(fps)
 
+    def test_a_motion_is_repeated_or_cut_to_a_length(self):
+        motion = make(6)
+        assert torch.equal(ops.repeat(motion, 8).codes, torch.cat([motion.codes, motion.codes[:2]]))
+        assert torch.equal(ops.repeat(motion, 4).codes, motion.codes[:4]) and ops.repeat(motion, 6) is motion
+        closed = ops.concatenate([motion, ops.trim(motion, 0, 1)])
+        assert torch.equal(ops.repeat(closed, 12).codes, torch.cat([motion.codes, motion.codes]))
+
     def test_ping_pong_loops_without_doubled_turns(self):
         loop = ops.ping_pong(make(6)).codes
         assert len(loop) == 10

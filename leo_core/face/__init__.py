@@ -22,7 +22,7 @@ from .controls import (
     rotation_of,
 )
 from .detections import Detections, read_detections
-from .drive import GROUPS, calibrated, driven, filled, gains, smoothed, steady_place, to_controls
+from .drive import GROUPS, calibrated, driven, expressed, filled, gains, smoothed, steady_place, to_controls
 
 __all__ = [
     "ANGLE_UNITS",
@@ -44,6 +44,7 @@ __all__ = [
     "angles",
     "calibrated",
     "driven",
+    "expressed",
     "filled",
     "gains",
     "head_pose",

@@ -1,6 +1,7 @@
 """Controls over time as motion: calibrated to a face at rest, smoothed, and put on the named directions of an
 animator."""
 
+from dataclasses import replace
 from fractions import Fraction
 from typing import Literal
 
@@ -138,10 +139,33 @@ def driven(
         named = ", ".join(direction.name for direction in directions.values() if direction.name)
         raise ValueError(
             f"The animator {animator} has no direction whose name says what a face does "
-            f"({named or 'none has a name'}), so landmarks "
+            f"({named or 'none has a name'}), so a face "
             f"cannot drive it. Use leo-face-128 or LIA-X, or read a driving video with LEO Motion Encoder."
         )
     return MotionSequence(torch.from_numpy(codes), fps, animator), idle
+
+
+def expressed(
+    pose: MotionSequence, amounts: dict[str, float], directions: dict[int, Direction]
+) -> tuple[MotionSequence, list[str]]:
+    """A pose changed by face controls.
+
+    :param pose: a motion of one frame.
+    :param amounts: control -> how far to move it from where the pose has it: 1 by all that its range has above rest,
+        -1 by all below. Controls that are not listed stay.
+    :return: the new pose, and the listed controls other than 0 that no direction follows.
+    :raises ValueError: no direction has a name that is known.
+    """
+    ranges = {control.name: (control.low, control.high) for control in CONTROLS}
+    controls = np.zeros((1, len(NAMES)), np.float32)
+    for name, amount in amounts.items():
+        low, high = ranges[name]
+        controls[0, NAMES.index(name)] = amount * (high if amount >= 0 else -low)
+    change, _ = driven(controls, pose.fps, pose.animator, pose.directions, directions)
+    named = {direction.name.casefold() for direction in directions.values()}
+    followed = named | {control for name in named for control, _ in _OTHER_NAMES.get(name, ())}
+    lost = [name for name, amount in amounts.items() if amount and name not in followed]
+    return replace(pose, codes=pose.codes + change.codes), lost
 
 
 def filled(controls: np.ndarray, missing: Missing) -> np.ndarray:

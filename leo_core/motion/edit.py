@@ -115,6 +115,18 @@ def reverse(motion: MotionSequence) -> MotionSequence:
     return replace(motion, codes=motion.codes.flip(0))
 
 
+def repeat(motion: MotionSequence, frames: int) -> MotionSequence:
+    """The motion again and again until it has so many frames, or cut short; a last frame equal to the first is shown
+    once.
+
+    :param frames: 1 or more.
+    """
+    if frames == len(motion):
+        return motion
+    closed = len(motion) > 1 and torch.equal(motion.codes[0], motion.codes[-1])
+    return replace(motion, codes=motion.codes[torch.arange(frames) % (len(motion) - closed)])
+
+
 def ping_pong(motion: MotionSequence) -> MotionSequence:
     """There and back as one period of a loop: the turning frames are not doubled, so T frames become 2 T - 2."""
     return replace(motion, codes=torch.cat([motion.codes, motion.codes.flip(0)[1:-1]]))

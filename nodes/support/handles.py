@@ -1,5 +1,7 @@
 """Models on the sockets: their networks under ComfyUI's model manager."""
 
+from functools import lru_cache
+
 import comfy.model_management as mm
 import comfy.model_patcher
 import comfy.ops
@@ -12,6 +14,9 @@ from ...leo_core.lmdm.checkpoint import load_prior
 from ...leo_core.lmdm.prior import MotionPrior
 from ...leo_core.motion import MotionSequence, require_directions
 from .chunks import load_for_chunks
+from .files import PACK_MODELS
+
+SHIPPED = PACK_MODELS / "leo-face-128.safetensors"
 
 
 class AnimatorHandle:
@@ -67,6 +72,16 @@ class AnimatorHandle:
         """The flow generator on features `for_flow`, latents of any precision and `anchor`; displacements and masks,
         float32."""
         return self.flow_generator.model(features, latents.to(self.device, self.flow_dtype), anchor)
+
+
+def shipped_animator() -> AnimatorHandle:
+    """The face animator that comes with the pack, loaded once."""
+    return _loaded_once(str(SHIPPED), SHIPPED.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=1)
+def _loaded_once(path: str, _changed: int) -> AnimatorHandle:
+    return AnimatorHandle(path)
 
 
 class MotionPriorHandle:

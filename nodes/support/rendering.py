@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from itertools import islice
 
 import comfy.model_management as mm
@@ -14,6 +15,14 @@ from ...leo_core.motion import MotionSequence, require_directions
 from .chunks import Progress, in_chunks
 from .handles import AnimatorHandle
 from .images import as_image, to_animator, to_image
+
+# A pose comes from a still, which has no frame rate; this one is used where a pose is joined with nothing else.
+POSE_FPS = Fraction(25)
+
+
+def own_pose(appearance: Appearance) -> MotionSequence:
+    """The pose in which a picture shows its subject, a motion of one frame."""
+    return MotionSequence(appearance.pose, POSE_FPS, appearance.animator)
 
 
 def encode_appearance(handle: AnimatorHandle, image: torch.Tensor) -> Appearance:

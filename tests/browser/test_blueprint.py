@@ -41,7 +41,8 @@ def test_the_blueprint_is_found_by_its_name_and_animates_a_photo(frontend):
       const find = type => app.graph.nodes.find(n => type ? n.type === type : n.isSubgraphNode?.());
       const photo = find("LEOLoadSample"), save = find("SaveVideo"), animate = find();
       photo.widgets[0].value = 'woman.png';
-      animate.widgets.find(w => w.name === 'frames').value = 6;
+      animate.widgets.find(w => w.name === 'motion').value = 'nod';
+      animate.widgets.find(w => w.name === 'seconds').value = 0.24;
       photo.connect(0, animate, 0);
       animate.connect(0, save, 0);
     }""")

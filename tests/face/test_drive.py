@@ -6,10 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from leo_core import face
 from leo_core.animator import LIAX_DIRECTIONS, Direction
 from leo_core.identity import AnimatorId
+from leo_core.motion import MotionSequence
 from leo_core.training.portraits.puppet import ACTIONS, Pose, Puppet
 
 spec = importlib.util.spec_from_file_location("face_helpers", Path(__file__).with_name("conftest.py"))
@@ -212,6 +214,28 @@ def test_lia_x_follows_by_its_published_names():
     assert motion.codes[1, index["mouth open(-) close(+)"]] == pytest.approx(-0.4)
     assert motion.codes[2, index["eyes closed(-) open(+)"]] == pytest.approx(-0.2)
     assert "neck" in idle and "yaw" not in idle
+
+
+def test_a_slider_moves_its_control_along_its_range_from_where_the_pose_has_it():
+    own = torch.full((1, 20), 0.25)
+    pose = MotionSequence(own, FPS, OURS)
+    smiling, lost = face.expressed(pose, {"turn": -0.5, "smile": 1.0, "close left eye": -1.0}, NAMED)
+    changed = dict(zip(face.NAMES, (smiling.codes - own)[0].tolist(), strict=True))
+    assert not lost and smiling.fps == FPS and smiling.animator == OURS
+    assert {name: value for name, value in changed.items() if value} == pytest.approx(
+        {"turn": -1.5, "smile": 3.0, "close left eye": -0.9}
+    )
+
+
+def test_sliders_that_nothing_follows_are_named():
+    some = {0: Direction("turn", -3.0, 3.0), 1: Direction("", 0.0, 0.0)}
+    pose = MotionSequence(torch.zeros(1, 2), FPS, OURS)
+    turned, lost = face.expressed(pose, {"turn": 1.0, "smile": 0.5, "nod": 0.0}, some)
+    assert turned.codes.tolist() == [[3.0, 0.0]] and lost == ["smile"]
+    liax = MotionSequence(torch.zeros(1, 40), FPS, OURS)
+    blinking, lost = face.expressed(liax, {"close left eye": 1.0, "close right eye": 1.0}, LIAX_DIRECTIONS)
+    (eyes,) = (i for i, direction in LIAX_DIRECTIONS.items() if direction.name == "eyes closed(-) open(+)")
+    assert not lost and blinking.codes[0, eyes] == pytest.approx(LIAX_DIRECTIONS[eyes].low)
 
 
 def test_an_animator_without_names_is_refused():
