@@ -1,7 +1,6 @@
 """Pictures and clips that LEO Load Sample offers: the pack's own, and those in ComfyUI's input folder."""
 
 import os
-from pathlib import Path
 
 import folder_paths
 import torch
@@ -13,7 +12,7 @@ from .files import PACK_SAMPLES
 STILLS = {".png", ".jpg"}
 CLIPS = {".mp4"}
 FIRST_SECONDS = 1.0
-# ComfyUI's own note on a file name. All files of the user carry it, so that one named like a sample is not taken for it.
+# ComfyUI's own note on a file name. All files of the user carry it, so that none is taken for the sample of its name.
 OWN = " [input]"
 
 
@@ -33,8 +32,8 @@ def path_of(name: str) -> str:
     """:raises ValueError: no such file is listed; so a name cannot lead out of the folders."""
     if name not in names():
         raise ValueError(
-            f"There is no file '{quoted(name)}' among the samples and in ComfyUI's input folder. Choose one of the list, "
-            "or upload the file again."
+            f"There is no file '{quoted(name)}' among the samples and in ComfyUI's input folder. Choose one of the "
+            "list, or upload the file again."
         )
     own = name.endswith(OWN)
     return os.path.join(folder_paths.get_input_directory(), name.removesuffix(OWN)) if own else str(PACK_SAMPLES / name)
