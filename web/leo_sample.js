@@ -1,7 +1,7 @@
 // A file of one's own on LEO Load Sample: a button, a drop on the node, and a preview of what is chosen.
 //
 // ComfyUI's own upload widgets take either pictures or videos, and show only files of the input folder; the samples of
-// this pack lie elsewhere. The file goes to the input folder as with Load Image. Without this script the list does the same.
+// this pack lie elsewhere. The file goes to the input folder as with Load Image. Without this script the list does it.
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
 import { register } from "./leo_timeline.js";
