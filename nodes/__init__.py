@@ -2,20 +2,7 @@
 
 from comfy_api.latest import ComfyExtension, io
 
-from . import (
-    animator,
-    expression,
-    face,
-    flow,
-    lmdm,
-    motion,
-    motion_files,
-    photo,
-    ready_made,
-    sample,
-    video,
-    webcam,
-)
+from . import animator, expression, face, flow, lmdm, motion, motion_files, photo, ready_made, sample, video, webcam
 from .support import files, routes
 
 

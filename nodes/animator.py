@@ -154,7 +154,7 @@ class LEOMotionEncoder(io.ComfyNode):
         if crop is not None:
             absent = crop.missing_of(total)
             frames = (crop.cut(frame, place) for place, frame in enumerate(frames))
-        codes = encode_clip(animator, frames, Progress(total))
+        codes = encode_clip(animator, frames, Progress(total, "reading", cls))
         message = [f"{total} frames at {float(rate):.5g} fps"]
         if video is not None:
             message.append(str(stream.report))

@@ -102,6 +102,7 @@ class LEOLMDMSampler(io.ComfyNode):
                 ),
             ],
             outputs=[LeoMotion.Output("motion", tooltip="The motion, at the frame rate of the prior.")],
+            hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
@@ -125,14 +126,14 @@ class LEOLMDMSampler(io.ComfyNode):
         sampling = Sampling(seed, steps, sampler, eta)
         if motion is None:
             return io.NodeOutput(
-                prior.motion(model.sample(frames, sampling, start, prior.ready(), WindowProgress(prior)))
+                prior.motion(model.sample(frames, sampling, start, prior.ready(), WindowProgress(prior, cls)))
             )
 
         prior.check("motion", motion)
         given = change_rate(motion, model.fps)
         given = trim(given, 0, min(frames, len(given))).codes
         beyond = frames - len(given)
-        progress = WindowProgress(prior, calls=1 if beyond == 0 else 2)
+        progress = WindowProgress(prior, cls, calls=1 if beyond == 0 else 2)
         device = prior.ready()
         varied = model.vary(given, variation, sampling, start, device, progress)
         progress.next_call()
@@ -185,6 +186,7 @@ class LEOJoinMotion(io.ComfyNode):
                 *sampling_inputs(),
             ],
             outputs=[LeoMotion.Output("motion", tooltip="All motions and the transitions between them.")],
+            hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
@@ -209,7 +211,7 @@ class LEOJoinMotion(io.ComfyNode):
             )
         prior.check("motion", joined)
         check_rate(prior, joined)
-        progress = WindowProgress(prior, calls=len(parts) - 1)
+        progress = WindowProgress(prior, cls, calls=len(parts) - 1)
         device = prior.ready()
         codes = [parts[0].codes]
         for index, (before, after) in enumerate(zip(parts[:-1], parts[1:], strict=True)):
@@ -251,6 +253,7 @@ class LEOLoopMotion(io.ComfyNode):
                     tooltip="The motion and the way back; after its last frame the first follows without a seam.",
                 )
             ],
+            hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
@@ -261,7 +264,7 @@ class LEOLoopMotion(io.ComfyNode):
         check_rate(prior, motion)
         sampling = Sampling(seed, steps, sampler, eta)
         back = prior.prior.transition(
-            motion.codes, transition_frames, motion.codes, sampling, prior.ready(), WindowProgress(prior)
+            motion.codes, transition_frames, motion.codes, sampling, prior.ready(), WindowProgress(prior, cls)
         )
         return io.NodeOutput(replace(motion, codes=torch.cat([motion.codes, back])))
 

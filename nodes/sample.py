@@ -1,21 +1,13 @@
-"""The samples that come with the pack, so that every workflow opens and runs without a missing file."""
+"""The first node of a workflow: a sample that comes with the pack, until a file of the user's own replaces it."""
 
+import os
 from fractions import Fraction
-from pathlib import Path
 
-import torch
 from comfy_api.latest import InputImpl, Types, io
 
-from ..leo_core.video import read_video
+from .support import samples
 
-SAMPLES = Path(__file__).parent.parent / "samples"
-STILLS = {".png", ".jpg"}
-CLIPS = {".mp4"}
 STILL_FPS = Fraction(25)
-
-
-def names() -> list[str]:
-    return sorted(path.name for path in SAMPLES.glob("*") if path.suffix in STILLS | CLIPS)
 
 
 class LEOLoadSample(io.ComfyNode):
@@ -25,10 +17,17 @@ class LEOLoadSample(io.ComfyNode):
             node_id="LEOLoadSample",
             display_name="LEO Load Sample",
             category="LEO/load",
-            description="Loads a picture or a clip that comes with the pack, to try a workflow without files of your "
-            "own.",
-            search_aliases=["example", "demo", "bundled", "load image", "load video"],
-            inputs=[io.Combo.Input("sample", options=names(), tooltip="Bundled picture or clip to load.")],
+            description="Loads a photo or a clip: a sample that comes with the pack, or a file of your own that you "
+            "upload or drop on the node.",
+            search_aliases=["example", "demo", "bundled", "load image", "load photo", "load video", "upload"],
+            inputs=[
+                io.Combo.Input(
+                    "sample",
+                    options=samples.names(),
+                    tooltip="A sample of the pack, or a picture or clip of ComfyUI's input folder, which is marked "
+                    "[input].",
+                )
+            ],
             outputs=[
                 io.Image.Output("image", tooltip="The picture, or the first frame of the clip."),
                 io.Video.Output("video", tooltip="The clip, or the picture as a video of one frame."),
@@ -36,14 +35,16 @@ class LEOLoadSample(io.ComfyNode):
         )
 
     @classmethod
+    def fingerprint_inputs(cls, sample: str) -> tuple[int, int]:
+        stat = os.stat(samples.path_of(sample))
+        return stat.st_mtime_ns, stat.st_size
+
+    @classmethod
     def execute(cls, sample: str) -> io.NodeOutput:
-        if sample not in names():
-            raise ValueError(f"There is no sample '{sample}'. Choose one of: {', '.join(names())}.")
-        path = SAMPLES / sample
-        first = next(iter(read_video(str(path))))
-        image = torch.from_numpy(first).float().div(255)[None]
-        if path.suffix in CLIPS:
-            return io.NodeOutput(image, InputImpl.VideoFromFile(str(path)))
+        path = samples.path_of(sample)
+        image = samples.first_picture(path)
+        if samples.is_clip(path):
+            return io.NodeOutput(image, InputImpl.VideoFromFile(path))
         still = Types.VideoComponents(images=image, audio=None, frame_rate=STILL_FPS)
         return io.NodeOutput(image, InputImpl.VideoFromComponents(still))
 

@@ -1,19 +1,32 @@
 """Render a motion straight into a video file: the length of the clip costs disk, not memory."""
 
 import math
+import os
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from fractions import Fraction
 from itertools import islice
+from typing import NamedTuple
 
 import comfy.model_management as mm
 import torch
-from comfy_api.latest import Input, InputImpl, io
+from comfy_api.latest import Input, InputImpl, io, ui
 
 from ..leo_core.animator import Appearance
 from ..leo_core.crop import Crop, Paste, crop_subject, scaled
 from ..leo_core.motion import MotionSequence
-from ..leo_core.video import Sound, VideoWriter, ahead, continued_index, sound_of_file, sound_of_tensor
+from ..leo_core.video import (
+    FrameStore,
+    Sound,
+    VideoWriter,
+    ahead,
+    continued_index,
+    sound_of_file,
+    sound_of_tensor,
+    write_loop,
+)
+from .support import files
 from .support.chunks import PREVIEW_SIZE, Progress
 from .support.fullres import FullResolutionFrames
 from .support.handles import AnimatorHandle
@@ -85,6 +98,49 @@ def continued(motion: MotionSequence, length: str, other: int | None) -> MotionS
         return replace(motion, codes=motion.codes[:other])
     count = max(other, len(motion))
     return replace(motion, codes=motion.codes[[continued_index(frame, len(motion), length) for frame in range(count)]])
+
+
+LOOPS = {
+    "none": None,
+    "GIF": ("gif", False),
+    "GIF ping-pong": ("gif", True),
+    "WebP": ("webp", False),
+    "WebP ping-pong": ("webp", True),
+}
+
+
+class RenderedFace(NamedTuple):
+    """One frame of the animator: its picture [H, W, 3], and a batch of one of its displacement and its mask."""
+
+    picture: torch.Tensor
+    displacement: torch.Tensor
+    mask: torch.Tensor
+
+
+def rendered_faces(animator: AnimatorHandle, appearance: Appearance, motion: MotionSequence) -> Iterator[RenderedFace]:
+    """Frame by frame; checks for an interrupt before each."""
+    for chunk in render_chunks(animator, appearance, motion):
+        for index, picture in enumerate(to_image(chunk.pictures)):
+            mm.throw_exception_if_processing_interrupted()
+            yield RenderedFace(picture, chunk.displacement[index : index + 1], chunk.mask[index : index + 1])
+
+
+def save_loop(node: type[io.ComfyNode], store: FrameStore, loop: str, prefix: str, fps: Fraction) -> ui.SavedImages:
+    """Save the frames as LEO Render Video's input ``loop`` says, numbered in ComfyUI's output folder; what the node
+    shows."""
+    ending, ping_pong = LOOPS[loop]
+    folder, name, number, subfolder = files.place_in_output(
+        files.with_tokens(prefix, node.hidden and node.hidden.prompt)
+    )
+    file = f"{name}_{number:05}_.{ending}"
+    progress = Progress(1, "encoding", node)
+
+    def check(done: int, total: int) -> None:
+        mm.throw_exception_if_processing_interrupted()
+        progress.update(done, total=total)
+
+    write_loop(os.path.join(folder, file), store, fps, ping_pong, check)
+    return ui.SavedImages([ui.SavedResult(file, subfolder, io.FolderType.output)], is_animated=True)
 
 
 class LEORenderVideo(io.ComfyNode):
@@ -161,9 +217,24 @@ class LEORenderVideo(io.ComfyNode):
                     tooltip="Video frames that do not decode: hold the last, blend the neighbors, or show what is "
                     "salvaged.",
                 ),
+                io.Combo.Input(
+                    "loop",
+                    options=list(LOOPS),
+                    default="none",
+                    optional=True,
+                    tooltip="Also save an animated picture that repeats, at most 720 pixels a side and without sound; "
+                    "ping-pong plays forward and then back.",
+                ),
+                io.String.Input(
+                    "loop_prefix",
+                    default="leo/loop",
+                    optional=True,
+                    advanced=True,
+                    tooltip="Name of that picture in ComfyUI's output folder, to which a number is added.",
+                ),
             ],
             outputs=[io.Video.Output("video", tooltip="The finished clip on disk, for Save Video.")],
-            hidden=[io.Hidden.unique_id],
+            hidden=[io.Hidden.unique_id, io.Hidden.prompt],
         )
 
     @classmethod
@@ -182,6 +253,8 @@ class LEORenderVideo(io.ComfyNode):
         region: str = "box",
         length: str = "motion",
         broken_frames: str = "hold",
+        loop: str = "none",
+        loop_prefix: str = "leo/loop",
         crop: Crop | None = None,
         picture: torch.Tensor | None = None,
         video=None,
@@ -205,23 +278,36 @@ class LEORenderVideo(io.ComfyNode):
             if full_resolution:
                 full = FullResolutionFrames(animator, appearance, crop.cut(backdrop.first()))
 
+        def finished(faces: Iterator[RenderedFace]) -> Iterator[torch.Tensor]:
+            """The frames to write, uint8 [H, W, 3]."""
+            behind = backdrop and backdrop.along(len(motion))
+            for face in faces:
+                picture = face.picture if full is None else full(*face)
+                if paste is None:
+                    yield to_bytes(scaled(picture, size))
+                else:
+                    place, base = next(behind)
+                    yield paste(base, picture, place)
+
         path = new_clip(cls.hidden and cls.hidden.unique_id)
-        behind, progress = backdrop and backdrop.along(len(motion)), Progress(len(motion))
-        with VideoWriter(path, size, motion.fps, crf, find_sound(audio, video, stream)) as writer:
-            for chunk in render_chunks(animator, appearance, motion):
-                for index, face in enumerate(to_image(chunk.pictures)):
-                    mm.throw_exception_if_processing_interrupted()
-                    if full is not None:
-                        face = full(face, chunk.displacement[index : index + 1], chunk.mask[index : index + 1])
-                    if paste is None:
-                        frame = to_bytes(scaled(face, size))
-                    else:
-                        place, base = next(behind)
-                        frame = paste(base, face, place)
-                    writer.write(frame.numpy())
-                    progress.update(writer.frame_count, lambda shown=frame: thumbnail(shown))
+        progress = Progress(len(motion), "rendering", cls)
+        with ExitStack() as open_files:
+            writer = open_files.enter_context(
+                VideoWriter(path, size, motion.fps, crf, find_sound(audio, video, stream))
+            )
+            store = None
+            if LOOPS[loop] is not None:
+                store = open_files.enter_context(FrameStore(os.path.dirname(path), size))
+            for frame in finished(rendered_faces(animator, appearance, motion)):
+                writer.write(frame.numpy())
+                if store is not None:
+                    store.write(frame.numpy())
+                progress.update(writer.frame_count, lambda shown=frame: thumbnail(shown))
+            saved = None
+            if store is not None:
+                saved = save_loop(cls, store, loop, loop_prefix, motion.fps)
         cls.report(writer, motion, backdrop, stream)
-        return io.NodeOutput(InputImpl.VideoFromFile(path))
+        return io.NodeOutput(InputImpl.VideoFromFile(path), ui=saved)
 
     @staticmethod
     def backdrop(crop: Crop | None, picture: torch.Tensor | None, stream, fps: Fraction) -> Backdrop | None:

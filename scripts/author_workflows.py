@@ -49,8 +49,8 @@ PREVIEWED = {
 MODEL = "leo-face-128.safetensors"
 INPUTS, MODELS, MOTION, RENDERING = "#3f789e", "#88613c", "#6b3f8e", "#3f7e4e"
 OWN_PHOTO = (
-    "**Your own photo**: put **Load Image** in place of the sample. The person is found, cropped, animated and put "
-    "back into the photo."
+    "**Your own photo**: press *choose your own file* on the sample, or drop a photo on it, and press **Run**. The "
+    "person is found, cropped, animated and put back into the photo."
 )
 
 BUILD = """async (nodes) => {

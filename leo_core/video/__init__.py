@@ -1,5 +1,6 @@
 """Video as a stream: frames in and out one by one, so that memory does not grow with the length of a clip."""
 
+from .loop import FrameStore, write_loop
 from .order import Continuation, ahead, continued_index
 from .read import BrokenFrames, ReadReport, VideoStream, read_video
 from .sound import Sound, sound_of_file, sound_of_tensor
@@ -9,6 +10,7 @@ from .write import VideoWriter
 __all__ = [
     "BrokenFrames",
     "Continuation",
+    "FrameStore",
     "ReadReport",
     "Sound",
     "VideoSource",
@@ -19,4 +21,5 @@ __all__ = [
     "read_video",
     "sound_of_file",
     "sound_of_tensor",
+    "write_loop",
 ]

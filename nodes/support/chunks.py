@@ -1,5 +1,6 @@
 """How nodes run networks: in chunks that shrink when memory runs out, with progress, previews and interrupts."""
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from typing import TypeVar
@@ -7,35 +8,63 @@ from typing import TypeVar
 import comfy.model_management as mm
 import comfy.utils
 import torch
+from comfy_api.latest import io
 from PIL import Image
 
 from ...leo_core.motion import plot
+from .status import show_stage
 
 Result = TypeVar("Result")
 
 PREVIEW_SECONDS = 0.2
 PREVIEW_SIZE = 512
+STAGE_SECONDS = 0.5
 # More frames per chunk than this win nothing, and a chunk is what an interrupt has to wait for.
 LARGEST_CHUNK = {"cpu": 4}
 LARGEST_CHUNK_ELSEWHERE = 32
 
 
 class Progress:
-    """A node's progress bar, with a live picture about five times a second."""
+    """A node's progress bar, with a live picture about five times a second.
 
-    def __init__(self, total: int):
+    :param stage: what is done, as "rendering"; the node then says so in words, with the seconds that are left.
+    :param node: the running node, whose schema asks for io.Hidden.unique_id; needed for ``stage``.
+    """
+
+    def __init__(self, total: int, stage: str | None = None, node: type[io.ComfyNode] | None = None):
         self.bar = comfy.utils.ProgressBar(total)
         self.total = total
         self.shown = 0.0
+        self._stage, self._node = stage, node
+        self._began = self._said = time.monotonic()
 
-    def update(self, done: int, picture: Callable[[], torch.Tensor] | None = None) -> None:
-        """:param picture: makes the preview, [H, W, 3] in 0..1; called only when one is due."""
+    def update(self, done: int, picture: Callable[[], torch.Tensor] | None = None, total: int | None = None) -> None:
+        """:param picture: makes the preview, [H, W, 3] in 0..1; called only when one is due.
+        :param total: of which ``done`` is a part, where it is not what it was.
+        """
+        self.total = total or self.total
         preview = None
         if picture is not None and time.monotonic() - self.shown > PREVIEW_SECONDS:
             pixels = (picture().float().clamp(0, 1) * 255).to("cpu", torch.uint8).numpy()
             preview = ("JPEG", Image.fromarray(pixels), PREVIEW_SIZE)
             self.shown = time.monotonic()
         self.bar.update_absolute(done, self.total, preview)
+        if self._stage is not None and done:
+            self._say(done)
+
+    def _say(self, done: int) -> None:
+        now = time.monotonic()
+        if done < self.total and now - self._said > STAGE_SECONDS:
+            show_stage(self._node, stage_text(self._stage, done, self.total, now - self._began))
+            self._said = now
+        elif done == self.total and self._said > self._began:
+            show_stage(self._node, f"{self._stage}: done in {now - self._began:.0f} s")
+
+
+def stage_text(stage: str, done: int, total: int, seconds: float) -> str:
+    """As "rendering 40 of 125, 12 s left", from the ``seconds`` that ``done`` of ``total`` took."""
+    left = math.ceil(seconds / done * (total - done))
+    return f"{stage} {done} of {total}, " + (f"{left} s left" if left < 100 else f"{round(left / 60)} min left")
 
 
 def load_for_chunks(patchers: list, device: torch.device, bytes_per_item: int) -> int:
@@ -75,18 +104,20 @@ class WindowProgress:
     """Progress of sampling: checks for an interrupt at every step and shows the emerging codes.
 
     :param handle: MotionPriorHandle of the prior that samples.
+    :param node: the running node, which says how far it is; its schema asks for io.Hidden.unique_id.
     :param calls: how many calls of the prior share the bar; `next_call` goes on to the next.
     """
 
-    def __init__(self, handle, calls: int = 1):
+    def __init__(self, handle, node: type[io.ComfyNode], calls: int = 1):
         self._handle, self._calls, self._call = handle, calls, 0
-        self._bar = Progress(1)
+        self._bar = Progress(1, "sampling motion", node)
 
     def __call__(self, done: int, total: int, estimate) -> None:
         mm.throw_exception_if_processing_interrupted()
-        self._bar.total = self._calls * total
         self._bar.update(
-            self._call * total + done, lambda: plot(self._handle.motion(estimate()), width=512, strip=16)[0]
+            self._call * total + done,
+            lambda: plot(self._handle.motion(estimate()), width=512, strip=16)[0],
+            self._calls * total,
         )
 
     def next_call(self) -> None:

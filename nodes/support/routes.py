@@ -1,17 +1,21 @@
 """What the page asks of the server besides running graphs."""
 
 import asyncio
+import io
 import logging
 from pathlib import Path
 
 from aiohttp import web
+from PIL import Image
 from server import PromptServer
 
 from ...leo_core.animator.checkpoint import read_directions
 from ...leo_core.directions import describe
-from . import files
+from . import files, samples
 
 ROUTE = "/leo/directions"
+PREVIEW_ROUTE = "/leo/preview"
+PREVIEW_SIZE = 512
 
 
 async def directions(request: web.Request) -> web.Response:
@@ -29,6 +33,29 @@ async def directions(request: web.Request) -> web.Response:
     return web.json_response(known)
 
 
+def small_jpeg(name: str) -> bytes:
+    pixels = samples.first_picture(samples.path_of(name))[0]
+    picture = Image.fromarray((pixels * 255).round().byte().numpy())
+    picture.thumbnail((PREVIEW_SIZE, PREVIEW_SIZE))
+    file = io.BytesIO()
+    picture.save(file, "JPEG")
+    return file.getvalue()
+
+
+async def preview(request: web.Request) -> web.Response:
+    """GET /leo/preview?name=NAME: what LEO Load Sample loads under that name, or the first frame of it, as a JPEG of at
+    most 512 pixels a side.
+
+    404 with the reason for a file that is not listed or cannot be read.
+    """
+    try:
+        body = await asyncio.to_thread(small_jpeg, request.query.get("name", ""))
+    except (ValueError, OSError) as error:
+        return web.json_response({"error": str(error)}, status=404)
+    # A file can be replaced under its name.
+    return web.Response(body=body, content_type="image/jpeg", headers={"Cache-Control": "no-store"})
+
+
 def register_routes() -> None:
     """Add the pack's routes, once: a second copy of the pack would keep the whole server from starting."""
     server = getattr(PromptServer, "instance", None)  # none where nodes are called without a server
@@ -42,3 +69,4 @@ def register_routes() -> None:
             )
             return
     server.routes.get(ROUTE)(directions)
+    server.routes.get(PREVIEW_ROUTE)(preview)

@@ -8,7 +8,7 @@ clip = flow.node("LEOLoadSample", title="Driving video", inputs={"sample": "man_
 flow.note(
     "## Animate a person with a driving video\n\n"
     f"Press **Run**: the woman of the photo makes the motion of the man in the clip.\n\n{OWN_PHOTO}\n\n"
-    "**Your own clip**: put **Load Video** in place of the other sample; its sound goes along. The small model that "
+    "**Your own clip**: the same on the other sample; the clip's sound goes along. The small model that "
     "comes with the pack moves heads, and mouths, lids and brows a little less than the driver does; for more, put LIA "
     "or LIA-X weights into `ComfyUI/models/leo` and choose them in **LEO Load Animator**.",
     size=(400, 290),

@@ -152,10 +152,10 @@ flow.group("Move", motion, moved, color=RENDERING)
 flow = start(
     "LEO - Photo to video with crop, paste back and sound",
     "Press **Run**: in a photo of two people, the one on the right makes the motion of the clip; all the rest of the "
-    "photo stays as it is.\n\n**Your own photo**: put **Load Image** in place of the group *Photo*. Its people are "
-    "found; *person* of **LEO Crop Subject** says which one moves: here the one nearest to a point, *automatic* is the "
-    "largest. Boxes of a detector or a mask will do too. The crop keeps its own resolution, and the frames go back to "
-    "its own place.\n\n"
+    "photo stays as it is.\n\n**Your own photo**: connect a **LEO Load Sample** in place of the group *Photo*. Its "
+    "people are found; *person* of **LEO Crop Subject** says which one moves: here the one nearest to a point, "
+    "*automatic* is the largest. Boxes of a detector or a mask will do too. The crop keeps its own resolution, and the "
+    "frames go back to its own place.\n\n"
     "**Sound**: the driving video's goes along when it has any (the samples have none); or connect **Load Audio** to "
     "*Create Video*. **Larger**: select the two bypassed nodes of the upscaler and press Ctrl+B; their loader says "
     "which file it wants, and ComfyUI offers the download.",

@@ -84,5 +84,5 @@ def test_a_second_copy_of_the_pack_is_named_and_the_server_starts(monkeypatch, c
     routes.register_routes()
     routes.register_routes()
     web.Application().add_routes(Server.routes)
-    assert [route.path for route in Server.routes] == ["/leo/directions"]
+    assert [route.path for route in Server.routes] == ["/leo/directions", "/leo/preview"]
     assert "LEO is installed twice" in caplog.text and caplog.text.count(str(ROOT)) == 2

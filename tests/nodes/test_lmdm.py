@@ -190,6 +190,20 @@ def test_sampling_shows_progress_and_the_emerging_motion(handle, monkeypatch):
     assert picture.width == 512
 
 
+def test_a_stage_is_told_by_name_with_the_time_left(monkeypatch):
+    from leo_pack.nodes.support import chunks
+
+    told, now = [], [100.0]
+    monkeypatch.setattr(chunks, "show_stage", lambda node, text: told.append(text))
+    monkeypatch.setattr(chunks.time, "monotonic", lambda: now[0])
+    progress = chunks.Progress(125, "rendering", None)
+    for done in (0, 20, 40, 41, 125):
+        progress.update(done)
+        now[0] += 0.3 if done == 40 else 5.0
+    assert told == ["rendering 20 of 125, 27 s left", "rendering 40 of 125, 22 s left", "rendering: done in 15 s"]
+    assert chunks.stage_text("sampling motion", 1, 50, 10) == "sampling motion 1 of 50, 8 min left"
+
+
 def train(motions, **settings):
     defaults = {"name": "mine", "steps": 60, "batch": 8, "window": 24, "rate": 3e-3, "seed": 0}
     with torch.inference_mode():

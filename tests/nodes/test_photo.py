@@ -7,6 +7,7 @@ import torch
 from leo_pack.nodes import photo, sample
 from leo_pack.nodes.support.images import opaque
 from leo_pack.nodes.support.streams import open_video
+from PIL import Image
 
 BOX = {"x": 30.5, "y": 20, "width": 40.0, "height": 50.0}
 CROP = {
@@ -203,6 +204,31 @@ def test_every_sample_loads():
         assert len(stream) == (1 if name.endswith(".png") else len(list(stream)))
         assert torch.equal(image[0], torch.from_numpy(next(iter(stream))).float() / 255)
         assert stream.size == tuple(image.shape[1:3])
+
+
+def test_a_file_of_the_users_own_loads_upright_and_is_read_again_when_it_changes(comfy_folders):
+    shades = torch.linspace(0, 1, 60).expand(40, 60)[..., None].repeat(1, 1, 3)
+    picture = Image.fromarray((shades * 255).byte().numpy())
+    exif = Image.Exif()
+    exif[0x0112] = 6  # as a phone held upright writes
+    picture.save(comfy_folders / "input" / "photo.jpg", exif=exif, quality=95)
+    picture.save(comfy_folders / "input" / "woman.png")  # named like a sample
+    (comfy_folders / "input" / "notes.txt").write_text("")
+    (comfy_folders / "secret.png").write_bytes(b"")
+    options = sample.LEOLoadSample.define_schema().inputs[0].options
+    assert [name for name in options if "[" in name] == ["photo.jpg [input]", "woman.png [input]"]
+
+    own, video = sample.LEOLoadSample.execute("woman.png [input]").result
+    assert own.shape == (1, 40, 60, 3) and open_video(video).size == (40, 60)
+    assert torch.equal(own[0], (shades * 255).byte() / 255)
+    upright = sample.LEOLoadSample.execute("photo.jpg [input]").result[0][0]
+    assert (upright - own[0].rot90(-1)).abs().max() < 0.05
+    before = sample.LEOLoadSample.fingerprint_inputs("woman.png [input]")
+    picture.resize((80, 80)).save(comfy_folders / "input" / "woman.png")
+    assert sample.LEOLoadSample.fingerprint_inputs("woman.png [input]") != before
+    for name in ("../secret.png [input]", "gone.jpg [input]", "notes.txt [input]", "photo.jpg"):
+        with pytest.raises(ValueError, match="among the samples"):
+            sample.LEOLoadSample.execute(name)
 
 
 @pytest.mark.parametrize("shape", [(120, 160), (1, 120, 160), (1, 1, 120, 160), (1, 120, 160, 1)])

@@ -105,6 +105,15 @@ def test_the_pictures_of_the_help_pages_are_there_and_small():
     assert sum((HELP / name).stat().st_size for name in there) < LARGEST_HELP_PICTURES
 
 
+def test_every_tooltip_is_there_in_chinese(nodes):
+    chinese = json.loads((ROOT / "locales" / "zh" / "nodeDefs.json").read_text(encoding="utf-8"))
+    for node_id, texts in english(nodes).items():
+        for side in ("inputs", "outputs"):
+            for port in texts.get(side, {}):
+                text = chinese[node_id][side][port].get("tooltip", "")
+                assert re.search(r"[\u4e00-\u9fff]", text), f"{node_id}: {port}"
+
+
 def test_every_node_is_used_by_a_workflow_or_the_blueprint(nodes):
     """Described in scripts/workflows/, written by `python3 scripts/dev.py author`; and by `dev.py blueprint`."""
     graphs = [

@@ -16,6 +16,7 @@ from leo_pack.nodes import photo, video
 from leo_pack.nodes.support import fullres, rendering
 from leo_pack.nodes.support.handles import AnimatorHandle
 from leo_pack.nodes.support.streams import open_video
+from PIL import Image
 
 from leo_core.motion import MotionSequence
 from leo_core.video import VideoWriter, read_video, sound_of_file, sound_of_tensor
@@ -118,6 +119,26 @@ def test_rate_duration_and_sound_are_exact(handle, appearance, fps):
     lag = np.correlate(heard[2000:22000], waveform[0, 0, 3000:21000].numpy(), "valid").argmax() - 1000
     assert abs(lag) / 44100 < 0.02
     assert len(components.images) == 40
+
+
+@pytest.mark.parametrize("loop, count", [("GIF", 6), ("WebP ping-pong", 10)])
+def test_a_loop_is_saved_and_shown_beside_the_video(handle, appearance, folders, loop, count):
+    moves = motion(handle, 6)
+    made = video.LEORenderVideo.execute(handle, appearance, moves, crf=0, loop=loop, loop_prefix="mine/loop")
+    (shown,) = made.ui.as_dict()["images"]
+    assert shown == {"filename": f"loop_00001_.{loop[:4].strip().lower()}", "subfolder": "mine", "type": "output"}
+    (path,) = (folders / "output" / "mine").iterdir()
+    assert path.name == shown["filename"]
+    plain = frames_of(render(handle, appearance, moves, crf=0))
+    with Image.open(path) as saved:
+        assert saved.n_frames == count and saved.size == (32, 32)
+        saved.seek(count - 1)
+        last = torch.from_numpy(np.array(saved.convert("RGB"))) / 255
+    assert (last - plain[5 if loop == "GIF" else 1]).abs().mean() < 0.1
+    assert len(made.result[0].get_components().images) == 6  # the video stays as it is
+    assert render(handle, appearance, moves).get_frame_count() == 6 and len(list(path.parent.iterdir())) == 1
+    with pytest.raises(ValueError, match="not a location in ComfyUI's output folder"):
+        render(handle, appearance, moves, loop=loop, loop_prefix="../loop")
 
 
 def test_save_video_takes_it_as_it_is(handle, appearance, tmp_path):
