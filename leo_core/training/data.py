@@ -35,7 +35,7 @@ class Clip:
     :param exact: whether flow is known, not estimated.
     :param coverage: [T, S, S] uint8, or None: the share of each pixel that the person covers, of 255.
     :param backdrop: [S, S, 3] uint8, or None: what the frames show without the person.
-    :param regions: [T, S, S] uint8, or None: mouth and eyes, 255 where they count in full.
+    :param regions: [T, S, S] uint8, or None: 255 where mouth and eyes are.
     :param fps: frames per second, None where its files do not say it.
     """
 

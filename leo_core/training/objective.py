@@ -20,9 +20,7 @@ from .initialization import initial_value, start_as_copy, start_reading
 from .losses import generator_adversarial, gradient_l1, perceptual_l1, pyramid_l1, ssim_loss
 
 CONTROL_GAIN = face.CODE_UNIT  # code units per unit of a control
-# Eyes count by 1 plus this, and mouths, which are larger, by 1 plus a little more than a third of it
-# (`portraits.puppet.regions`).
-REGION_FLOW, REGION_MASK, REGION_WARP = 106.0, 21.0, 5.3
+REGION_FLOW, REGION_MASK, REGION_WARP = 40.0, 8.0, 2.0  # mouth and eyes count by 1 plus this
 FLOW_EMPHASIS = 10.0  # a pixel's flow counts by 1 plus this for each half width of the picture it moves
 # Where part of a face moves relative to its surroundings, this is added, divided by how far the part moves: a blink of
 # four pixels should not drown beside a mouth that opens by twenty. It fades as the whole picture moves, because every

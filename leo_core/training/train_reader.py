@@ -99,9 +99,9 @@ class ReaderTrainer:
 
     def recalibrate(self, clips: list[Clip], precision: torch.dtype) -> dict[str, float]:
         """`recalibrate` the moving average by clips of people that were not trained on. :return: the factors."""
-        reader, known = self.ema_reader(), [clip for clip in clips if clip.controls is not None]
-        found = [reading(reader, clip.frames, precision) for clip in known]
-        self.ema, factors = recalibrate(self.ema, found, [clip.controls for clip in known])
+        known = [(clip.frames, clip.controls) for clip in clips if clip.controls is not None]
+        found = [reading(self.ema_reader(), frames, precision) for frames, _ in known]
+        self.ema, factors = recalibrate(self.ema, found, [controls for _, controls in known])
         return {name: round(float(f), 3) for name, f in zip(face.NAMES, factors, strict=True) if f != 1}
 
     def export(self, path: Path) -> None:

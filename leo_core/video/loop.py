@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from types import TracebackType
+from typing import cast
 
 import av
 import numpy as np
@@ -47,7 +48,7 @@ class FrameStore:
             picture = av.VideoFrame.from_ndarray(frame, format="rgb24")
             frame = picture.reformat(width=width, height=height, interpolation="AREA").to_ndarray(format="rgb24")
         self._file.seek(0, os.SEEK_END)
-        self._file.write(np.ascontiguousarray(frame))
+        self._file.write(np.ascontiguousarray(frame).data)
         self._count += 1
 
     def __getitem__(self, index: int) -> np.ndarray:
@@ -134,16 +135,16 @@ def _encode(
     stream = None
     for picture in pictures:
         if stream is None:
-            stream = container.add_stream(codec, rate=fps, options=options)
+            stream = cast(av.VideoStream, container.add_stream(codec, rate=fps, options=options))
             stream.width, stream.height, stream.pix_fmt = picture.width, picture.height, pixels
         container.mux(stream.encode(picture))
     container.mux(stream.encode(None))
 
 
 def _source(graph: av.filter.Graph, picture: av.VideoFrame, fps: Fraction) -> av.filter.context.FilterContext:
-    return graph.add_buffer(
-        width=picture.width, height=picture.height, format=picture.format.name, time_base=1 / fps, name=None
-    )
+    # PyAV's stub asks for a VideoFormat, and PyAV for its name
+    form = cast(av.VideoFormat, picture.format.name)
+    return graph.add_buffer(width=picture.width, height=picture.height, format=form, time_base=1 / fps)
 
 
 def _palette(frames: Sequence[np.ndarray] | FrameStore, order: list[int], fps: Fraction) -> av.VideoFrame:
@@ -159,7 +160,7 @@ def _palette(frames: Sequence[np.ndarray] | FrameStore, order: list[int], fps: F
             graph.configure()
         source.push(picture)
     source.push(None)
-    return sink.pull()
+    return cast(av.VideoFrame, sink.pull())
 
 
 def _encode_gif(
@@ -191,6 +192,6 @@ def _ready(sink: av.filter.context.FilterContext) -> Iterator[av.VideoFrame]:
     """The frames that a filter has by now."""
     while True:
         try:
-            yield sink.pull()
+            yield cast(av.VideoFrame, sink.pull())
         except (av.error.BlockingIOError, av.error.EOFError):
             return

@@ -86,8 +86,6 @@ _INNER_BROWS = ((285, 336, 295, 296), (55, 107, 65, 66))
 # The tip and base of the nose, which lips do not pull along.
 _NOSE_TIP = (1, 2, 4, 5, 19, 94, 97, 98, 164, 165, 167, 326, 327, 391, 393)
 FACE = 468
-# An eye has a third of a mouth's pixels, and counts three times as much each.
-MOUTH_REGION = 96
 
 # Rings of head and surroundings around the face oval: how far out, and how far behind the oval's own depth.
 _RINGS = ((1.12, 0.12), (1.28, 0.28), (1.5, 0.42), (1.8, 0.5), (2.3, 0.55), (3.2, 0.6), (5.0, 0.6))
@@ -486,14 +484,12 @@ def _grid_triangles(rows: int, columns: int) -> np.ndarray:
 
 
 def regions(landmarks: np.ndarray, size: int, factor: float) -> np.ndarray:
-    """Where mouth and eyes are: uint8 [T, size, size], 255 inside an eye and `MOUTH_REGION` inside the mouth, of
-    landmarks [T, 478, 3] that count in 1 / factor pixels."""
+    """Where mouth and eyes are: uint8 [T, size, size], 255 inside, of landmarks [T, 478, 3] that count in 1 / factor
+    pixels."""
     maps = np.zeros((len(landmarks), size, size), np.uint8)
-    groups = [([*_UPPER_LIP[3], *_LOWER_LIP[3]], MOUTH_REGION)] + [
-        ([*upper, *lower, *crease], 255) for upper, lower, crease, _ in _EYES
-    ]
+    groups = [[*_UPPER_LIP[3], *_LOWER_LIP[3]]] + [[*upper, *lower, *crease] for upper, lower, crease, _ in _EYES]
     for picture, points in zip(maps, landmarks, strict=True):
-        for group, value in groups:
-            cv2.fillConvexPoly(picture, cv2.convexHull(np.rint(points[group, :2] * factor).astype(np.int32)), value)
+        for group in groups:
+            cv2.fillConvexPoly(picture, cv2.convexHull(np.rint(points[group, :2] * factor).astype(np.int32)), 255)
     grown = max(3, round(size / 40)) | 1
     return np.stack([cv2.dilate(picture, np.ones((grown, grown), np.uint8)) for picture in maps])

@@ -124,7 +124,7 @@ class Look:
 
 @dataclass(frozen=True)
 class PortraitClip:
-    """T frames of S x S pixels, as `humans.render.Clip`, and ``regions`` [T, S, S] uint8: see `puppet.regions`.
+    """T frames of S x S pixels, as `humans.render.Clip`, and ``regions`` [T, S, S] uint8: 255 where mouth and eyes are.
 
     Real clips have neither coverage nor backdrop.
     """
