@@ -139,7 +139,7 @@ class LEOExpressionEditor(io.ComfyNode):
                     max=3.0,
                     step=0.01,
                     tooltip="Scales all sliders together; above 1 for what the animator follows too weakly, such as "
-                    "lids.",
+                    "smiles.",
                 ),
                 *sliders(MORE, advanced=True),
                 io.Int.Input(

@@ -5,7 +5,7 @@ from author_workflows import INPUTS, MODEL, MODELS, MOTION, OWN_PHOTO, RENDERING
 FLOW = "#8a5a2b"
 LIBRARY = MODEL.removesuffix(".safetensors")
 YOURS = (
-    f"\n\n{OWN_PHOTO} The small model that comes with the pack moves heads well, mouths and lids a little; for more, "
+    f"\n\n{OWN_PHOTO} The small model that comes with the pack moves heads, mouths, brows and lids; for more, "
     "put LIA or LIA-X weights into `ComfyUI/models/leo` and choose them in **LEO Load Animator**."
 )
 OTHER_ANIMATORS = (
