@@ -75,6 +75,7 @@ class LEOChooseMotion(io.ComfyNode):
                 ),
             ],
             outputs=[LeoMotion.Output("motion", tooltip="The poses to render the picture with.")],
+            hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
@@ -104,7 +105,7 @@ class LEOChooseMotion(io.ComfyNode):
         frames = max(1, round(seconds * prior.prior.fps))
         start, sampling = pose_code(pose)[None], Sampling(seed, steps)
         return io.NodeOutput(
-            prior.motion(prior.prior.sample(frames, sampling, start, prior.ready(), WindowProgress(prior)))
+            prior.motion(prior.prior.sample(frames, sampling, start, prior.ready(), WindowProgress(prior, cls)))
         )
 
     @staticmethod
