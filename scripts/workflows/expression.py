@@ -11,8 +11,9 @@ flow.note(
     "picture follows the sliders.\n\n"
     "**Your own photo**: put **Load Image** in place of the sample. The face is found in a photo of any size, and "
     "all the rest of the photo stays as it is.\n\n"
-    "With the small model that comes with the pack heads, jaws, raised brows and lids follow well, smiles less; "
-    "one eye hardly closes without the other, and gaze hardly moves. *pose* is a keyframe for **LEO Join Motion** and **LEO Blend Motion**.",
+    "With the small model that comes with the pack heads, jaws, raised brows and lids follow well, smiles less; one "
+    "eye hardly closes without the other, and gaze hardly moves. *pose* is a keyframe for **LEO Join Motion** and "
+    "**LEO Blend Motion**.",
     size=(400, 240),
 )
 edited = flow.node(

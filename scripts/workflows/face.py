@@ -111,11 +111,13 @@ flow.note(
     size=(400, 400),
 )
 photo = flow.node("LEOLoadSample", title="Photo", inputs={"sample": "woman.png"})
-rest = flow.node("LEOWebcam", title="You at rest", size=(290, 290))
-now = flow.node("LEOWebcam", title="You now", size=(290, 290))
-framed = flow.node("LEOCropSubject", title="Your face at rest", inputs={"image": rest["image"], "person": "nearest"})
+rest = flow.node("LEOWebcam", title="You at rest", size=(290, 230))
+now = flow.node("LEOWebcam", title="You now", size=(290, 230))
+framed = flow.node(
+    "LEOCropSubject", title="Your face at rest", inputs={"image": rest["image"], "person": "nearest"}, size=(290, 540)
+)
 both = flow.node("ImageBatch", title="At rest, then now", inputs={"image1": rest["image"], "image2": now["image"]})
-person = flow.node("LEOCropSubject", title="The photo's face", inputs={"image": photo["image"]})
+person = flow.node("LEOCropSubject", title="The photo's face", inputs={"image": photo["image"]}, size=(290, 540))
 animator = flow.node("LEOLoadAnimator", inputs={"model": MODEL})
 look = flow.node("LEOEncoder", inputs={"animator": animator["animator"], "image": person["image"]})
 driving = flow.node(
@@ -126,7 +128,7 @@ last = flow.node("LEOTrimMotion", title="Only now", inputs={"motion": moved["mot
 posed = flow.node(
     "LEOEditDirections",
     title="Sliders",
-    size=(360, 720),
+    size=(320, 540),
     inputs={
         "motion": last["motion"],
         "edits": "turn: 0\nsmile: 1\nbrows up: 1\nlook sideways: 0",
@@ -147,13 +149,5 @@ frame = flow.node(
         "full_resolution": True,
     },
 )
-back = flow.node(
-    "LEOPasteBack",
-    size=(290, 380),
-    inputs={"images": frame["images"], "crop": person["crop"], "picture": photo["image"]},
-)
-flow.node("SaveImage", inputs={"images": back["images"], "filename_prefix": "leo/puppet"}, size=(400, 440))
-flow.group("Camera", rest, now, color=INPUTS)
-flow.group("Read", framed, both, person, animator, look, driving, color=MODELS)
-flow.group("Pose", moved, last, posed, color=RENDERING)
-flow.group("Render", maps, frame, back, color=RENDERING)
+back = flow.node("LEOPasteBack", inputs={"images": frame["images"], "crop": person["crop"], "picture": photo["image"]})
+flow.node("SaveImage", inputs={"images": back["images"], "filename_prefix": "leo/puppet"}, size=(400, 340))

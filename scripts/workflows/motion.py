@@ -77,7 +77,7 @@ faster = scene.flow.node("LEORetimeMotion", inputs={"motion": moved["motion"], "
 calm = scene.flow.node("LEOSmoothMotion", inputs={"motion": faster["motion"], "seconds": 0.5})
 bent = scene.flow.node(
     "LEOEditDirections",
-    size=(300, 800),
+    size=(300, 580),
     inputs={
         "motion": calm["motion"],
         "edits": "tilt: 2\nnod: 0.6",
@@ -89,11 +89,11 @@ bent = scene.flow.node(
 )
 plot = scene.flow.node(
     "LEOPlotMotion",
-    size=(310, 280),
+    size=(310, 240),
     inputs={"motion": bent["motion"], "behind": faster["motion"], "width": 640, "strip": 32},
 )
 shown = scene.flow.node(
-    "PreviewImage", title="The motion, and before in gray", inputs={"images": plot["image"]}, size=(310, 330)
+    "PreviewImage", title="The motion, and before in gray", inputs={"images": plot["image"]}, size=(310, 260)
 )
 kept = scene.flow.node(
     "LEOSaveMotion",
@@ -111,7 +111,7 @@ video = scene.flow.node(
     },
     size=(290, 560),
 )
-scene.flow.node("SaveVideo", inputs={"video": video["video"], "filename_prefix": "leo/shaped"}, size=(400, 460))
+scene.flow.node("SaveVideo", inputs={"video": video["video"], "filename_prefix": "leo/shaped"}, size=(400, 380))
 scene.flow.group("Read", *scene.read, ready, color=MODELS)
 scene.flow.group("Put on the person, and time", moved, faster, calm, color=MOTION)
 scene.flow.group("Sliders and a curve", bent, color=INPUTS)

@@ -46,8 +46,11 @@ def test_the_blueprint_is_found_by_its_name_and_animates_a_photo(frontend):
       photo.connect(0, animate, 0);
       animate.connect(0, save, 0);
     }""")
+    seed = """() => app.graph.nodes.find(n => n.isSubgraphNode?.()).widgets.find(w => w.name === 'seed').value"""
+    before = page.evaluate(seed)
     frontend.run()
     page.locator("video").first.wait_for(state="attached")
+    assert page.evaluate(seed) != before, "Run again would sample the same motion."
 
 
 def test_the_blueprint_file_is_what_its_command_writes(frontend):
