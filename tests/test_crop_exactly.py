@@ -173,3 +173,32 @@ def test_a_leap_of_the_subject_becomes_a_gaussian_glide():
     resting = crop_subject(60, (300, 400), boxes, margin=0, track="follow", smooth=1e6)
     lefts = [resting.corner(t)[1] for t in range(60)]
     assert max(lefts) - min(lefts) <= 10 and abs(lefts[30] - 150) <= 5
+
+
+def test_without_boxes_or_a_mask_the_crop_is_the_whole_picture():
+    photo = picture(90, 120)
+    crop = crop_subject(1, (90, 120), margin=0.25, aspect=0)
+    assert crop.size == (90, 120) and crop.corner(0) == (0, 0) and torch.equal(crop.cut(photo), photo)
+
+
+@pytest.mark.parametrize("border", ["edge", "reflect", "black"])
+def test_a_subject_ends_where_the_picture_does_whatever_the_border_shows(border):
+    crop = crop_subject(1, (90, 120), box(-10, 0, 60, 60), torch.ones(1, 90, 120), margin=0, border=border)
+    assert (crop.subject[0, :, :10] == 0).all() and (crop.subject[0, :, 10:] == 1).all()
+
+
+def test_each_of_two_frames_fades_where_its_own_box_has_room():
+    crop = crop_subject(2, (90, 120), [[box(0, 20, 40, 40)], [box(40, 20, 40, 40)]], margin=0, track="follow", smooth=0)
+    paste = Paste(crop, 0.2)
+    left = [paste(torch.zeros(90, 120, 3), torch.ones(40, 40, 3), t)[40, crop.corner(t)[1], 0].item() for t in (0, 1)]
+    assert left[0] == 1 and left[1] < 0.1
+
+
+def test_pictures_of_another_size_are_refused_with_what_to_do():
+    crop = crop_subject(1, (90, 120), box(20, 20, 40, 40))
+    with pytest.raises(ValueError) as refused:
+        crop.cut(picture(60, 80))
+    assert str(refused.value) == (
+        "The crop was made from pictures of 120x90, but this one is 80x60. "
+        "Use the crop with the pictures it was made from, or resize them to that size first."
+    )
