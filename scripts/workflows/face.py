@@ -113,12 +113,10 @@ flow.note(
 photo = flow.node("LEOLoadSample", title="Photo", inputs={"sample": "woman.png"})
 rest = flow.node("LEOWebcam", title="You at rest", size=(290, 230))
 now = flow.node("LEOWebcam", title="You now", size=(290, 230))
-framed = flow.node(
-    "LEOCropSubject", title="Your face at rest", inputs={"image": rest["image"], "person": "nearest"}, size=(290, 540)
-)
-both = flow.node("ImageBatch", title="At rest, then now", inputs={"image1": rest["image"], "image2": now["image"]})
-person = flow.node("LEOCropSubject", title="The photo's face", inputs={"image": photo["image"]}, size=(290, 540))
 animator = flow.node("LEOLoadAnimator", inputs={"model": MODEL})
+framed = flow.node("LEOCropSubject", title="Your face at rest", inputs={"image": rest["image"], "person": "nearest"})
+both = flow.node("ImageBatch", title="At rest, then now", inputs={"image1": rest["image"], "image2": now["image"]})
+person = flow.node("LEOCropSubject", title="The photo's face", inputs={"image": photo["image"]})
 look = flow.node("LEOEncoder", inputs={"animator": animator["animator"], "image": person["image"]})
 driving = flow.node(
     "LEOMotionEncoder", inputs={"animator": animator["animator"], "images": both[0], "crop": framed["crop"]}

@@ -22,6 +22,7 @@ CLIP_SECONDS = 0.64
 REDUCE = """([values, seconds]) => {
   const set = (node, name, value) => {
     const widget = node.widgets.find(w => w.name === name);
+    if (name === 'frames' && widget.value < value) return;  // the workflow wants fewer already
     widget.value = value;
     widget.callback?.(value);
   };
