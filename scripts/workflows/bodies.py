@@ -38,11 +38,11 @@ for title, name, motion in (("As in the clip", "stepping", driven), ("Tai chi", 
     video = flow.node(
         "LEORenderVideo",
         title=title,
-        size=(290, 600),
+        size=(290, 640),
         inputs={"animator": animator["animator"], "appearance": look["appearance"], "motion": motion["motion"]},
     )
     flow.node(
-        "SaveVideo", title=title, inputs={"video": video["video"], "filename_prefix": f"leo/{name}"}, size=(330, 390)
+        "SaveVideo", title=title, inputs={"video": video["video"], "filename_prefix": f"leo/{name}"}, size=(270, 400)
     )
     videos.append(video)
 flow.group("Inputs", photo, clip, color=INPUTS)
