@@ -42,7 +42,7 @@ for title, name, motion in (("As in the clip", "stepping", driven), ("Tai chi", 
         inputs={"animator": animator["animator"], "appearance": look["appearance"], "motion": motion["motion"]},
     )
     flow.node(
-        "SaveVideo", title=title, inputs={"video": video["video"], "filename_prefix": f"leo/{name}"}, size=(270, 400)
+        "SaveVideo", title=title, inputs={"video": video["video"], "filename_prefix": f"leo/{name}"}, size=(270, 390)
     )
     videos.append(video)
 flow.group("Inputs", photo, clip, color=INPUTS)
