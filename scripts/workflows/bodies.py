@@ -1,6 +1,6 @@
 """Whole bodies, with the animator for them that comes with the pack."""
 
-from author_workflows import INPUTS, MODELS, MOTION, RENDERING, Workflow
+from author_workflows import INPUTS, MODELS, MOTION, Workflow
 
 BODIES = "leo-taichi-128.safetensors"
 flow = Workflow("LEO - Animate a whole body")
@@ -33,19 +33,16 @@ drawn = flow.node(
         "steps": 25,
     },
 )
-videos = []
 for title, name, motion in (("As in the clip", "stepping", driven), ("Tai chi", "taichi", drawn)):
     video = flow.node(
         "LEORenderVideo",
         title=title,
-        size=(290, 640),
+        size=(290, 600),
         inputs={"animator": animator["animator"], "appearance": look["appearance"], "motion": motion["motion"]},
     )
     flow.node(
-        "SaveVideo", title=title, inputs={"video": video["video"], "filename_prefix": f"leo/{name}"}, size=(270, 390)
+        "SaveVideo", title=title, inputs={"video": video["video"], "filename_prefix": f"leo/{name}"}, size=(330, 430)
     )
-    videos.append(video)
 flow.group("Inputs", photo, clip, color=INPUTS)
 flow.group("Read", animator, look, driving, prior, color=MODELS)
 flow.group("Motion", driven, drawn, color=MOTION)
-flow.group("Render", *videos, color=RENDERING)
