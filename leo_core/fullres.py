@@ -128,7 +128,7 @@ class _Flow:
 
     def within(self, rows: slice = slice(None), columns: slice = slice(None)) -> tuple[bool, bool, bool, bool]:
         """Whether among these cells something moves, something rests, the decoder's picture is to be seen, and the
-        border is looked across. Off the CPU nobody asks: all may be."""
+        border is looked across. Off the CPU this is not checked, and all count as true."""
         if not self.limits.is_cpu:
             return True, True, True, True
         hidden, beyond, moving, resting = self.limits[:, rows, columns].amax((1, 2)).tolist()
@@ -268,7 +268,7 @@ class FullResolution:
             looks = places[None, :, columns.pixels]
             made = F.grid_sample(self._photo, looks, "bicubic", "border", align_corners=False)[0]
             if paints:
-                # Three colours side by side are one matrix product.
+                # Three colors side by side are one matrix product.
                 picture = painted[rows.painted, :, columns.painted]
                 picture = rows.cubic @ (picture.flatten(0, 1) @ columns.cubic.T).view(len(picture), -1)
                 share = keep[:, columns.pixels]

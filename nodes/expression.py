@@ -128,7 +128,7 @@ class LEOExpressionEditor(io.ComfyNode):
                 LeoAnimator.Input(
                     "animator",
                     optional=True,
-                    tooltip="The animator to move the face with; without one, leo-face-128 of the pack.",
+                    tooltip="The animator to move the face with; the pack's leo-face-128 if none is connected.",
                 ),
                 *sliders(IN_VIEW, advanced=False),
                 io.Float.Input(

@@ -1,4 +1,4 @@
-"""One choice of what a person does: a motion that comes with the pack, or one out of the motion prior."""
+"""One choice of what a person does: a motion that comes with the pack, or one sampled from the motion prior."""
 
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from .support.chunks import WindowProgress
 from .support.files import PACK_MODELS
 from .support.handles import MotionPriorHandle
 from .support.sockets import LeoLMDM, LeoMotion
+from .support.widgets import seed_input, steps_input
 
 SAMPLED = "sampled"
 LIBRARY = PACK_MODELS / "leo-face-128"
@@ -28,8 +29,8 @@ class LEOChooseMotion(io.ComfyNode):
             node_id="LEOChooseMotion",
             display_name="LEO Choose Motion",
             category="LEO/motion",
-            description="Puts a ready-made motion on a person, by name, or one sampled from the motion prior, as long "
-            "as you like.",
+            description="Animates a person with a ready-made motion, chosen by name, or with one sampled from the "
+            "motion prior, of any length.",
             search_aliases=["motion preset", "motion library", "talk", "nod", "look around", "gesture"],
             inputs=[
                 LeoMotion.Input("pose", tooltip="The pose of the picture to animate, from LEO Encoder."),
@@ -38,7 +39,8 @@ class LEOChooseMotion(io.ComfyNode):
                     options=[SAMPLED, *ready_made()],
                     default=SAMPLED,
                     optional=True,
-                    tooltip="What the person does: a new motion out of the prior, or one that comes with the pack.",
+                    tooltip="What the person does: a new motion sampled from the prior, or one that comes with the "
+                    "pack.",
                 ),
                 io.Float.Input(
                     "seconds",
@@ -49,24 +51,8 @@ class LEOChooseMotion(io.ComfyNode):
                     step=0.1,
                     tooltip="Length of the motion; a ready-made one is repeated, or cut short.",
                 ),
-                io.Int.Input(
-                    "seed",
-                    default=0,
-                    optional=True,
-                    min=0,
-                    max=2**64 - 1,
-                    control_after_generate=True,
-                    tooltip="Another seed gives another sampled motion; ready-made ones do not change.",
-                ),
-                io.Int.Input(
-                    "steps",
-                    default=25,
-                    optional=True,
-                    min=1,
-                    max=1000,
-                    advanced=True,
-                    tooltip="Denoising steps per window of sampled motion; 20 to 50 are enough.",
-                ),
+                seed_input("Another seed gives another sampled motion; ready-made ones do not change."),
+                steps_input(25, advanced=True),
                 LeoLMDM.Input(
                     "prior",
                     optional=True,
@@ -98,7 +84,7 @@ class LEOChooseMotion(io.ComfyNode):
             return io.NodeOutput(ops.transfer(ops.repeat(driving, frames), pose))
         if prior is None:
             raise ValueError(
-                "A sampled motion comes out of a motion prior, and none is connected. Connect LEO Load Motion Prior, "
+                "A sampled motion needs a motion prior, and none is connected. Connect LEO Load Motion Prior, "
                 "or choose a ready-made motion."
             )
         prior.check("pose", pose)

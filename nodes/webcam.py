@@ -8,11 +8,10 @@ WEBCAM), and `web/leo_webcam.js` uploads a frame of it with every prompt.
 import os
 
 import folder_paths
-import torch
 from comfy_api.latest import io
 
 from ..leo_core.files import quoted
-from ..leo_core.video import read_video
+from .support.samples import first_picture
 
 
 class LEOWebcam(io.ComfyNode):
@@ -46,7 +45,7 @@ class LEOWebcam(io.ComfyNode):
         path = folder_paths.get_annotated_filepath(image)
         if not os.path.isfile(path):
             raise ValueError(f"The webcam's picture '{quoted(image)}' is gone. Press Run again, which takes a new one.")
-        return io.NodeOutput(torch.from_numpy(next(iter(read_video(path)))).float().div(255)[None])
+        return io.NodeOutput(first_picture(path))
 
 
 NODES: list[type[io.ComfyNode]] = [LEOWebcam]

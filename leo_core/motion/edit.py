@@ -116,8 +116,8 @@ def reverse(motion: MotionSequence) -> MotionSequence:
 
 
 def repeat(motion: MotionSequence, frames: int) -> MotionSequence:
-    """The motion again and again until it has so many frames, or cut short; a last frame equal to the first is shown
-    once.
+    """Repeat a motion until it has this many frames, or cut it short. A last frame that equals the first is not shown
+    twice.
 
     :param frames: 1 or more.
     """

@@ -325,9 +325,9 @@ def add_commands(subparsers) -> None:
         "--strengthen",
         default="{}",
         metavar="JSON",
-        help='controls that move this many times as much as they were trained to, as {"close left eye": 1.7}',
+        help='make controls move this many times as far as they were trained to, as {"close left eye": 1.7}',
     )
-    parser.add_argument("--reader", type=Path, metavar="FILE", help="motion reader to put in the place of the run's")
+    parser.add_argument("--reader", type=Path, metavar="FILE", help="motion reader that replaces the run's own")
     parser.add_argument(
         "--directions-of",
         type=Path,

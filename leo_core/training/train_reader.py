@@ -157,8 +157,8 @@ def train(args) -> None:
     _, strangers = split_by_identity(held_out, args.calibrate)
     if args.calibrate and not strangers:
         raise ValueError(
-            f"Nobody who is held out is called {' or '.join(args.calibrate)}. --calibrate takes parts of the names of "
-            f"people that --hold-out leaves out."
+            f"Nobody held out has a name with {' or '.join(args.calibrate)} in it. --calibrate takes parts of the "
+            f"names of people that --hold-out keeps from training."
         )
     args.run_folder.mkdir(parents=True, exist_ok=True)
     trainer = ReaderTrainer(args.run_folder, args.size, args.lr, args.seed)
@@ -210,7 +210,7 @@ def add_commands(subparsers) -> None:
         nargs="*",
         default=[],
         metavar="TEXT",
-        help="at the end, scale up the controls that are read too small off these of the people held out",
+        help="at the end, scale up the controls that the reader understates on these held-out people",
     )
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--steps", type=int, default=10000)

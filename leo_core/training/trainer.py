@@ -164,14 +164,14 @@ class Trainer:
         }
 
     def strengthen(self, factors: dict[str, float]) -> None:
-        """Let the moving average's flow generator respond to single controls so many times as strongly as it was
-        trained to (our choice).
+        """Make the moving average's flow generator respond to single controls more strongly than it was trained to
+        (our choice).
 
         Lids are drawn from a strip of skin two pixels high, and with the flow that training asks for, eyes look half
         closed: what a detector reads off the pictures tells how far to go. More training takes it back, so it is done
         when a run is exported.
 
-        :param factors: name of a control -> factor.
+        :param factors: name of a control -> how many times as strongly.
         :raises ValueError: no direction is tied to a control of that name.
         """
         unknown = set(factors) - set(self.controls)

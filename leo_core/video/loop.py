@@ -22,7 +22,7 @@ class FrameStore:
     """Frames of a clip on disk, read in any order: uint8 [H, W, 3], made smaller where a side is longer than
     `LONGEST_SIDE`. Use it in a ``with``: the file has no name and is gone at the end.
 
-    :param folder: where the disk space is taken.
+    :param folder: on whose disk the frames are kept.
     :param size: (height, width) of the frames to come.
     :ivar size: (height, width) of the stored frames.
     """
@@ -67,7 +67,7 @@ def loop_order(count: int, ping_pong: bool, step: int = 1) -> list[int]:
 
 
 def gif_step(fps: Fraction) -> int:
-    """Every how many-th frame a GIF takes, which cannot show more than `FASTEST_GIF` a second."""
+    """A GIF takes every n-th frame, so as not to exceed `FASTEST_GIF` a second: n."""
     return max(1, -(-fps // FASTEST_GIF))
 
 
@@ -82,7 +82,7 @@ def write_loop(
     under its name only when all is written.
 
     :param path: ends in .gif (256 colors, chosen for the whole clip) or .webp.
-    :param fps: frames per second. A GIF counts hundredths of a second: others than 100/n are kept on average.
+    :param fps: frames per second. A GIF counts hundredths of a second: rates other than 100/n are kept on average.
     :param on_frame: called with (done, total) for every frame; what it raises ends the writing.
     :raises ValueError: no frames, or another ending.
     """
@@ -189,7 +189,7 @@ def _encode_gif(
 
 
 def _ready(sink: av.filter.context.FilterContext) -> Iterator[av.VideoFrame]:
-    """The frames that a filter has by now."""
+    """The frames that a filter has ready."""
     while True:
         try:
             yield cast(av.VideoFrame, sink.pull())

@@ -32,8 +32,8 @@ def path_of(name: str) -> str:
     """:raises ValueError: no such file is listed; so a name cannot lead out of the folders."""
     if name not in names():
         raise ValueError(
-            f"There is no file '{quoted(name)}' among the samples and in ComfyUI's input folder. Choose one of the "
-            "list, or upload the file again."
+            f"'{quoted(name)}' is neither among the samples nor in ComfyUI's input folder. Choose a file from the "
+            "list, or upload it again."
         )
     own = name.endswith(OWN)
     return os.path.join(folder_paths.get_input_directory(), name.removesuffix(OWN)) if own else str(PACK_SAMPLES / name)

@@ -19,25 +19,28 @@ RAMP = {"points": [[0.0, 0.0], [1.0, 1.0]], "interpolation": "monotone_cubic"}
 NAMES_TOOLTIP = "Connect the animator to refer to its directions by name; numbers always work."
 
 
+def seed_input(tooltip: str = "The same seed gives the same motion on every device.") -> io.Input:
+    return io.Int.Input(
+        "seed", default=0, optional=True, min=0, max=2**64 - 1, control_after_generate=True, tooltip=tooltip
+    )
+
+
+def steps_input(steps: int, advanced: bool | None = None) -> io.Input:
+    return io.Int.Input(
+        "steps",
+        default=steps,
+        optional=True,
+        min=1,
+        max=1000,
+        advanced=advanced,
+        tooltip="Denoising steps per window of motion; 20 to 50 are enough.",
+    )
+
+
 def sampling_inputs(steps: int = 50) -> list[io.Input]:
     return [
-        io.Int.Input(
-            "seed",
-            default=0,
-            optional=True,
-            min=0,
-            max=2**64 - 1,
-            control_after_generate=True,
-            tooltip="The same seed gives the same motion on every device.",
-        ),
-        io.Int.Input(
-            "steps",
-            default=steps,
-            optional=True,
-            min=1,
-            max=1000,
-            tooltip="Denoising steps per window of motion; 20 to 50 are enough.",
-        ),
+        seed_input(),
+        steps_input(steps),
         io.Combo.Input(
             "sampler",
             options=list(SAMPLERS),

@@ -9,8 +9,8 @@ flow.note(
     "his brows.\n\n"
     "**Move a slider and run again**: the node shows the result. Choose *Run (On Change)* beside **Run**, and the "
     "picture follows the sliders.\n\n"
-    "**Your own photo**: put **Load Image** in place of the sample. The face is found in a photo of any size, and "
-    "all the rest of the photo stays as it is.\n\n"
+    "**Your own photo**: press *choose your own file* on the sample, or drop a photo on it. The face "
+    "is found in a photo of any size, and all the rest of the photo stays as it is.\n\n"
     "With the small model that comes with the pack heads, jaws, raised brows and lids follow well, smiles less; one "
     "eye hardly closes without the other, and gaze hardly moves. *pose* is a keyframe for **LEO Join Motion** and "
     "**LEO Blend Motion**.",

@@ -107,7 +107,7 @@ flow.note(
     "Change)**, which makes one after every move of a slider.\n\n"
     "Every picture is kept as `leo/puppet_...` in the output folder; with **Preview Image** in place of **Save Image** "
     "none is. Of several people the one nearest to the middle counts.\n\n"
-    "**Your own photo**: put **Load Image** in place of the sample.",
+    "**Your own photo**: press *choose your own file* on the sample, or drop a photo on it.",
     size=(400, 400),
 )
 photo = flow.node("LEOLoadSample", title="Photo", inputs={"sample": "woman.png"})
