@@ -27,6 +27,8 @@ _MATCH = 1 / 24
 _SEEN = 1 / 64
 # What the photo lacks is painted to the full this far beyond its border, of 1 from the middle to it.
 _FADES = 1 / 50
+# Pixels around the photo that repeat its border.
+_RIM = 2
 # What looks less than this many pixels away has not moved.
 _STILL = 1 / 64
 # Pixels of a band and of a tile of it, the fewest and the most rows of a band, largest height and width of a patch, and
@@ -149,9 +151,15 @@ class FullResolution:
     """
 
     def __init__(self, original: torch.Tensor, align_corners: bool, rest: tuple[torch.Tensor, torch.Tensor]):
-        self._photo = photo = original.movedim(-1, 0)[None].float().contiguous()
+        # Not every device can repeat a border while it samples, so the photo carries the pixels that bicubic
+        # interpolation reads beyond its own; `_photo` is a view without them.
+        self._rimmed = F.pad(original.movedim(-1, 0)[None].float(), (_RIM,) * 4, mode="replicate")
+        self._photo = photo = self._rimmed[..., _RIM:-_RIM, _RIM:-_RIM]
         self._height, self._width = original.shape[:2]
         self._size = photo.new_tensor([self._width, self._height])[:, None, None]
+        # From -1..1 over the photo to the same over it and its rim, and where all that can be seen is the border's.
+        sides = self._size.flatten()
+        self._shrink, self._farthest = sides / (sides + 2 * _RIM), (sides + 1) / (sides + 2 * _RIM)
         displacement, mask = (part.to(photo) for part in rest)
         self._cells = cells = mask.shape[-1]
         still = torch.zeros_like(displacement)
@@ -265,15 +273,16 @@ class FullResolution:
             if not moves:
                 band[..., columns.pixels].copy_(own[..., columns.pixels])
                 continue
-            looks = places[None, :, columns.pixels]
-            made = F.grid_sample(self._photo, looks, "bicubic", "border", align_corners=False)[0]
+            places_here = places[:, columns.pixels]
+            looks = (places_here * self._shrink).clamp_(-self._farthest, self._farthest)[None]
+            made = F.grid_sample(self._rimmed, looks, "bicubic", align_corners=False)[0]
             if paints:
                 # Three colors side by side are one matrix product.
                 picture = painted[rows.painted, :, columns.painted]
                 picture = rows.cubic @ (picture.flatten(0, 1) @ columns.cubic.T).view(len(picture), -1)
                 share = keep[:, columns.pixels]
                 if crosses:
-                    share = _inside(looks[0]).mul_(share)
+                    share = _inside(places_here).mul_(share)
                 torch.lerp(picture.unflatten(1, (3, -1)).movedim(1, 0), made, share, out=made)
             if rests:
                 share = flow.moves[rows.blocks, columns.blocks][rows.inside].index_select(1, columns.inside)
@@ -363,8 +372,11 @@ def _spread(maps: torch.Tensor) -> torch.Tensor:
 
 
 def _look_up(picture: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
-    """What is to be seen in a picture [1, C, H, W] at places [1, 2, h, w] as `looked_at` gives them: [1, C, h, w]."""
-    return F.grid_sample(picture, seen.movedim(1, -1), "bilinear", "border", align_corners=False)
+    """A picture [1, C, H, W] sampled at places [1, 2, h, w] as `looked_at` gives them, its border repeated:
+    [1, C, h, w]."""
+    height, width = picture.shape[2:]
+    x, y = (seen[:, axis].clamp(1 / side - 1, 1 - 1 / side) for axis, side in ((0, width), (1, height)))
+    return F.grid_sample(picture, torch.stack([x, y], -1), "bilinear", align_corners=False)
 
 
 def _inside(places: torch.Tensor) -> torch.Tensor:

@@ -42,7 +42,10 @@ class LEOWebcam(io.ComfyNode):
                 "The webcam gave no picture. Open ComfyUI as localhost, 127.0.0.1 or https, let the browser use the "
                 "camera, and close other programs that do."
             )
-        path = folder_paths.get_annotated_filepath(image)
+        try:
+            path = folder_paths.get_annotated_filepath(image)
+        except ValueError:  # a path that leads out of ComfyUI's folders
+            path = ""
         if not os.path.isfile(path):
             raise ValueError(f"The webcam's picture '{quoted(image)}' is gone. Press Run again, which takes a new one.")
         return io.NodeOutput(first_picture(path))

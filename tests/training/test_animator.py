@@ -252,7 +252,7 @@ def test_repainting_keeps_the_flow_and_copies_what_is_seen(tmp_path):
 def test_one_clip_is_overfitted(request, tmp_path):
     """The learning path as a whole, on a bundled clip: frames rebuilt from the first one, L1 in 0..1. With --full at
     64 px."""
-    size, steps = (64, 700) if request.config.getoption("--full") else (32, 400)
+    size, steps = (64, 700) if request.config.getoption("--full") else (32, 480)
     clips = track([read_clip(ROOT / "samples" / "woman_talking.mp4", DETAIL)], size)
     trainer = Trainer(tmp_path, small(size), Weights(), 0.02, 0)
     for _ in range(steps):
