@@ -20,6 +20,7 @@ MODULES = (
     "training.portraits.commands",
     "training.portraits.clips",
     "training.train_finder",
+    "training.prior_motions",
     "training.train_prior",
     "training.train_reader",
     "training.evaluate_prior",
