@@ -2,6 +2,7 @@
 
 from dataclasses import asdict, dataclass, field
 
+from .. import face
 from ..identity import Direction
 
 LIA_CHANNELS = {4: 512, 8: 512, 16: 512, 32: 512, 64: 256, 128: 128, 256: 64, 512: 32}
@@ -104,11 +105,12 @@ class AnimatorConfig:
             ladder == [4 << i for i in range(len(ladder))]
             and 8 <= ladder[-1] <= self.size // 2
             and all(type(c) is int and 1 <= c <= 8192 for c in self.reader.values())
-            and self.style_dim > self.directions
+            and self.style_dim > self.directions == len(face.NAMES)
         ):
             raise ValueError(
-                "A motion reader has a channel count for each of 4, 8, .. up to half the animator's size, and its "
-                f"codes fit into style_dim; got {self.reader} at size {self.size} with style_dim {self.style_dim}."
+                "A motion reader has a channel count for each of 4, 8, .. up to half the animator's size, and reads "
+                f"{len(face.NAMES)} face controls, which fit into style_dim; got {self.reader} at size {self.size}, "
+                f"{self.directions} directions and style_dim {self.style_dim}."
             )
 
     @property

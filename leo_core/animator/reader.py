@@ -10,6 +10,7 @@ from itertools import pairwise
 import torch
 import torch.nn.functional as F
 
+from .. import face
 from .layers import channels_last
 
 
@@ -27,7 +28,10 @@ class ReaderBlock(torch.nn.Module):
 
 
 class MotionReader(torch.nn.Module):
-    """Picture [N, 3, S, S] in -1..1 -> motion code [N, D].
+    """Picture [N, 3, S, S] in -1..1 -> motion code [N, D], which are the controls of `leo_core.face`.
+
+    The picture and its mirror image are read, and the mean of both is the code: what the two readings have apart is
+    noise, a third of it in the place of the head.
 
     :param size: S, the side of the pictures.
     :param widths: resolution -> channels, for the resolutions r0, r0 / 2, .. 4; the picture is first averaged to 2 *
@@ -53,6 +57,11 @@ class MotionReader(torch.nn.Module):
         self.code = operations.Linear(256, directions, **kw)
 
     def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+        straight, mirrored = self.read(pictures), self.read(pictures.flip(-1))
+        return (straight + mirrored[:, face.MIRROR] * mirrored.new_tensor(face.SIGN)) / 2
+
+    def read(self, pictures: torch.Tensor) -> torch.Tensor:
+        """One reading alone, which is what training judges."""
         if self.shrink > 1:
             pictures = F.avg_pool2d(pictures, self.shrink)
         h = self.stem(channels_last(pictures))  # [N, C, r0, r0]

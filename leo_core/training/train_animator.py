@@ -103,7 +103,7 @@ def configuration(args, widths: dict[int, int]) -> AnimatorConfig:
         style_dim=128 + 2 * directions,
         directions=directions,
         rgb_blocks=1,
-        paint_size=args.size // 2,
+        paint_size=min(args.size // 2, 64),  # beyond it a residual block costs more than it paints
         composite=True,
         anchored=True,
         carry=True,

@@ -79,7 +79,7 @@ class ReaderTrainer:
             group["lr"] = lr
         pictures, controls = sample(clips, batch, self.size, np.random.default_rng([self.seed, self.step]))
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-            found = self.reader(pictures)
+            found = self.reader.read(pictures)
         loss = reading_loss(found.float(), controls)
         self.optimizer.zero_grad()
         loss.backward()

@@ -12,12 +12,13 @@ import torch.nn.functional as F
 from leo_core.__main__ import main
 from leo_core.animator import Animator, lia
 from leo_core.animator.checkpoint import load_animator
-from leo_core.face import CODE_UNIT, NAMES
+from leo_core.animator.reader import MotionReader
+from leo_core.face import CODE_UNIT, MIRROR, NAMES, SIGN
 from leo_core.training.augmentation import moved
 from leo_core.training.batches import sample_batch
 from leo_core.training.data import Clip
 from leo_core.training.objective import TrainedAnimator, Weights, losses
-from leo_core.training.reader import MOST_SCALED, WIDTHS, agreement, reading, recalibrate
+from leo_core.training.reader import MOST_SCALED, WIDTHS, agreement, initialize, reading, recalibrate
 from leo_core.training.reconstruction import known_codes, rebuild, transfer
 from leo_core.training.train_reader import ReaderTrainer, read_reader
 from leo_core.training.trainer import Trainer
@@ -109,7 +110,8 @@ def test_what_is_read_too_small_off_strangers_is_scaled_up_about_its_mean(tmp_pa
     true = [f.copy() for f in found]
     lids, wide, gaze = AT["close left eye"], AT["mouth wide"], AT["look up"]
     for clip, offset in zip(true, (0.5, -0.2, 0.1), strict=True):  # people differ, and that does not count
-        clip[:, lids] = 1.3 * clip[:, lids] + offset
+        for lid in (lids, MIRROR[lids]):
+            clip[:, lid] = 1.3 * clip[:, lid] + offset
         clip[:, wide] *= 7
         clip[:, gaze] = rng.normal(0, 1, 6)
     trainer.ema, factors = recalibrate(trainer.ema, found, true)
@@ -117,7 +119,7 @@ def test_what_is_read_too_small_off_strangers_is_scaled_up_about_its_mean(tmp_pa
     assert factors[AT["turn"]] == pytest.approx(1)
     again = np.concatenate([reading(trainer.ema_reader(), part) for part in frames])
     before = np.concatenate(found)
-    middle = before[:, lids].mean()
+    middle = before[:, [lids, MIRROR[lids]]].mean()
     np.testing.assert_allclose(again[:, lids], middle + 1.3 * (before[:, lids] - middle), atol=1e-4)
     np.testing.assert_allclose(again[:, gaze], before[:, gaze], atol=1e-5)
 
@@ -267,6 +269,8 @@ def test_known_controls_take_the_place_of_what_the_encoder_reads():
 def test_readers_that_do_not_fit_are_refused():
     with pytest.raises(ValueError, match="channel count for each of 4, 8"):
         replace(face_config(), reader={4: 16, 16: 8})
+    with pytest.raises(ValueError, match="20 face controls.*19 directions"):
+        replace(face_config(), directions=19)
     assert Animator(face_config(), device="meta").config.appearance_dim == 16 + len(NAMES)
 
 
@@ -276,3 +280,14 @@ def test_a_batch_that_is_no_multiple_of_a_clips_pictures_is_refused_at_once(batc
         main(["train-reader", str(tmp_path / "run"), "--data", str(tmp_path), f"--batch={batch}"])
     assert f"choose a multiple of 4, got {batch}" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+def test_a_mirrored_picture_shows_the_mirrored_motion():
+    reader = MotionReader(32, {16: 8, 8: 8, 4: 16}, len(NAMES)).eval()
+    with torch.no_grad():
+        initialize(reader, torch.Generator().manual_seed(0))
+        picture = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(1)) * 2 - 1
+        code, mirrored = reader(picture)[0], reader(picture.flip(-1))[0]
+    assert code.abs().max() > 1e-3
+    torch.testing.assert_close(mirrored[list(MIRROR)] * torch.tensor(SIGN), code)
+    assert mirrored[AT["turn"]] == pytest.approx(-code[AT["turn"]].item(), abs=1e-6)

@@ -279,6 +279,8 @@ class Puppet:
         middle, half = (edges[0] + edges[1]) / 2, (edges[1] - edges[0]) / 2
         half[:, 1] = np.maximum(half[:, 1], 0.008)
         points = middle[None] + half[None] * v[..., None]
+        # Of narrow eyes it would end where lids that open wide, or follow a glance upwards, still show it.
+        points[..., 1] += 0.05 * np.sign(v) * np.clip(np.abs(v) - 1, 0, 1)
         seen = middle[None] + half[None] * np.clip(v, -0.6, 0.75)[..., None]
         points[..., 2] += 0.012
         triangles = _grid_triangles(9, 9)
@@ -423,7 +425,7 @@ class Puppet:
             free = np.clip(1 - u**2, 0, 1) * np.tile(
                 np.repeat(np.clip(1.3 - np.abs(np.linspace(-1.5, 1.5, 9)), 0, 1), 9), 1
             )
-            shapes["gaze sideways"][eyeball, 0] = 0.2 * np.ptp(eye[:, 0]) * free
+            shapes["gaze sideways"][eyeball, 0] = 0.25 * np.ptp(eye[:, 0]) * free
             shapes["gaze up"][eyeball, 1] = -0.13 * np.ptp(eye[:, 0]) * free
             shapes["gaze up"][ids, 1] = -0.015
 
