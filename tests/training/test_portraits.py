@@ -9,13 +9,15 @@ import numpy as np
 import pytest
 
 from leo_core.__main__ import main
-from leo_core.face import CONTROLS, NAMES, measure
+from leo_core.face import CONTROLS, NAMES, HeadPose, measure
 from leo_core.training.data import read_source
 from leo_core.training.decoding import read_photo
 from leo_core.training.landmarks import read_landmarks
-from leo_core.training.portraits.commands import render_portrait
+from leo_core.training.portraits.acting import draw_look
+from leo_core.training.portraits.commands import open_portrait, render_portrait
 from leo_core.training.portraits.performing import STYLES, perform, perform_person
 from leo_core.training.portraits.puppet import ACTIONS, Pose, Puppet
+from leo_core.training.portraits.render import renderer
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 LANDMARKS = ROOT / "tests" / "data" / "astronaut_landmarks.npz"
@@ -67,6 +69,20 @@ def test_a_photo_at_rest_is_itself():
 def test_lips_and_lids_never_pass_through_each_other():
     closed = controls_of(close=1.0, jaw=-0.5, left_lid=1.4, right_lid=1.4)
     assert closed["jaw open"] > -0.02 and closed["close left eye"] < 1.4
+
+
+def test_wide_eyes_and_raised_ones_have_no_holes():
+    portrait = open_portrait(PHOTO, FACE, None, 256, np.random.default_rng(0))
+    puppet = Puppet(portrait.landmarks)
+    wide = {"left lid": -0.35, "right lid": -0.35, "gaze up": 0.9}
+    actions = np.array([[wide.get(name, 0.0) for name in ACTIONS]] * 2)
+    head = HeadPose(*(np.repeat(part, 2, 0) for part in (puppet.head.rotation, puppet.head.scale, puppet.head.origin)))
+    green = np.broadcast_to(np.uint8([0, 255, 0]), portrait.photo.shape).copy()
+    look = draw_look(np.random.default_rng(0), portrait.photo)
+    with renderer().context:
+        clip = renderer().render(portrait, puppet, Pose(actions, head), look, 128, green)
+    eyes = (clip.regions[0] == 255) & (np.arange(128)[:, None] < 64)
+    assert eyes.sum() > 50 and (clip.coverage[0][eyes] == 255).all()
 
 
 def test_flow_reproduces_what_the_first_frame_shows():
