@@ -6,7 +6,7 @@ step writes is still in the cache when the next reads it; a step that would chan
 what would change something makes it wait: there the frame is one tile and every step is taken.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from kornia.filters import gaussian_blur2d
 
 from .flow import looked_at, shift_of
+from .stretches import Band, bands
 
 # The contrast (0..1, over the three colours) that counts as an edge when the flow is upsampled.
 _EDGE = 0.3
@@ -31,79 +32,13 @@ _FADES = 1 / 50
 _RIM = 2
 # What looks less than this many pixels away has not moved.
 _STILL = 1 / 64
-# Pixels of a band and of a tile of it, the fewest and the most rows of a band, largest height and width of a patch, and
-# pixels of patches at once on a CPU and elsewhere.
+# Pixels of a band, the fewest and the most of its rows, rows and columns of a tile, and pixels of patches at once on a
+# CPU and elsewhere.
 _BAND = 2**18
-_TILE = 2**16
-_ROWS = 64, 256
-_PATCH = 8
+_ROWS = 64, 512
+_TILE = 64, 512
 _CHUNK = 2**15
 _CHUNK_ELSEWHERE = 2**22
-
-
-@dataclass(frozen=True)
-class _Stretch:
-    """A part of one side of the photo. "Cells" are the flow's, counted with one more that repeats the border's.
-
-    :param pixels: of the photo.
-    :param places: where they are, -1..1 from border to border: [n].
-    :param cells: those that the pixels lie between; between cells ``b`` and ``b + 1`` is block ``b``.
-    :param linear: weights of these cells for each pixel: [n, cells].
-    :param blocks: the blocks.
-    :param inside: which of these each pixel lies in: [n].
-    :param painted: the cells, counted without the border's, that bicubic interpolation reads.
-    :param cubic: weights of these for each pixel: [n, painted].
-    :param patches: pixels, counted from the first, that lie in the same block; the last is repeated: [size, patches].
-    :param before, after: weights of the first and second cell for these pixels.
-    :param block: of each patch.
-    """
-
-    pixels: slice
-    places: torch.Tensor
-    cells: slice
-    linear: torch.Tensor
-    blocks: slice
-    inside: torch.Tensor
-    painted: slice
-    cubic: torch.Tensor
-    patches: torch.Tensor
-    before: torch.Tensor
-    after: torch.Tensor
-    block: torch.Tensor
-
-
-def _stretches(length: int, cells: int, longest: int, device: torch.device) -> Iterator[_Stretch]:
-    """Cut a side of so many pixels, over which the flow has so many cells, into stretches of ``longest`` pixels."""
-    place = (torch.arange(length) + 0.5) * (cells / length) + 0.5
-    block = place.floor().long()
-    cubic = F.interpolate(torch.eye(cells)[None, None], (length, cells), mode="bicubic", align_corners=False)[0, 0]
-    in_block = -(-length // cells)
-    size = -(-in_block // -(-in_block // _PATCH))
-    for start in range(0, length, longest):
-        pixels = slice(start, min(start + longest, length))
-        first, last = int(block[start]), int(block[pixels.stop - 1])
-        runs = [
-            (int(run[0]), int(run[-1]))
-            for b in range(first, last + 1)
-            for run in torch.where(block[pixels] == b)[0].split(size)
-            if len(run)
-        ]
-        patches = torch.tensor([[min(begin + i, end) for begin, end in runs] for i in range(size)])
-        near, painted = slice(first, last + 2), slice(max(first - 2, 0), min(last + 2, cells))
-        yield _Stretch(
-            pixels,
-            (2 * torch.arange(start, pixels.stop, device=device) + 1 - length) / length,
-            near,
-            (1 - (place[pixels, None] - torch.arange(near.start, near.stop)).abs()).clamp(min=0).to(device),
-            slice(first, last + 1),
-            (block[pixels] - first).to(device),
-            painted,
-            cubic[pixels, painted].contiguous().to(device),
-            patches.to(device),
-            (1 + block - place)[pixels][patches].to(device),
-            (place - block)[pixels][patches].to(device),
-            block[pixels][patches[0]].to(device),
-        )
 
 
 @dataclass(frozen=True)
@@ -111,9 +46,9 @@ class _Flow:
     """A frame's flow in cells, one more around them that repeats the border's.
 
     :param cells: which are the photo's own, 1, or painted, 0; how far they look away, right and down, in shares of
-        the picture; their colours in the warped photo; where they look, (x, y) as `_Stretch.places`:
+        the picture; their colours in the warped photo; where they look, (x, y) as `Band.places`:
         [8, S + 2, S + 2].
-    :param wide: the last two as complex numbers, and the first, in the columns of the photo: [S + 2, W] each.
+    :param wide: the last two side by side, and the first, in the columns of the photo: [S + 2, W * 2] and [S + 2, W].
     :param limits: how much of a cell is painted; how far it looks beyond the border, -1 being in the middle of the
         photo; 1 where it differs from the photo; 1 where it does not: [4, S + 2, S + 2].
     :param moves: 1 in blocks that differ from the photo and 0 elsewhere: [S + 1, S + 1].
@@ -128,14 +63,21 @@ class _Flow:
     jump: torch.Tensor
     edges: torch.Tensor
 
-    def within(self, rows: slice = slice(None), columns: slice = slice(None)) -> tuple[bool, bool, bool, bool]:
-        """Whether among these cells something moves, something rests, the decoder's picture is to be seen, and the
-        border is looked across. Off the CPU this is not checked, and all count as true."""
-        if not self.limits.is_cpu:
-            return True, True, True, True
-        hidden, beyond, moving, resting = self.limits[:, rows, columns].amax((1, 2)).tolist()
-        crosses = beyond > _SEEN * _FADES
-        return moving > 0, resting > 0, crosses or hidden > _SEEN, crosses
+
+@dataclass(frozen=True)
+class _Needs:
+    """What is to be done in a part of a frame.
+
+    :param moves: something moves.
+    :param rests: something does not.
+    :param paints: the decoder's picture is to be seen.
+    :param crosses: the border is looked across.
+    """
+
+    moves: bool
+    rests: bool
+    paints: bool
+    crosses: bool
 
 
 class FullResolution:
@@ -157,9 +99,11 @@ class FullResolution:
         self._photo = photo = self._rimmed[..., _RIM:-_RIM, _RIM:-_RIM]
         self._height, self._width = original.shape[:2]
         self._size = photo.new_tensor([self._width, self._height])[:, None, None]
-        # From -1..1 over the photo to the same over it and its rim, and where all that can be seen is the border's.
-        sides = self._size.flatten()
-        self._shrink, self._farthest = sides / (sides + 2 * _RIM), (sides + 1) / (sides + 2 * _RIM)
+        # From -1..1 over the photo to the same over it and its rim, and where all that can be seen is the border's,
+        # for x and y of every pixel of a row.
+        sides = self._size.flatten().repeat(self._width)
+        farthest = (sides + 1) / (sides + 2 * _RIM)
+        self._shrink, self._seen = sides / (sides + 2 * _RIM), torch.stack([-farthest, farthest])
         displacement, mask = (part.to(photo) for part in rest)
         self._cells = cells = mask.shape[-1]
         still = torch.zeros_like(displacement)
@@ -182,10 +126,9 @@ class FullResolution:
             for end in (1.0, 1 + 1 / cells)
         )
         rows = min(max(_BAND // self._width, _ROWS[0]), _ROWS[1]) if photo.is_cpu else self._height
-        columns = _TILE // rows if photo.is_cpu else self._width
-        self._rows = list(_stretches(self._height, cells, rows, photo.device))
-        self._columns = list(_stretches(self._width, cells, columns, photo.device))
-        (self._across,) = _stretches(self._width, cells, self._width, photo.device)
+        down, right = (_TILE[0], max(_TILE[1], self._width // 4)) if photo.is_cpu else (self._height, self._width)
+        self._down = list(bands(self._height, cells, rows, down, photo.device))
+        (self._across,) = bands(self._width, cells, self._width, right, photo.device)
 
     def __call__(self, decoded: torch.Tensor, displacement: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """One frame.
@@ -196,12 +139,19 @@ class FullResolution:
         :return: [H, W, 3] in 0..1.
         """
         flow = self._read(displacement, mask)
-        painted = self._small
-        if flow.within()[2]:
-            painted = self._matched(decoded.movedim(-1, 0).to(flow.cells), flow).movedim(0, 1).contiguous()
+        needs = self._needs(flow)
+        painted: list[torch.Tensor] = []
+        if any(tile.paints for row in needs for tile in row):
+            picture = self._matched(decoded.movedim(-1, 0).to(flow.cells), flow).movedim(0, 1).flatten(0, 1)
+            # Three colors side by side are one matrix product.
+            painted = [
+                (picture[:, columns.painted] @ columns.cubic.T).view(self._cells, -1) for columns in self._across.tiles
+            ]
         frame = self._photo.new_empty(3, self._height, self._width)
-        for rows in self._rows:
-            self._fill(frame[:, rows.pixels], flow, painted, rows)
+        done = 0
+        for rows in self._down:
+            self._fill(frame[:, rows.pixels], flow, painted, rows, needs[done : done + len(rows.tiles)])
+            done += len(rows.tiles)
         return frame.movedim(0, -1)
 
     def at_full_size(self, displacement: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -211,7 +161,7 @@ class FullResolution:
             and 0 where it is painted, [1, 1, H, W].
         """
         flow, whole = self._read(displacement, mask), self._photo.new_empty(1, 3, self._height, self._width)
-        for rows in self._rows:
+        for rows in self._down:
             places, keep = self._upsampled(flow, rows, True)
             part = whole[0, :, rows.pixels]
             part[0] = (places[..., 0] - self._across.places) / 2
@@ -230,7 +180,7 @@ class FullResolution:
         cells = F.pad(torch.cat([keep, shift, colours], 1), (1,) * 4, mode="replicate")[0]
         keep, shift = cells[:1], cells[1:3]
         seen = torch.add(self._outside, shift, alpha=2)
-        x, y, kept = torch.cat([seen, keep])[..., self._across.cells] @ self._across.linear.T
+        x, y, kept = self._widened(torch.cat([seen, keep]))
         beyond = torch.add(self._on_border, shift, alpha=2).abs_().amax(0, keepdim=True).sub_(1)
         moved = (shift.abs() * self._size).amax(0, keepdim=True)
         moves = ((moved >= _STILL) | (keep < 1)).to(shift)
@@ -242,12 +192,19 @@ class FullResolution:
         edges = jump * most * contrast > 8 * _EDGE**2 * _NOTICEABLE
         return _Flow(
             torch.cat([cells, seen]),
-            (torch.complex(x, y), kept),
+            (torch.view_as_real(torch.complex(x, y)).flatten(1), kept),
             limits,
             _corners(torch.maximum, moves[0]),
             most,
             edges,
         )
+
+    def _widened(self, cells: torch.Tensor) -> torch.Tensor:
+        """Maps of the flow's cells [C, S + 2, S + 2] in the columns of the photo, [C, S + 2, W]."""
+        wide = cells.new_empty(*cells.shape[:2], self._width)
+        for columns in self._across.tiles:
+            torch.mm(cells.flatten(0, 1)[:, columns.cells], columns.linear.T, out=wide.flatten(0, 1)[:, columns.pixels])
+        return wide
 
     def _matched(self, decoded: torch.Tensor, flow: _Flow) -> torch.Tensor:
         """The decoder's picture [3, S, S], its colours shifted to those of the warped photo around what is painted."""
@@ -257,42 +214,64 @@ class FullResolution:
         differs = self._blur @ differs @ self._blur.T
         return decoded + differs[:3] / (differs[3] + 0.05)
 
-    def _fill(self, band: torch.Tensor, flow: _Flow, painted: torch.Tensor, rows: _Stretch) -> None:
+    def _needs(self, flow: _Flow) -> list[list[_Needs]]:
+        """For every row of tiles, what is to be done in each. Off the CPU this is not checked: all of it."""
+        tiles = [rows for band in self._down for rows in band.tiles]
+        if not flow.limits.is_cpu:
+            return [[_Needs(True, True, True, True)] * len(self._across.tiles)] * len(tiles)
+        most = torch.stack([flow.limits[..., columns.cells].amax(-1) for columns in self._across.tiles])
+        return [
+            [
+                _Needs(moving > 0, resting > 0, hidden > _SEEN or beyond > _SEEN * _FADES, beyond > _SEEN * _FADES)
+                for hidden, beyond, moving, resting in most[..., rows.cells].amax(-1).tolist()
+            ]
+            for rows in tiles
+        ]
+
+    def _fill(
+        self, band: torch.Tensor, flow: _Flow, painted: list[torch.Tensor], rows: Band, needs: list[list[_Needs]]
+    ) -> None:
         """Compute some rows of a frame into the band [3, rows, W].
 
-        :param painted: the decoder's picture, [S, 3, S].
+        :param painted: the decoder's picture in the columns of each tile: [S, 3 * columns].
+        :param needs: of each tile.
         """
-        moves, _, paints, _ = flow.within(rows.cells)
-        own = self._photo[0, :, rows.pixels]
-        if not moves:
-            band.copy_(own)
+        photo = self._photo[0, :, rows.pixels]
+        every = [tile for row in needs for tile in row]
+        if not any(tile.moves for tile in every):
+            band.copy_(photo)
             return
-        places, keep = self._upsampled(flow, rows, paints)
-        for columns in self._columns:
-            moves, rests, paints, crosses = flow.within(rows.cells, columns.cells)
-            if not moves:
-                band[..., columns.pixels].copy_(own[..., columns.pixels])
-                continue
-            places_here = places[:, columns.pixels]
-            looks = (places_here * self._shrink).clamp_(-self._farthest, self._farthest)[None]
-            made = F.grid_sample(self._rimmed, looks, "bicubic", align_corners=False)[0]
-            if paints:
-                # Three colors side by side are one matrix product.
-                picture = painted[rows.painted, :, columns.painted]
-                picture = rows.cubic @ (picture.flatten(0, 1) @ columns.cubic.T).view(len(picture), -1)
-                share = keep[:, columns.pixels]
-                if crosses:
-                    share = _inside(places_here).mul_(share)
-                torch.lerp(picture.unflatten(1, (3, -1)).movedim(1, 0), made, share, out=made)
-            if rests:
-                share = flow.moves[rows.blocks, columns.blocks][rows.inside].index_select(1, columns.inside)
-                # a fraction of the time of `where`
-                torch.lerp(own[..., columns.pixels], made.clamp_(0, 1), share, out=band[..., columns.pixels])
-            else:
-                torch.clamp(made, 0, 1, out=band[..., columns.pixels])
+        places, keep = self._upsampled(flow, rows, any(tile.paints for tile in every))
+        for down, row in zip(rows.tiles, needs, strict=True):
+            here = slice(down.pixels.start - rows.pixels.start, down.pixels.stop - rows.pixels.start)
+            for number, (across, need) in enumerate(zip(self._across.tiles, row, strict=True)):
+                own, tile = photo[:, here, across.pixels], band[:, here, across.pixels]
+                if not need.moves:
+                    tile.copy_(own)
+                    continue
+                looks = places[here, across.pixels]
+                share = keep[here, across.pixels] if need.paints else keep
+                if need.crosses:
+                    share = _inside(looks).mul_(share)
+                made = self._sampled(looks)
+                if need.paints:
+                    picture = (down.cubic @ painted[number][down.painted]).unflatten(1, (3, -1)).movedim(1, 0)
+                    torch.lerp(picture, made, share, out=made)
+                if need.rests:
+                    share = flow.moves[down.blocks, across.blocks][down.inside].index_select(1, across.inside)
+                    # a fraction of the time of `where`
+                    torch.lerp(own, made.clamp_(0, 1), share, out=tile)
+                else:
+                    torch.clamp(made, 0, 1, out=tile)
 
-    def _upsampled(self, flow: _Flow, rows: _Stretch, paints: bool) -> tuple[torch.Tensor, torch.Tensor]:
-        """Where the pixels of some rows look, (x, y) as `_Stretch.places`, [rows, W, 2], and, if it ``paints``, which
+    def _sampled(self, looks: torch.Tensor) -> torch.Tensor:
+        """The photo where the pixels look, [h, w, 2], which are overwritten: [3, h, w]."""
+        shrink, (least, most) = self._shrink[: looks[0].numel()], self._seen[:, : looks[0].numel()]
+        looks.flatten(1).mul_(shrink).clamp_(least, most)
+        return F.grid_sample(self._rimmed, looks[None], "bicubic", align_corners=False)[0]
+
+    def _upsampled(self, flow: _Flow, rows: Band, paints: bool) -> tuple[torch.Tensor, torch.Tensor]:
+        """Where the pixels of some rows look, (x, y) as `Band.places`, [rows, W, 2], and, if it ``paints``, which
         are the photo's own, [rows, W].
 
         The jumps of the flow lie along the edges of the warped photo: joint bilateral upsampling (Kopf et al., 2007)
@@ -301,10 +280,15 @@ class FullResolution:
         is interpolated linearly.
         """
         wide, kept = flow.wide
-        places = (rows.linear @ torch.view_as_real(wide[rows.cells]).flatten(1)).unflatten(1, (-1, 2))
-        keep = rows.linear @ kept[rows.cells] if paints else kept[:0]
+        places = wide.new_empty(len(rows.places), self._width, 2)
+        keep = kept.new_empty(len(rows.places) if paints else 0, self._width)
+        for tile in rows.tiles:
+            here = slice(tile.pixels.start - rows.pixels.start, tile.pixels.stop - rows.pixels.start)
+            torch.mm(tile.linear, wide[tile.cells], out=places[here].flatten(1))
+            if paints:
+                torch.mm(tile.linear, kept[tile.cells], out=keep[here])
         columns = self._across
-        edges = flow.edges[rows.block][:, columns.block]
+        edges = flow.edges.index_select(0, rows.block).index_select(1, columns.block)
         patches = (
             edges.nonzero()
             if edges.is_cpu
@@ -312,7 +296,8 @@ class FullResolution:
         )
         count = (_CHUNK if edges.is_cpu else _CHUNK_ELSEWHERE) // (len(rows.patches) * len(columns.patches))
         for down, across in zip(*(part.split(count) for part in patches.T.contiguous()), strict=True):
-            pixels = (rows.patches[:, down].mul_(self._width)[:, None] + columns.patches[:, across]).flatten()
+            above, right = rows.patches.index_select(1, down), columns.patches.index_select(1, across)
+            pixels = (above.mul_(self._width)[:, None] + right).flatten()
             *own, x, y = self._along_edges(flow, rows, down, across, paints)
             torch.view_as_complex(places).view(-1).index_copy_(0, pixels, torch.complex(x, y).flatten())
             if paints:
@@ -320,7 +305,7 @@ class FullResolution:
         return places, keep
 
     def _along_edges(
-        self, flow: _Flow, rows: _Stretch, down: torch.Tensor, across: torch.Tensor, paints: bool
+        self, flow: _Flow, rows: Band, down: torch.Tensor, across: torch.Tensor, paints: bool
     ) -> torch.Tensor:
         """What `_upsampled` gives, of patches along edges: which pixels are the photo's own, if it ``paints``, and
         where they look, [2 or 3, rows, columns, patches].
@@ -328,17 +313,18 @@ class FullResolution:
         :param down: which patches, by their place in ``rows``: [patches]; across: of a row.
         """
         side, columns = self._cells + 2, self._across
-        block = rows.block[down] * side + columns.block[across]
+        row = rows.block.index_select(0, down)
+        block = row * side + columns.block.index_select(0, across)
         corners = torch.cat([block, block + 1, block + side, block + side + 1])
         cells = flow.cells.flatten(1).index_select(1, corners).unflatten(1, (4, -1))
-        above, below = rows.before[:, None, down], rows.after[:, None, down]
-        left, right = columns.before[:, across], columns.after[:, across]
+        above, below, y = rows.weights.index_select(-1, down)[:, :, None]
+        left, right, x = columns.weights.index_select(-1, across)
 
-        ends = left * cells[6:, (0, 2), None] + right * cells[6:, (1, 3), None]
+        ends = left * cells[6:, ::2, None] + right * cells[6:, 1::2, None]
         places = torch.addcmul(above * ends[:, 0, None], below, ends[:, 1, None])
         guide = _look_up(self._photo, places.flatten(1, 2)[None]).view(3, *places.shape[1:])
         # Squared distances of colours, less that to the first corner's: linear in the pixel's colour.
-        jump = flow.jump.flatten()[rows.block[down] * (side - 1) + columns.block[across]] / _EDGE**2
+        jump = flow.jump.flatten().index_select(0, block - row) / _EDGE**2
         steps = cells[:6, 1:] - cells[:6, :1]
         slopes, energy = steps[3:] * jump, cells[3:6].square().sum(0)
         offsets = (energy[0] - energy[1:]) * (jump / 2)
@@ -355,8 +341,8 @@ class FullResolution:
             total += weight
             mean.addcmul_(weight, steps[first:3, i, None, None])
         mean = torch.addcdiv(cells[first:3, 0, None, None], mean, total)
-        mean[-2].mul_(2).add_(columns.places[columns.patches[:, across]])
-        mean[-1].mul_(2).add_(rows.places[rows.patches[:, down]][:, None])
+        mean[-2].mul_(2).add_(x)
+        mean[-1].mul_(2).add_(y)
         return mean
 
 
@@ -376,17 +362,18 @@ def _look_up(picture: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
     [1, C, h, w]."""
     height, width = picture.shape[2:]
     x, y = (seen[:, axis].clamp(1 / side - 1, 1 - 1 / side) for axis, side in ((0, width), (1, height)))
-    return F.grid_sample(picture, torch.stack([x, y], -1), "bilinear", align_corners=False)
+    places = torch.view_as_real(torch.complex(x, y))
+    return F.grid_sample(picture, places, "bilinear", align_corners=False)
 
 
 def _inside(places: torch.Tensor) -> torch.Tensor:
     """1 where the photo has the pixel that is looked for at (x, y) [h, w, 2], and less where that is to be painted."""
-    return _fading(torch.maximum(*places.abs().unbind(-1)).sub_(1))
+    return _fading(torch.maximum(*places.abs().unbind(-1)), 1)
 
 
-def _fading(beyond: torch.Tensor) -> torch.Tensor:
-    """1 inside the photo, falling to 0 over a hundredth of its side beyond the border."""
-    return (beyond * (-1 / _FADES)).add_(1).clamp_(0, 1)
+def _fading(beyond: torch.Tensor, border: float = 0) -> torch.Tensor:
+    """1 up to the border, falling to 0 over a hundredth of the photo's side beyond it."""
+    return torch.rsub(beyond, 1 / _FADES * border + 1, alpha=1 / _FADES).clamp_(0, 1)
 
 
 def _decided(keep: torch.Tensor) -> torch.Tensor:
