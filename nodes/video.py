@@ -27,7 +27,7 @@ from ..leo_core.video import (
     write_loop,
 )
 from .support import files
-from .support.chunks import PREVIEW_SIZE, Progress
+from .support.chunks import PREVIEW_SIZE, Progress, Steps
 from .support.fullres import FullResolutionFrames
 from .support.handles import AnimatorHandle
 from .support.images import check_image, is_transparent, opaque, to_bytes, to_image
@@ -278,11 +278,16 @@ class LEORenderVideo(io.ComfyNode):
             if full_resolution:
                 full = FullResolutionFrames(animator, appearance, crop.cut(backdrop.first()))
 
+        steps = Steps()
+
         def finished(faces: Iterator[RenderedFace]) -> Iterator[torch.Tensor]:
             """The frames to write, uint8 [H, W, 3]."""
             behind = backdrop and backdrop.along(len(motion))
-            for face in faces:
-                picture = face.picture if full is None else full(*face)
+            for face in steps.each("networks", faces):
+                picture = face.picture
+                if full is not None:
+                    with steps.step("full resolution"):
+                        picture = full(*face)
                 if paste is None:
                     yield to_bytes(scaled(picture, size))
                 else:
@@ -290,7 +295,7 @@ class LEORenderVideo(io.ComfyNode):
                     yield paste(base, picture, place)
 
         path = new_clip(cls.hidden and cls.hidden.unique_id)
-        progress = Progress(len(motion), "rendering", cls)
+        progress = Progress(len(motion), "rendering", cls, steps)
         with ExitStack() as open_files:
             writer = open_files.enter_context(
                 VideoWriter(path, size, motion.fps, crf, find_sound(audio, video, stream))
@@ -299,7 +304,8 @@ class LEORenderVideo(io.ComfyNode):
             if LOOPS[loop] is not None:
                 store = open_files.enter_context(FrameStore(os.path.dirname(path), size))
             for frame in finished(rendered_faces(animator, appearance, motion)):
-                writer.write(frame.numpy())
+                with steps.step("encoding"):
+                    writer.write(frame.numpy())
                 if store is not None:
                     store.write(frame.numpy())
                 progress.update(writer.frame_count, lambda shown=frame: thumbnail(shown))

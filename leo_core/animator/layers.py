@@ -60,12 +60,23 @@ def fir_blur(
 
 
 def fir_upsample(x: torch.Tensor) -> torch.Tensor:
-    """Double [N, C, H, W] by zero insertion and FIR blur (times 4), written as one transposed convolution."""
+    """Double [N, C, H, W] by zero insertion and FIR blur (times 4), written as one transposed convolution, or on a CPU
+    and for few channels, which take it a sixth of the time so, as two matrix products."""
     if x.is_cpu and torch.is_autocast_enabled("cpu"):
         # oneDNN has no fast kernel for this in bfloat16: float32 takes a sixth of its time.
         with torch.autocast("cpu", enabled=False):
             return fir_upsample(x.float()).to(x.dtype)
+    if x.is_cpu and x.shape[1] < _WIDE:
+        down, across = (_doubling(x, side) for side in x.shape[2:])
+        return down @ (x @ across.T)
     return F.conv_transpose2d(x, _fir_kernel(x, 4.0), stride=2, padding=1, groups=x.shape[1])
+
+
+def _doubling(x: torch.Tensor, side: int) -> torch.Tensor:
+    """`fir_upsample` of a line of so many pixels: each of the new ones lies a quarter of a pixel beside an old one.
+    [2 * side, side]."""
+    old, new = (torch.arange(n, device=x.device, dtype=x.dtype) for n in (side, 2 * side))
+    return (1 - (new[:, None] / 2 - 0.25 - old).abs()).clamp_(min=0)
 
 
 def outgrows_cache(x: torch.Tensor, channels: int, side: int) -> bool:

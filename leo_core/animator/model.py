@@ -201,6 +201,8 @@ class FlowLevel(torch.nn.Module):
             h = torch.lerp(h, warped, mask.to(h.dtype))  # [N, C, r, r]
             if self.carry is not None:
                 h = h + self.carry.to(h)[:, None, None] * known  # [N, C, r, r]
+        else:
+            h = h[:, :0]  # [N, 0, r, r]: putting the frames of a batch together would copy what nothing reads
         return h, raw, displacement, mask
 
 

@@ -2,7 +2,8 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 import comfy.model_management as mm
@@ -15,13 +16,45 @@ from ...leo_core.motion import plot
 from .status import show_stage
 
 Result = TypeVar("Result")
+Item = TypeVar("Item")
 
 PREVIEW_SECONDS = 0.2
 PREVIEW_SIZE = 512
 STAGE_SECONDS = 0.5
-# More frames per chunk than this win nothing, and a chunk is what an interrupt has to wait for.
-LARGEST_CHUNK = {"cpu": 4}
+# More frames per chunk than this win nothing, and a chunk is what an interrupt has to wait for. On a CPU small networks
+# want more frames than large ones, whose frames take this many bytes or more.
+LARGEST_CHUNK, LARGEST_CHUNK_OF_SMALL, LARGE = 4, 8, 32 << 20
 LARGEST_CHUNK_ELSEWHERE = 32
+
+
+class Steps:
+    """How long a node waits for each of the steps that every frame takes."""
+
+    def __init__(self) -> None:
+        self._seconds: dict[str, float] = {}
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """What runs in this ``with`` is the step of that name."""
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self._seconds[name] = self._seconds.get(name, 0.0) + time.monotonic() - began
+
+    def each(self, name: str, items: Iterable[Item]) -> Iterator[Item]:
+        """The same items; making them is the step of that name."""
+        following = iter(items)
+        while True:
+            with self.step(name):
+                item = next(following, None)
+            if item is None:
+                return
+            yield item
+
+    def slowest(self) -> str:
+        """The step that took longest so far; empty before the first."""
+        return max(self._seconds, key=lambda name: self._seconds[name], default="")
 
 
 class Progress:
@@ -29,13 +62,16 @@ class Progress:
 
     :param stage: what is done, as "rendering"; the node then says so in words, with the seconds that are left.
     :param node: the running node, whose schema asks for io.Hidden.unique_id; needed for ``stage``.
+    :param steps: of each frame; the slowest is then named.
     """
 
-    def __init__(self, total: int, stage: str | None = None, node: type[io.ComfyNode] | None = None):
+    def __init__(
+        self, total: int, stage: str | None = None, node: type[io.ComfyNode] | None = None, steps: Steps | None = None
+    ):
         self.bar = comfy.utils.ProgressBar(total)
         self.total = total
         self.shown = 0.0
-        self._stage, self._node = stage, node
+        self._stage, self._node, self._steps = stage, node, steps
         self._began = self._said = time.monotonic()
 
     def update(self, done: int, picture: Callable[[], torch.Tensor] | None = None, total: int | None = None) -> None:
@@ -55,7 +91,8 @@ class Progress:
     def _say(self, done: int) -> None:
         now = time.monotonic()
         if done < self.total and now - self._said > STAGE_SECONDS:
-            show_stage(self._node, stage_text(self._stage, done, self.total, now - self._began))
+            text = stage_text(self._stage, done, self.total, now - self._began)
+            show_stage(self._node, text if self._steps is None else f"{text}, slowest: {self._steps.slowest()}")
             self._said = now
         elif done == self.total and self._said > self._began:
             show_stage(self._node, f"{self._stage}: done in {now - self._began:.0f} s")
@@ -69,7 +106,9 @@ def stage_text(stage: str, done: int, total: int, seconds: float) -> str:
 
 def load_for_chunks(patchers: list, device: torch.device, bytes_per_item: int) -> int:
     """Bring networks to the device, other models making room for a full chunk; returns how many items then fit."""
-    largest = LARGEST_CHUNK.get(device.type, LARGEST_CHUNK_ELSEWHERE)
+    largest = LARGEST_CHUNK_ELSEWHERE
+    if device.type == "cpu":
+        largest = LARGEST_CHUNK if bytes_per_item >= LARGE else LARGEST_CHUNK_OF_SMALL
     mm.load_models_gpu(patchers, memory_required=largest * bytes_per_item)
     fits = int(mm.get_free_memory(device) // (2 * bytes_per_item))
     return max(1, min(fits, largest))

@@ -113,13 +113,14 @@ def test_identity_warp():
     assert not torch.allclose(warp(picture, torch.zeros(1, 2, 9, 9), False), picture, atol=1e-2)
 
 
-def test_fir_upsample_is_zero_insertion_and_blur():
-    picture = torch.rand(1, 2, 5, 7, generator=torch.Generator().manual_seed(4))
+@pytest.mark.parametrize("channels", [2, 20], ids=["few channels", "many channels"])
+def test_fir_upsample_is_zero_insertion_and_blur(channels):
+    picture = torch.rand(1, channels, 5, 7, generator=torch.Generator().manual_seed(4))
     taps = torch.tensor([1.0, 3.0, 3.0, 1.0])
-    kernel = (torch.outer(taps, taps) / 16).expand(2, 1, 4, 4)
-    inserted = torch.zeros(1, 2, 10, 14)
+    kernel = (torch.outer(taps, taps) / 16).expand(channels, 1, 4, 4)
+    inserted = torch.zeros(1, channels, 10, 14)
     inserted[..., ::2, ::2] = picture
-    expected = torch.nn.functional.conv2d(torch.nn.functional.pad(inserted, (2, 1, 2, 1)), kernel, groups=2)
+    expected = torch.nn.functional.conv2d(torch.nn.functional.pad(inserted, (2, 1, 2, 1)), kernel, groups=channels)
     torch.testing.assert_close(fir_upsample(picture), expected)
 
 

@@ -2,6 +2,7 @@
 
     python tests/benchmarks/animator.py [--threads 2]          LIA 256, float32
     python tests/benchmarks/animator.py --liax 0.5             the networks of LIA-X at half scale, alone
+    python tests/benchmarks/animator.py --model FILE           those of an animator of our own, 1 to 16 frames at once
 
 Random weights. Everything is run in turns and the best of a few rounds counts, in seconds of processor time with one
 thread (so that other programs change them little) and of the clock with more. An operation is a multiplication or an
@@ -25,6 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from direct import DirectLIA  # noqa: E402
 
 from leo_core.animator import Animator, AnimatorConfig, lia, liax, orthonormal_basis  # noqa: E402
+from leo_core.animator.checkpoint import load_animator  # noqa: E402
 
 TOLERANCE = 1e-3
 CLIP = 64  # frames over which one reading of the source is shared out
@@ -159,9 +161,9 @@ def measure_lia(batch: int, rounds: int) -> None:
         print(f"    {name:34}{theirs:10.3f}{mine:8.3f}{theirs / mine:8.1f}")
 
 
-def measure_stages(name: str, config: AnimatorConfig, batch: int, rounds: int) -> None:
+def measure_stages(name: str, animator: Animator, batch: int, rounds: int) -> None:
     """Any family, alone."""
-    animator = random_animator(config)
+    config = animator.config
     pictures = torch.rand(batch, 3, config.size, config.size) * 2 - 1
     code, features = animator.encoder(pictures[:1])
     latents = code + animator.dictionary(animator.motion_head(code)).expand(batch, -1)
@@ -172,17 +174,14 @@ def measure_stages(name: str, config: AnimatorConfig, batch: int, rounds: int) -
         "flow generator": lambda: animator.flow_generator(features, latents, anchor),
         "decoder": lambda: animator.decoder(features, displacement, mask),
     }
+    counts = {stage: operations(run) / batch for stage, run in stages.items()}
+    stages["generator and decoder"] = lambda: animator.render(features, latents, anchor)
+    counts["generator and decoder"] = counts["flow generator"] + counts["decoder"]
     plain = convolutions(config)
     best = best_seconds({**{name: run for name, (run, _) in plain.items()}, **stages}, rounds)
     rate = max(count / best[name] for name, (_, count) in plain.items())
     print(said(name, rate) + f"; {sum(p.numel() for p in animator.parameters()) / 1e6:.1f} M parameters")
-    rows(
-        {
-            f"{stage}, a frame of {batch}": (operations(run) / batch, best[stage] / batch)
-            for stage, run in stages.items()
-        },
-        rate,
-    )
+    rows({f"{stage}, a frame of {batch}": (counts[stage], best[stage] / batch) for stage in stages}, rate)
 
 
 @torch.inference_mode()
@@ -194,12 +193,18 @@ def main() -> None:
     parser.add_argument(
         "--liax", type=float, metavar="SCALE", help="measure LIA-X instead; the released weights have scale 2"
     )
+    parser.add_argument("--model", type=Path, help="measure this animator of our own instead")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    if options.liax is None:
-        measure_lia(options.batch, options.rounds)
+    if options.model is not None:
+        animator, _ = load_animator(options.model)
+        for batch in (1, 4, 8, 16):
+            measure_stages(options.model.stem, animator, batch, options.rounds)
+    elif options.liax is not None:
+        animator = random_animator(liax(options.liax))
+        measure_stages(f"LIA-X 512 at scale {options.liax:g}", animator, options.batch, options.rounds)
     else:
-        measure_stages(f"LIA-X 512 at scale {options.liax:g}", liax(options.liax), options.batch, options.rounds)
+        measure_lia(options.batch, options.rounds)
 
 
 if __name__ == "__main__":

@@ -201,6 +201,13 @@ def test_a_stage_is_told_by_name_with_the_time_left(monkeypatch):
         progress.update(done)
         now[0] += 0.3 if done == 40 else 5.0
     assert told == ["rendering 20 of 125, 27 s left", "rendering 40 of 125, 22 s left", "rendering: done in 15 s"]
+    steps = chunks.Steps()
+    progress = chunks.Progress(9, "rendering", None, steps)
+    for _ in steps.each("networks", range(2)):
+        with steps.step("encoding"):
+            now[0] += 3
+    progress.update(2)
+    assert told[-1] == "rendering 2 of 9, 21 s left, slowest: encoding"
     assert chunks.stage_text("sampling motion", 1, 50, 10) == "sampling motion 1 of 50, 8 min left"
 
 

@@ -64,3 +64,11 @@ def test_an_interrupt_stops_before_the_next_chunk(in_chunks):
     with pytest.raises(mm.InterruptProcessingException):
         next(chunks)
     assert done == [(0, 4)]
+
+
+@pytest.mark.parametrize("megabytes, frames", [(14, 8), (250, 4)], ids=["small networks", "large networks"])
+def test_small_networks_run_more_frames_at_once(monkeypatch, megabytes, frames):
+    from leo_pack.nodes.support import chunks
+
+    monkeypatch.setattr(chunks.mm, "get_free_memory", lambda device: 64 << 30)
+    assert chunks.load_for_chunks([], torch.device("cpu"), megabytes << 20) == frames

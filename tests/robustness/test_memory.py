@@ -15,13 +15,6 @@ from leo_core.lmdm.prior import Sampling
 from leo_core.motion import MotionSequence
 from leo_core.video import read_video
 
-ROOM = {"cpu": 8}
-
-
-@pytest.fixture(autouse=True)
-def several_frames_at_once(monkeypatch):
-    monkeypatch.setattr("leo_pack.nodes.support.chunks.LARGEST_CHUNK", ROOM)
-
 
 @pytest.fixture
 def clip():
