@@ -22,6 +22,8 @@ Region = Literal["box", "subject"]
 # A crop smaller than this shows nobody (our choice); thin masks are widened to it.
 _SMALLEST_SIDE = 8
 _LARGEST_CROP = 2**29  # pixels
+# Rows that are pasted at once.
+_ROWS = 64
 
 
 @dataclass(frozen=True)
@@ -151,12 +153,28 @@ class Paste:
         inside = slice(top - y, bottom - y), slice(left - x, right - x)
         weights = self.weights(frame) if self._weights is None else self._weights
         picture = scaled(picture, self.crop.size)[inside].to(base.device)
-        if base.dtype == torch.uint8:
-            picture = picture * 255
-        area = base[top:bottom, left:right, :3].to(picture.dtype)
-        mixed = torch.lerp(area, picture, weights[inside][..., None].to(picture))
-        out[top:bottom, left:right, :3] = mixed.round().clamp(0, 255) if base.dtype == torch.uint8 else mixed
+        weights = weights[inside].to(picture)
+        # some rows at a time, so that what one step writes is still in the cache when the next reads it
+        for area, part, share in zip(
+            out[top:bottom, left:right, :3].split(_ROWS), picture.split(_ROWS), weights.split(_ROWS), strict=True
+        ):
+            _mix_into(area, part, share)
         return out
+
+
+def _mix_into(area: torch.Tensor, picture: torch.Tensor, weights: torch.Tensor) -> None:
+    """Replace area [h, w, 3] by the picture [h, w, 3] in 0..1 where the weights [h, w] are 1, and mix between.
+
+    Color by color, as full resolution makes pictures: layouts that mix take three times as long.
+    """
+    as_bytes = area.dtype == torch.uint8
+    planes = picture.movedim(-1, 0)
+    planes = planes * 255 if as_bytes else planes
+    if (weights < 1).any():
+        planes = torch.lerp(area.movedim(-1, 0).to(planes.dtype), planes, weights)
+    if as_bytes:
+        planes = planes.round().clamp_(0, 255).to(torch.uint8)
+    area.copy_(planes.movedim(0, -1))
 
 
 def scaled(picture: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
