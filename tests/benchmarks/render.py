@@ -2,7 +2,8 @@
 
 LEO Render Video with leo-face-128 and a ready-made motion moves a photo of these sides in full resolution, with
 sound, into a file. Seconds of processor time of one thread of torch, and the share of each stage. Encoding is
-what other threads than the node's took; "other" is what the node did besides: reading the photo, bytes, previews.
+what other threads than the node's took, and what the writer took in the node's; "other" is what the node did
+besides: reading the photo, bytes, previews.
 Nothing is asserted.
 """
 
@@ -76,6 +77,7 @@ def render(side: int, count: int) -> tuple[float, Stages]:
         (video.FullResolutionFrames, "__call__"): stages.of("full resolution", video.FullResolutionFrames.__call__),
         (video.Paste, "__call__"): stages.of("putting back", video.Paste.__call__),
         (video.VideoWriter, "write"): stages.of("encoding", video.VideoWriter.write),
+        (video.VideoWriter, "__exit__"): stages.of("encoding", video.VideoWriter.__exit__),
     }
     before = {(owner, name): getattr(owner, name) for owner, name in wrapped}
     for (owner, name), run in wrapped.items():
