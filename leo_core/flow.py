@@ -140,12 +140,14 @@ def displacement_from_picture(picture: torch.Tensor, reach: float) -> torch.Tens
 
     Red says how far to the right (darker than middle gray: left), green how far down (darker: up).
 
-    :param picture: [T, H, W, 3] in 0..1. The two bytes next to the middle (0.498 and 0.502) are no movement, as 8-bit
-        pictures have no exact middle.
+    :param picture: [T, H, W, 1, 3 or 4] in 0..1; what is transparent does not move. The two bytes next to the middle
+        (0.498 and 0.502) are no movement, as 8-bit pictures have no exact middle.
     :param reach: how far full red or green moves, as a part of the picture's width or height.
     :return: [T, 2, H, W], minus the movement: a backward flow points to where the content comes from.
     """
-    field = 2 * rearrange(picture[..., :2], "t h w c -> t c h w") - 1
+    field = 2 * rearrange(picture[..., :2].expand(-1, -1, -1, 2), "t h w c -> t c h w") - 1
+    if picture.shape[-1] == 4:
+        field = field * picture[:, None, ..., 3]
     return torch.where(field.abs() < 0.0042, torch.zeros_like(field), -2 * reach * field)
 
 

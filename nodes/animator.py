@@ -75,10 +75,11 @@ class LEOEncoder(io.ComfyNode):
     @classmethod
     def execute(cls, animator: AnimatorHandle, image: torch.Tensor) -> io.NodeOutput:
         check_single(image, "LEO Encoder")
-        if is_transparent(image):
-            show_status(cls, "the transparent part of the picture is read on black")
+        message = ["the transparent part of the picture is read on black"] if is_transparent(image) else []
         if animator.config.reader and (advice := framing_advice(image)):
-            show_status(cls, advice)
+            message.append(advice)
+        if message:
+            show_status(cls, "; ".join(message))
         appearance = encode_appearance(animator, image)
         return io.NodeOutput(appearance, own_pose(appearance))
 
@@ -158,6 +159,8 @@ class LEOMotionEncoder(io.ComfyNode):
         message = [f"{total} frames at {float(rate):.5g} fps"]
         if video is not None:
             message.append(str(stream.report))
+        elif is_transparent(images):
+            message.append("the transparent part of the images is read on black")
         if crop is not None and absent.any():
             codes = fill_missing(codes, absent, crop.policy)
             message.append(
@@ -245,6 +248,7 @@ class LEOInpaintingDecoder(io.ComfyNode):
                     tooltip="1 where the pixel was painted by the decoder, 0 where it was warped from the picture.",
                 ),
             ],
+            hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
@@ -267,6 +271,8 @@ class LEOInpaintingDecoder(io.ComfyNode):
                 "picture that went into LEO Encoder to 'picture'."
             )
         sharpen = FullResolutionFrames(animator, appearance, picture[0]) if full_resolution else None
+        if full_resolution and is_transparent(picture):
+            show_status(cls, "the transparent part of the picture is shown on black")
         chunk = animator.load(animator.decoder)
         features = {scale: animator.to_device(maps) for scale, maps in appearance.features.items()}
         keep = {"dtype": mm.intermediate_dtype(), "device": mm.intermediate_device()}

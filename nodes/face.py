@@ -30,7 +30,7 @@ def recordings() -> list[str]:
         os.path.relpath(os.path.join(folder, name), root).replace(os.sep, "/")
         for folder, _, names in os.walk(root)
         for name in names
-        if name.lower().endswith(RECORDINGS)
+        if name.lower().endswith(RECORDINGS) and os.path.isfile(os.path.join(folder, name))  # no link to nowhere
     ]
     return sorted(found) + sorted(path.name for path in files.PACK_SAMPLES.iterdir() if path.suffix in RECORDINGS)
 
@@ -255,7 +255,8 @@ class LEOMotionFromFace(io.ComfyNode):
     def rate_of(video, seen: face.Detections) -> Fraction:
         """:raises ValueError: the landmarks come from pictures of another size."""
         width, height = video.get_dimensions()
-        if (height, width) != seen.size:
+        # a clip's size is that of its file, which may lie on its side
+        if seen.size not in ((height, width), (width, height)):
             raise ValueError(
                 f"The landmarks come from pictures of {seen.size[1]}x{seen.size[0]}, the video has {width}x{height}. "
                 "Connect the clip they come from, or none and its frame rate as fps."

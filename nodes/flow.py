@@ -6,8 +6,9 @@ from comfy_api.latest import io
 
 from ..leo_core import flow as ops
 from .support.chunks import Progress
-from .support.images import check_image, opaque
+from .support.images import check_image, is_transparent, opaque
 from .support.sockets import LeoFlow
+from .support.status import show_status
 from .support.widgets import RAMP, over_time, timing_inputs
 
 CATEGORY = "LEO/flow"
@@ -82,13 +83,20 @@ class LEOVisualizeFlow(io.ComfyNode):
                     tooltip="1 where the pixel is left to inpainting, 0 where it is warped from the picture.",
                 ),
             ],
+            hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
     def execute(cls, flow, view="color", size=512, full_color=0.0, spacing=24, image=None) -> io.NodeOutput:
         if image is not None:
             check_image(image)
-            image = opaque(image[:1])
+            notes = [f"the first of {len(image)} pictures is used"] if len(image) > 1 else []
+            image = image[:1]
+            if is_transparent(image):
+                notes.append("the transparent part of the picture is shown on black")
+            if notes and view != "color":
+                show_status(cls, "; ".join(notes))
+            image = opaque(image)
         inpainted = ops.inpainted(flow, size)
         if view == "color":
             picture = ops.color(flow, size, 2 * full_color)

@@ -250,6 +250,8 @@ class LEOPasteBack(io.ComfyNode):
         message = [f"{rendered} frames onto {behind}: {length}, {count} frames"] if behind not in (1, rendered) else []
         if is_transparent(picture):
             message.append("the transparent part of the picture is shown on black")
+        if is_transparent(images):
+            message.append("the transparent part of the images is pasted as black")
         if message:
             show_status(cls, "; ".join(message))
         policy = "hold" if length == "cut" else length

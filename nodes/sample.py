@@ -6,6 +6,7 @@ from fractions import Fraction
 from comfy_api.latest import InputImpl, Types, io
 
 from .support import samples
+from .support.status import show_status
 
 STILL_FPS = Fraction(25)
 
@@ -32,17 +33,21 @@ class LEOLoadSample(io.ComfyNode):
                 io.Image.Output("image", tooltip="The picture, or the first frame of the clip."),
                 io.Video.Output("video", tooltip="The clip, or the picture as a video of one frame."),
             ],
+            hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
-    def fingerprint_inputs(cls, sample: str) -> tuple[int, int]:
-        stat = os.stat(samples.path_of(sample))
-        return stat.st_mtime_ns, stat.st_size
+    def fingerprint_inputs(cls, sample=None) -> list[tuple[int, int]]:
+        # none where the name comes over a link
+        stats = [os.stat(samples.path_of(name)) for name in (samples.names() if sample is None else [sample])]
+        return [(stat.st_mtime_ns, stat.st_size) for stat in stats]
 
     @classmethod
     def execute(cls, sample: str) -> io.NodeOutput:
         path = samples.path_of(sample)
-        image = samples.first_picture(path)
+        image, transparent = samples.first_picture(path)
+        if transparent:
+            show_status(cls, "the transparent part of the picture is shown on black")
         if samples.is_clip(path):
             return io.NodeOutput(image, InputImpl.VideoFromFile(path))
         still = Types.VideoComponents(images=image, audio=None, frame_rate=STILL_FPS)

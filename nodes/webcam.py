@@ -48,7 +48,7 @@ class LEOWebcam(io.ComfyNode):
             path = ""
         if not os.path.isfile(path):
             raise ValueError(f"The webcam's picture '{quoted(image)}' is gone. Press Run again, which takes a new one.")
-        return io.NodeOutput(first_picture(path))
+        return io.NodeOutput(first_picture(path)[0])
 
 
 NODES: list[type[io.ComfyNode]] = [LEOWebcam]

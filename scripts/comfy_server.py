@@ -18,6 +18,7 @@ from pathlib import Path
 
 from environment import COMFYUI, PYTHON, link_pack
 
+PATIENCE = 600  # seconds without a sign of life, on a busy machine
 ENDED = ("execution_success", "execution_error", "execution_interrupted")
 
 
@@ -63,7 +64,7 @@ class ComfyServer:
     def __exit__(self, *exception):
         self.stop()
 
-    def start(self, patience: float = 300) -> None:
+    def start(self, patience: float = PATIENCE) -> None:
         """Give up when the log has not grown for that many seconds."""
         for folder in ("input", "output", "temp", "user", "models"):
             (self.base / folder).mkdir(parents=True, exist_ok=True)
@@ -114,7 +115,7 @@ class ComfyServer:
 
     def get(self, path: str, **query: str) -> bytes:
         address = self.url + path + ("?" + urllib.parse.urlencode(query) if query else "")
-        with urllib.request.urlopen(address, timeout=120) as answer:
+        with urllib.request.urlopen(address, timeout=PATIENCE) as answer:
             return answer.read()
 
     def get_json(self, path: str, **query: str) -> dict:
@@ -124,7 +125,7 @@ class ComfyServer:
         request = urllib.request.Request(
             self.url + path, json.dumps(body).encode(), {"Content-Type": "application/json"}
         )
-        with urllib.request.urlopen(request, timeout=120) as answer:
+        with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
             return answer.read()
 
     def object_info(self, node_id: str = "") -> dict:
@@ -143,7 +144,7 @@ class ComfyServer:
         self.queued += 1
         return prompt_id
 
-    def wait(self, prompt_id: str, patience: float = 600, progress: Callable[[], object] = lambda: None) -> dict:
+    def wait(self, prompt_id: str, patience: float = PATIENCE, progress: Callable[[], object] = lambda: None) -> dict:
         """The history entry of a finished prompt: `outputs` by node, `status`. A failed or interrupted one raises.
 
         :param patience: seconds in which nothing is reported (in the log, the queue, to clients, by ``progress``)
@@ -256,13 +257,13 @@ class ComfyServer:
 
         thread = threading.Thread(target=loop.run_until_complete, args=(listen(),), daemon=True)
         thread.start()
-        if not ready.wait(300):
-            raise RuntimeError("no websocket connection to ComfyUI within 300 s")
+        if not ready.wait(PATIENCE):
+            raise RuntimeError(f"no websocket connection to ComfyUI within {PATIENCE} s")
         self.heard = received
         try:
             yield received
             # The history knows of a prompt's end a moment before its clients are told.
-            patience = time.monotonic() + 60
+            patience = time.monotonic() + PATIENCE
             while len(of_kind(*ENDED)) < self.queued - queued_before and time.monotonic() < patience:
                 time.sleep(0.02)
         finally:

@@ -27,6 +27,33 @@ def test_a_mistake_is_one_line_on_stderr(tmp_path, monkeypatch, capsys, argument
     assert output.err.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["adapt", "model.safetensors", "absent/new.safetensors", "clip.mp4"],
+        ["adapt", "model.safetensors", "new.bin", "clip.mp4"],
+        ["adapt", "model.safetensors", "new.safetensors", "clip.mp4", "--sheet", "absent/sheet.png"],
+        ["convert", "model.pt", "absent/new.safetensors"],
+        ["export-animator", "run", "."],
+        ["evaluate", "model.safetensors", "--data", "clips", "--sheet", "sheet.txt"],
+        ["evaluate", "model.safetensors", "--data", "clips", "--json", "absent/figures.json"],
+        ["evaluate-prior", "prior", "--data", "clips", "--hold-out", "a", "--report", "absent/figures.json"],
+        ["evaluate-landmarks", "folder", "--json", "absent/figures.json"],
+        ["directions", "model.safetensors", "photo.png", "--sheet", "absent/sheet.png"],
+        ["train-finder", "absent/finder.safetensors", "--photos", "photos", "--landmarks", "landmarks.npz"],
+        ["portraits-sheet", "--photos", "photos", "--landmarks", "landmarks.npz", "--out", "absent/sheet.png"],
+        ["humans-sheet", "--assets", "assets", "--out", "absent/sheet.png"],
+    ],
+    ids=" ".join,
+)
+def test_a_file_that_cannot_be_written_at_the_end_is_refused_at_the_beginning(tmp_path, monkeypatch, capsys, arguments):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit):
+        main(arguments)
+    told = capsys.readouterr().err
+    assert re.search("no folder 'absent'|has to end in|is a folder", told), told
+
+
 def test_a_command_whose_package_is_missing_is_refused_with_how_to_install_it(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "cv2", None)
     monkeypatch.delitem(sys.modules, "leo_core.training.train_animator", raising=False)

@@ -20,6 +20,7 @@ from .data import Clip, read_clip, shrunk
 from .evaluate import save_picture
 from .notes import parse_notes
 from .objective import Weights
+from .outputs import MODEL, PICTURE, file_to_write
 from .reconstruction import frame_sheet, held_out_score
 from .tracking import DETAIL, track
 from .trainer import Trainer
@@ -114,7 +115,7 @@ def add_commands(subparsers) -> None:
         "adapt", help="fine-tune an animator on your own clips; its priors and motions stay valid"
     )
     parser.add_argument("model", type=Path, help="animator file to begin from")
-    parser.add_argument("target", type=Path, help="animator file to write (.safetensors)")
+    parser.add_argument("target", type=file_to_write(*MODEL), help="animator file to write (.safetensors)")
     parser.add_argument("clips", nargs="+", type=Path, help="video files, or folders of frames, of the person")
     parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--minutes", type=float, default=10, help="time limit")
@@ -126,7 +127,9 @@ def add_commands(subparsers) -> None:
     )
     parser.add_argument("--validate-every", type=int, default=25, help="steps between looks at the unseen frames")
     parser.add_argument("--patience", type=int, default=6, help="looks without progress after which training stops")
-    parser.add_argument("--sheet", type=Path, help="picture to write: unseen frames over rebuilt ones")
+    parser.add_argument(
+        "--sheet", type=file_to_write(*PICTURE), help="picture to write: unseen frames over rebuilt ones"
+    )
     parser.add_argument("--note", nargs="*", default=[], metavar="KEY=TEXT", help="provenance kept in the file")
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--seed", type=int, default=0)

@@ -18,6 +18,7 @@ from ..animator.checkpoint import (
     write_animator,
 )
 from ..identity import tensor_digest
+from .outputs import MODEL, file_to_write
 
 
 def convert(source: str | os.PathLike, target: str | os.PathLike, dtype: torch.dtype) -> str:
@@ -53,6 +54,6 @@ def add_commands(subparsers) -> None:
     """``convert``: any supported animator file to our own safetensors."""
     parser = subparsers.add_parser("convert", help="write a LIA, LIA-X or LEO animator file as LEO safetensors")
     parser.add_argument("source", type=Path)
-    parser.add_argument("target", type=Path)
+    parser.add_argument("target", type=file_to_write(*MODEL))
     parser.add_argument("--dtype", choices=("float16", "float32"), default="float16")
     parser.set_defaults(run=lambda args: print(convert(args.source, args.target, getattr(torch, args.dtype))))

@@ -55,9 +55,13 @@ def pictures_in(folder: Path) -> Iterator[Image.Image]:
 
 
 def center_square(picture: Image.Image, size: int) -> np.ndarray:
-    """The center square of a picture, turned upright and resized with antialiasing: [size, size, 3] uint8."""
-    upright = ImageOps.exif_transpose(picture).convert("RGB")
-    return np.asarray(ImageOps.fit(upright, (size, size), Image.Resampling.LANCZOS))
+    """The center square of a picture, turned upright, what is transparent black, resized with antialiasing: [size,
+    size, 3] uint8."""
+    upright = ImageOps.exif_transpose(picture)
+    if "A" in upright.getbands() or "transparency" in upright.info:
+        upright = upright.convert("RGBA")
+        upright = Image.alpha_composite(Image.new("RGBA", upright.size, "black"), upright)
+    return np.asarray(ImageOps.fit(upright.convert("RGB"), (size, size), Image.Resampling.LANCZOS))
 
 
 def read_photo(path: Path) -> np.ndarray:

@@ -26,6 +26,7 @@ from .data import Clip, read_sources, split_by_identity
 from .evaluate_landmarks import report, save_recording
 from .landmarks import MediaPipe
 from .losses import open_backbone
+from .outputs import PICTURE, file_to_write
 from .pictures import read_pictures, to_pictures
 from .reconstruction import frame_sheet, known_codes, rebuild, transfer
 
@@ -261,6 +262,8 @@ def evaluate(args) -> None:
     """Run ``evaluate``."""
     if args.cross and not args.write and args.landmarks is None:
         raise ValueError("--cross is compared by landmarks. Add --landmarks, or --write FOLDER to find them elsewhere.")
+    if args.cross_sheet and not args.pictures:
+        raise ValueError("--cross-sheet shows the first clip's motion on other pictures. Name them with --pictures.")
     if args.landmarks == "":
         MediaPipe()  # where it is missing, say so before anything is rendered
     animator, info = load_animator(args.model)
@@ -285,10 +288,6 @@ def evaluate(args) -> None:
         save_picture(frame_sheet(animator, shown), args.sheet)
         print(f"\n{args.sheet}: best and worst clips, {', '.join(clip.name for clip in shown)}")
     if args.cross_sheet:
-        if not args.pictures:
-            raise ValueError(
-                "--cross-sheet shows the first clip's motion on other pictures. Name them with --pictures."
-            )
         save_picture(cross_sheet(animator, args.pictures, clips[0]), args.cross_sheet)
         print(f"{args.cross_sheet}: motion of {clips[0].name} on {', '.join(p.name for p in args.pictures)}")
     if args.write or args.landmarks is not None:
@@ -326,9 +325,13 @@ def add_commands(subparsers) -> None:
         help="motion comes from the controls of the clips (of render-clips or render-portraits), not from the encoder",
     )
     parser.add_argument(
-        "--sheet", type=Path, help="picture to write: best and worst clips, driving row over rebuilt row"
+        "--sheet",
+        type=file_to_write(*PICTURE),
+        help="picture to write: best and worst clips, driving row over rebuilt row",
     )
-    parser.add_argument("--cross-sheet", type=Path, help="picture to write: the first clip's motion on --pictures")
+    parser.add_argument(
+        "--cross-sheet", type=file_to_write(*PICTURE), help="picture to write: the first clip's motion on --pictures"
+    )
     parser.add_argument("--pictures", nargs="*", default=[], type=Path)
     parser.add_argument(
         "--landmarks",
@@ -350,7 +353,7 @@ def add_commands(subparsers) -> None:
         help="also compare the clips' motion on these photos",
     )
     parser.add_argument("--landmark-frames", type=int, default=48, help="frames per clip whose landmarks are compared")
-    parser.add_argument("--json", type=Path, help="file to write with every figure")
+    parser.add_argument("--json", type=file_to_write(), help="file to write with every figure")
     parser.add_argument("--lpips", type=Path, help="TorchScript of (a, b) [N, 3, S, S] in -1..1 to distances")
     parser.add_argument(
         "--video-features", type=Path, help="TorchScript of [N, 3, T, S, S] in -1..1 to features, for FVD and KVD"

@@ -19,6 +19,7 @@ from ..face import CODE_UNIT, NAMES, measure
 from ..files import write_atomically
 from .evaluate_landmarks import SIDE, enlarged
 from .landmarks import Finder, MediaPipe, find_clip
+from .outputs import PICTURE, file_to_write
 from .pictures import read_pictures
 
 PART = 0.5  # of a direction's range
@@ -113,5 +114,7 @@ def add_commands(subparsers) -> None:
     parser = subparsers.add_parser("evaluate-directions", help="measure what each direction moves (needs MediaPipe)")
     parser.add_argument("model", type=Path, help="animator file")
     parser.add_argument("photos", type=Path, nargs="+", help="photos of one person each")
-    parser.add_argument("--sheet", type=Path, help="picture to write: the first photo at both ends of each direction")
+    parser.add_argument(
+        "--sheet", type=file_to_write(*PICTURE), help="picture to write: the first photo at both ends of each direction"
+    )
     parser.set_defaults(run=evaluate_directions)

@@ -20,6 +20,7 @@ import numpy as np
 from ..face import CONTROLS, NAMES, measure
 from ..files import write_atomically
 from .landmarks import Finder, MediaPipe, find_clip, read_clip_landmarks, save_arrays
+from .outputs import file_to_write
 
 SIDE = 256  # pixels that landmarks are read and distances told at
 LEAST_MOTION = 0.25  # pixels by which a clip's landmarks move on average; clips that move less have no ratio
@@ -332,5 +333,5 @@ def add_commands(subparsers) -> None:
     parser.add_argument(
         "--landmarks", type=Path, help="landmarks of the recordings, found before; then MediaPipe is not needed"
     )
-    parser.add_argument("--json", type=Path, help="file to write with every figure")
+    parser.add_argument("--json", type=file_to_write(), help="file to write with every figure")
     parser.set_defaults(run=evaluate_landmarks)

@@ -20,6 +20,7 @@ from ..lmdm.samplers import SAMPLERS
 from ..lmdm.training import Windows
 from ..motion import MotionSequence
 from .motion_sources import collect
+from .outputs import file_to_write
 
 
 @dataclass(frozen=True)
@@ -352,5 +353,5 @@ def add_commands(subparsers) -> None:
     parser.add_argument("--seconds", type=float, default=3600, help="length of the endurance test; 0 leaves it out")
     parser.add_argument("--long-steps", type=int, default=20, help="denoising steps of the endurance test")
     parser.add_argument("--threads", type=int, default=0)
-    parser.add_argument("--report", type=Path, help="JSON file to write the figures to")
+    parser.add_argument("--report", type=file_to_write(), help="JSON file to write the figures to")
     parser.set_defaults(run=evaluate)

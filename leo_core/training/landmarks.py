@@ -138,10 +138,15 @@ def read_clip_landmarks(path: Path) -> dict[str, np.ndarray]:
     return {name: track.astype(np.float32) for name, track in tracks.items()}
 
 
-def save_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    """Write a compressed npz atomically. :raises ValueError: the path ends otherwise."""
+def require_npz(path: Path) -> None:
+    """:raises ValueError: the path ends otherwise."""
     if path.suffix != ".npz":
         raise ValueError(f"{path.name}: landmarks are written as npz. Call it {path.stem}.npz.")
+
+
+def save_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    """Write a compressed npz atomically. :raises ValueError: the path ends otherwise."""
+    require_npz(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     # mypy fears that a key is allow_pickle, which takes no array
     write_atomically(path, lambda temporary: np.savez_compressed(temporary, **arrays))  # type: ignore[arg-type]
@@ -162,6 +167,7 @@ def _files(paths: Sequence[Path], endings: set[str]) -> list[Path]:
 
 def portrait_landmarks(args: argparse.Namespace) -> None:
     """Run ``portrait-landmarks``; photos that cannot be used are named and left out."""
+    require_npz(args.out)
     finder, names = MediaPipe(), []
     rows: list[tuple[np.ndarray, np.ndarray]] = []
     for path in _files([args.photos], PICTURES):
@@ -181,6 +187,7 @@ def portrait_landmarks(args: argparse.Namespace) -> None:
 
 def clip_landmarks(args: argparse.Namespace) -> None:
     """Run ``clip-landmarks``; clips that cannot be read are named and left out."""
+    require_npz(args.out)
     tracks = {}
     for path in _files(args.clips, VIDEOS):
         finder = MediaPipe(video=True)  # one each: it remembers where the last face was

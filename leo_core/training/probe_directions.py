@@ -21,6 +21,7 @@ from ..files import write_atomically
 from ..flow import color_wheel
 from ..identity import require_same_animator
 from ..motion import load_motion
+from .outputs import PICTURE, file_to_write
 from .pictures import read_pictures
 
 
@@ -173,7 +174,9 @@ def add_commands(subparsers) -> None:
     parser = subparsers.add_parser("directions", help="find out what an animator's directions move, and name them")
     parser.add_argument("model", type=Path)
     parser.add_argument("pictures", type=Path, nargs="+", help="pictures of people, or folders of them")
-    parser.add_argument("--sheet", type=Path, required=True, help="picture file to write the contact sheet to")
+    parser.add_argument(
+        "--sheet", type=file_to_write(*PICTURE), required=True, help="picture file to write the contact sheet to"
+    )
     parser.add_argument("--motions", type=Path, nargs="*", default=[], help="motion files to take the deviations from")
     parser.add_argument(
         "--names",

@@ -23,6 +23,7 @@ from .data import Clip, read_sources, shrunk, split_by_identity
 from .losses import open_backbone
 from .notes import parse_notes
 from .objective import Weights
+from .outputs import MODEL, file_to_write
 from .reconstruction import frame_sheet, held_out_score
 from .tracking import DETAIL, track
 from .train_reader import read_reader
@@ -319,7 +320,7 @@ def add_commands(subparsers) -> None:
 
     parser = subparsers.add_parser("export-animator", help="write the inference file of a training run")
     parser.add_argument("run_folder", type=Path)
-    parser.add_argument("target", type=Path)
+    parser.add_argument("target", type=file_to_write(*MODEL))
     parser.add_argument("--note", nargs="*", default=[], metavar="KEY=TEXT", help="provenance kept in the file")
     parser.add_argument(
         "--strengthen",

@@ -23,6 +23,7 @@ from ..face import ANGLE_UNITS, PLACE_UNIT, SIZE_AT_REST, SIZE_UNIT, HeadPose, h
 from ..files import KIND_KEY, write_atomically
 from ..find import KIND, LIKELY, STRIDE, Convolution, FaceFinder, decode, find_faces, load_finder, overlap, supported
 from ..video import read_video
+from .outputs import MODEL, file_to_write
 from .portraits.commands import read_landmarks, read_photo
 
 SIDE = 192  # pixels of a training picture
@@ -450,7 +451,7 @@ def evaluate(args: argparse.Namespace) -> None:
 def add_commands(subparsers) -> None:
     """``train-finder`` and ``evaluate-finder``."""
     parser = subparsers.add_parser("train-finder", help="train the face finder on photos of people and drawn backdrops")
-    parser.add_argument("out", type=Path, help="the file to write")
+    parser.add_argument("out", type=file_to_write(*MODEL), help="the file to write")
     parser.add_argument("--clips", type=Path, nargs="*", default=[], help="folders of render-portraits: turned heads")
     parser.add_argument("--backdrops", type=int, default=500)
     parser.add_argument("--steps", type=int, default=1500)

@@ -2,7 +2,7 @@
 
 from .loop import FrameStore, write_loop
 from .order import Continuation, ahead, continued_index
-from .read import BrokenFrames, ReadReport, VideoStream, read_video
+from .read import BrokenFrames, ReadReport, VideoStream, read_first, read_video
 from .sound import Sound, sound_of_file, sound_of_tensor
 from .source import VideoSource
 from .write import VideoWriter
@@ -18,6 +18,7 @@ __all__ = [
     "VideoWriter",
     "ahead",
     "continued_index",
+    "read_first",
     "read_video",
     "sound_of_file",
     "sound_of_tensor",

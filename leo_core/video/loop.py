@@ -12,7 +12,7 @@ import av
 import numpy as np
 
 LONGEST_SIDE = 720  # pixels (our choice): larger GIFs grow to hundreds of megabytes
-FASTEST_GIF = 50  # frames per second; browsers play anything faster at 10
+FASTEST = {"gif": 50, "webp": 90}  # frames per second; browsers play anything faster at 10
 _WEBP = {"quality": "80", "compression_level": "3"}  # of 100 and of 6 (our choice)
 # An ordered dither stands still where the picture does, so that only what moves is stored.
 _DITHER = "dither=bayer:bayer_scale=3:diff_mode=rectangle"
@@ -66,9 +66,9 @@ def loop_order(count: int, ping_pong: bool, step: int = 1) -> list[int]:
     return forward + forward[-2:0:-1] if ping_pong else forward
 
 
-def gif_step(fps: Fraction) -> int:
-    """A GIF takes every n-th frame, so as not to exceed `FASTEST_GIF` a second: n."""
-    return max(1, -(-fps // FASTEST_GIF))
+def loop_step(fps: Fraction, kind: str) -> int:
+    """A loop takes every n-th frame, so as not to exceed the `FASTEST` of its kind: n."""
+    return max(1, -(-fps // FASTEST[kind]))
 
 
 def write_loop(
@@ -89,10 +89,10 @@ def write_loop(
     if not len(frames):
         raise ValueError("A loop needs at least one frame, and there is none.")
     kind = os.path.splitext(path)[1].removeprefix(".")
-    if kind not in ("gif", "webp"):
+    if kind not in FASTEST:
         raise ValueError(f"A loop is written as .gif or .webp, not as '.{kind}'.")
-    order = loop_order(len(frames), ping_pong, gif_step(fps) if kind == "gif" else 1)
-    rate = fps / gif_step(fps) if kind == "gif" else fps
+    step = loop_step(fps, kind)
+    order, rate = loop_order(len(frames), ping_pong, step), fps / step
     pictures = _pictures(frames, order, rate, on_frame)
     part = f"{path}.{uuid.uuid4().hex[:8]}.part"
     try:

@@ -11,8 +11,7 @@ import numpy as np
 # Pixel shapes beyond this are damage: no camera or disc has them (our choice).
 _LONGEST_PIXEL = 16
 
-# Decoders that give color profiles a name, which PyAV 18 frees twice when it wraps the side data of a frame. Pictures
-# are not mirrored so.
+# Decoders that give color profiles a name, which PyAV 18 frees twice when it wraps the side data of a frame.
 _NAMED_PROFILES = {"png", "apng"}
 
 # Transfer characteristics of ITU-T H.273.
@@ -48,6 +47,17 @@ class Turn(NamedTuple):
 
 
 _QUARTERS = (Turn(), Turn(True, False, True), Turn(False, True, True), Turn(True, True, False))  # counterclockwise
+# By the orientation that EXIF counts from 1.
+_EXIF = (
+    Turn(),
+    Turn(False, True, False),
+    Turn(False, True, True),
+    Turn(False, False, True),
+    Turn(True, False, False),
+    Turn(True, True, False),
+    Turn(True, True, True),
+    Turn(True, False, True),
+)
 
 
 def turn_of(frame: av.VideoFrame, codec: str) -> Turn:
@@ -58,7 +68,7 @@ def turn_of(frame: av.VideoFrame, codec: str) -> Turn:
     collector comes.
     """
     if codec in _NAMED_PROFILES:
-        return _QUARTERS[round(frame.rotation / 90) % 4]
+        frame = _without_profile(frame)
     try:
         side_data = frame.side_data.get("DISPLAYMATRIX")
     except ValueError:  # PyAV 18 does not know the EXIF data of a JPEG, and then gives nothing; its rotation it knows
@@ -69,6 +79,14 @@ def turn_of(frame: av.VideoFrame, codec: str) -> Turn:
     if abs(b) + abs(c) > abs(a) + abs(d):
         return Turn(True, c < 0, b < 0)
     return Turn(False, a < 0, d < 0)
+
+
+def _without_profile(frame: av.VideoFrame) -> av.VideoFrame:
+    graph = av.filter.Graph()
+    source = graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base)
+    graph.link_nodes(source, graph.add("sidedata", "mode=delete:type=ICC_PROFILE"), graph.add("buffersink")).configure()
+    graph.push(frame)
+    return graph.vpull()
 
 
 class _Scale(TypedDict, total=False):
@@ -91,12 +109,15 @@ class Look(NamedTuple):
     transfer: int
 
     @classmethod
-    def of(cls, stream: av.VideoStream, frame: av.VideoFrame) -> "Look":
-        """:param frame: the first one that was decoded."""
+    def of(cls, stream: av.VideoStream, frame: av.VideoFrame, orientation: int | None = None) -> "Look":
+        """:param frame: the first one that was decoded.
+        :param orientation: of a photo, as EXIF counts; None for others.
+        """
         pixel = Fraction(stream.sample_aspect_ratio or 1)
         if not 1 <= max(pixel, 1 / pixel) <= _LONGEST_PIXEL:
             pixel = Fraction(1)
-        return cls(turn_of(frame, stream.codec_context.name), pixel, stream.codec_context.color_trc)
+        turn = turn_of(frame, stream.codec_context.name) if orientation is None else _EXIF[orientation - 1]
+        return cls(turn, pixel, stream.codec_context.color_trc)
 
     def size_of(self, frame: av.VideoFrame) -> tuple[int, int]:
         """(height, width) of a frame when it stands upright and its pixels are square."""

@@ -13,8 +13,9 @@ from typing import Literal
 import av
 import numpy as np
 
-from .picture import deinterlaced
+from .picture import Look, deinterlaced
 from .source import VideoSource, decode, open_container, video_stream
+from .stills import orientation, unfolded
 from .timeline import Timeline, find_timeline, nothing_decodes
 
 BrokenFrames = Literal["hold", "interpolate", "pass through"]
@@ -165,7 +166,25 @@ def read_video(
         ``interpolate`` between its neighbors, or ``pass through`` whatever the decoder salvaged (held if nothing).
     :raises ValueError: no video in the file, or no frame in the trim.
     """
+    source = unfolded(source)
     return VideoStream(source, find_timeline(source, start, duration), broken)
+
+
+def read_first(source: VideoSource) -> tuple[np.ndarray, bool]:
+    """The first frame of a clip, or a picture, as a screen shows it: uint8 [H, W, 3], and whether black shows through
+    it. Only the beginning is decoded.
+
+    :raises ValueError: no video in the file, or nothing of it decodes.
+    """
+    source = unfolded(source)
+    with open_container(source) as container:
+        stream = video_stream(container)
+        decoded = (frame for _, frames, _ in decode(container, stream) for frame in frames if not frame.is_corrupt)
+        first = list(islice(decoded, 2))  # the second for the fields between
+        if not first:
+            raise nothing_decodes(1)
+        look = Look.of(stream, first[0], orientation(source, container.format.name))
+        return look.to_rgb(next(deinterlaced(iter(first))), look.size_of(first[0]))
 
 
 def _mix(first: np.ndarray, second: np.ndarray, share: float) -> np.ndarray:

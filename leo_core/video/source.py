@@ -10,6 +10,8 @@ import av
 
 VideoSource = str | io.BytesIO
 
+_WITH_ALPHA = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
+
 # Decoding begins this long before the wanted time, or at the beginning of the file (in seconds, our choice).
 _EARLIER = (1, 10)
 
@@ -99,6 +101,14 @@ def tick_of(stream: av.stream.Stream) -> Fraction:
     return stream.time_base or Fraction(1, av.time_base)
 
 
+def _decoder(stream: av.stream.Stream):
+    """FFmpeg's own decoders of VP8 and VP9 leave out the second picture that holds transparency."""
+    name = stream.codec_context.name
+    if stream.metadata.get("alpha_mode") == "1" and name in _WITH_ALPHA:
+        return av.CodecContext.create(_WITH_ALPHA[name], "r")
+    return stream.codec_context
+
+
 @overload
 def decode(
     container: av.container.InputContainer, stream: av.VideoStream
@@ -116,7 +126,7 @@ def decode(container: av.container.InputContainer, stream: av.stream.Stream) -> 
 
     :raises ValueError: the container itself is damaged.
     """
-    packets = container.demux(stream)
+    packets, decoder = container.demux(stream), _decoder(stream)
     while True:
         try:
             packet = next(packets, None)
@@ -128,7 +138,7 @@ def decode(container: av.container.InputContainer, stream: av.stream.Stream) -> 
         if packet is None:
             return
         try:
-            yield packet, packet.decode(), False
+            yield packet, decoder.decode(packet), False
         except av.error.InvalidDataError:
             yield packet, [], True
 

@@ -15,6 +15,7 @@ import numpy as np
 from ..rates import ROUNDING, exact_rate
 from .picture import Look
 from .source import VideoSource, decode, open_container, place_before, tick_of, video_stream
+from .stills import orientation
 
 # A timestamp further than this from its slot (in slots) is not on a constant timeline (our choice).
 _JITTER = 0.25
@@ -92,7 +93,7 @@ def _scan(source: VideoSource, seek: int | None, until: float) -> _Scan:
             for frame in frames:
                 scan.stamps.append(frame.pts if timed else None)
                 if scan.look is None:
-                    scan.look = Look.of(stream, frame)
+                    scan.look = Look.of(stream, frame, orientation(source, container.format.name))
                 if scan.size is None or not (intact or frame.is_corrupt):
                     scan.size, intact = scan.look.size_of(frame), not frame.is_corrupt
                 if frame.pts is not None and frame.time > until + _OVERRUN:
@@ -140,7 +141,8 @@ def find_timeline(source: VideoSource, start: float, duration: float | None) -> 
     end = int(until / scan.tick) if duration else np.inf
     inside = (times >= begin) & (times < end)
     if not inside.any():
-        raise _empty_trim(start, duration, (int(times[-1]) + _length(scan, int(times[-1]))) * scan.tick)
+        ends = (int(times[-1]) + _length(scan, int(times[-1]))) * scan.tick
+        raise _empty_trim(start, duration, int(times[0]) * scan.tick if seek is None else Fraction(0), ends)
     times = times[inside]
     lost = _lost_times(scan, begin, end) if scan.failures and not guessed else np.empty(0, int)
     first, last = int(min([times[0], *lost])), int(max([times[-1], *lost]))
@@ -190,7 +192,9 @@ def _grid(scan: _Scan, times: np.ndarray, gaps: bool, length: int) -> tuple[Frac
     # where frames are not all of one length in ticks, their times were rounded to those, by half a tick at each end
     rounding = Fraction(1, span) if np.ptp(np.diff(times)) else ROUNDING
     measured = (len(times) - 1) / (span * scan.tick)
-    for fps in [exact_rate(rate, rounding) for rate in (*scan.rates, measured)]:
+    shortest = int(np.diff(times).min())  # frames that are held for some of it each, as in animated pictures
+    held = [] if (np.diff(times) % shortest).any() else [1 / (shortest * scan.tick)]
+    for fps in [exact_rate(rate, rounding) for rate in (*scan.rates, measured, *held)]:
         where = times * float(fps * scan.tick)
         slots = np.rint(where).astype(int)
         steps = np.diff(slots)
@@ -225,16 +229,19 @@ def _counted(scan: _Scan, start: float, duration: float | None) -> Timeline:
     first = math.ceil(Fraction(start).limit_denominator(1_000_000) * fps)
     last = min(shown, first + round(duration * fps)) if duration else shown
     if first >= last:
-        raise _empty_trim(start, duration, shown / fps)
+        raise _empty_trim(start, duration, Fraction(0), shown / fps)
     slots = range(last - first)
     return Timeline(
         fps, last - first, float(first / fps), False, scan.look, scan.size, list(slots), frozenset(slots), None, first
     )
 
 
-def _empty_trim(start: float, duration: float | None, length: Fraction) -> ValueError:
+def _empty_trim(start: float, duration: float | None, begins: Fraction, ends: Fraction) -> ValueError:
     asked = f"from {start:.3f} s" + (f" for {duration:.3f} s" if duration else " to the end")
-    return ValueError(f"The clip is {float(length):.3f} s long and holds no frame {asked}. Trim it inside its length.")
+    return ValueError(
+        f"The clip is shown from {float(begins):.3f} s to {float(ends):.3f} s and holds no frame {asked}. Trim it "
+        "inside these times."
+    )
 
 
 def nothing_decodes(frame_count: int) -> ValueError:

@@ -8,6 +8,7 @@ import torch
 from ...leo_core.find import CONFIDENT, LIKELY, Face, find_faces, load_finder, supported
 from .chunks import Progress
 from .files import PACK_MODELS
+from .images import opaque
 
 FINDER = PACK_MODELS / "leo-face-finder.safetensors"
 # Face heights that face animators are trained on, as fractions of the picture's, with some room.
@@ -15,7 +16,7 @@ SMALLEST, LARGEST = 0.3, 0.95
 
 
 def find_people(frames: Iterable[torch.Tensor], count: int) -> list[list[Face]]:
-    """The faces in every frame [H, W, 1, 3 or 4], uint8 or in 0..1, the largest first; on the CPU, tens of
+    """The faces in every frame [H, W, 1, 3 or 4], in 0..1, that can be seen, the largest first; on the CPU, tens of
     milliseconds a frame.
 
     A single picture is searched for small faces as well; in a clip a face is not lost in a blink.
@@ -26,7 +27,7 @@ def find_people(frames: Iterable[torch.Tensor], count: int) -> list[list[Face]]:
     with torch.inference_mode():
         for frame in frames:
             mm.throw_exception_if_processing_interrupted()
-            found.append(find_faces(finder, frame.cpu(), thorough=count == 1, confident=sure))
+            found.append(find_faces(finder, opaque(frame).cpu(), thorough=count == 1, confident=sure))
             progress.update(len(found))
     return supported(found)
 

@@ -34,7 +34,7 @@ async def directions(request: web.Request) -> web.Response:
 
 
 def small_jpeg(name: str) -> bytes:
-    pixels = samples.first_picture(samples.path_of(name))[0]
+    pixels = samples.first_picture(samples.path_of(name))[0][0]
     picture = Image.fromarray((pixels * 255).round().byte().numpy())
     picture.thumbnail((PREVIEW_SIZE, PREVIEW_SIZE))
     file = io.BytesIO()

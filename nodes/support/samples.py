@@ -6,12 +6,11 @@ import folder_paths
 import torch
 
 from ...leo_core.files import quoted
-from ...leo_core.video import read_video
+from ...leo_core.video import read_first
 from .files import PACK_SAMPLES
 
 STILLS = {".png", ".jpg"}
 CLIPS = {".mp4"}
-FIRST_SECONDS = 1.0
 # ComfyUI's own note on a file name. All files of the user carry it, so that none is taken for the sample of its name.
 OWN = " [input]"
 
@@ -43,10 +42,10 @@ def is_clip(path: str) -> bool:
     return bool(folder_paths.filter_files_content_types([path], ["video"]))
 
 
-def first_picture(path: str) -> torch.Tensor:
-    """The picture, or the first frame of a clip, upright: [1, H, W, 3] in 0..1.
+def first_picture(path: str) -> tuple[torch.Tensor, bool]:
+    """The picture, or the first frame of a clip, upright: [1, H, W, 3] in 0..1; and whether black shows through it.
 
     :raises ValueError: the file cannot be read.
     """
-    # Of a long clip only the beginning is decoded.
-    return torch.from_numpy(next(iter(read_video(path, duration=FIRST_SECONDS)))).float().div(255)[None]
+    pixels, transparent = read_first(path)
+    return torch.from_numpy(pixels).float().div(255)[None], transparent

@@ -10,7 +10,7 @@ from comfy_api.latest import Input, InputImpl
 
 from ...leo_core.rates import exact_rate
 from ...leo_core.video import BrokenFrames, VideoStream, read_video
-from .images import check_image, opaque, to_bytes
+from .images import check_image, is_transparent, opaque, to_bytes
 
 
 @dataclass(frozen=True)
@@ -18,12 +18,14 @@ class TensorStream:
     """Frames of a VIDEO that is already in memory, read like a VideoStream: uint8 [H, W, 3], nothing re-encoded.
 
     :param audio: ComfyUI's AUDIO that belongs to the frames, or None.
+    :param alpha: how opaque the pixels are, [N, H, W, 1] in 0..1, where that is not a channel of the images.
     """
 
     images: torch.Tensor
     fps: Fraction
     audio: dict | None = None
     variable: bool = False
+    alpha: torch.Tensor | None = None
 
     @property
     def size(self) -> tuple[int, int]:
@@ -35,14 +37,18 @@ class TensorStream:
 
     @property
     def report(self) -> str:
-        return "transparent frames shown on black" if self.images.shape[-1] == 4 else "every frame as it is"
+        hidden = is_transparent(self.images) or self.alpha is not None and bool((self.alpha < 1).any())
+        return "transparent frames shown on black" if hidden else "every frame as it is"
 
     def __len__(self) -> int:
         return self.frame_count
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        for image in self.images:
-            yield to_bytes(opaque(image)).numpy()
+        for number, image in enumerate(self.images):
+            shown = opaque(image)
+            if self.alpha is not None:
+                shown = shown * self.alpha[number].reshape(*shown.shape[:2], 1)
+            yield to_bytes(shown).numpy()
 
 
 def open_video(video: Input.Video, broken: BrokenFrames = "hold") -> VideoStream | TensorStream:
@@ -55,5 +61,6 @@ def open_video(video: Input.Video, broken: BrokenFrames = "hold") -> VideoStream
     if isinstance(video, InputImpl.VideoFromComponents) or edited is not None and edited():
         components = video.get_components()
         check_image(components.images)
-        return TensorStream(components.images, exact_rate(components.frame_rate), components.audio)
+        alpha = getattr(components, "alpha", None)  # of ComfyUI from 0.30 on
+        return TensorStream(components.images, exact_rate(components.frame_rate), components.audio, alpha=alpha)
     return read_video(video.get_stream_source(), *video.get_active_trim_window(), broken=broken)

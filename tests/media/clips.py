@@ -12,6 +12,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[2]
 HEIGHT, WIDTH = 64, 96
@@ -39,6 +40,7 @@ class Clip:
     :param drop: frames whose packets are left out of the file.
     :param joined: how many recordings stand one after the other in the file.
     :param before: frames before time 0, which the edit list of an MP4 hides.
+    :param sound_for: how many frames long the sound is; as long as the frames where it is None.
     """
 
     suffix: str = ".mp4"
@@ -58,7 +60,9 @@ class Clip:
     interlaced: bool = False
     cover: bool = False
     second_stream: bool = False
+    size: tuple[int, int] = (HEIGHT, WIDTH)
     sound: bool = False
+    sound_for: int | None = None
     stamps: tuple[int, ...] | None = None
     drop: tuple[int, ...] = ()
     joined: int = 1
@@ -91,12 +95,13 @@ class Clip:
         ]
 
 
-def picture(number: int) -> np.ndarray:
-    """uint8 [64, 96, 3]: colors in the corners, the number in binary in the middle, lowest bit on the left."""
-    shown = CORNERS.repeat(HEIGHT // 2, 0).repeat(WIDTH // 2, 1).copy()
-    block = WIDTH // BITS
+def picture(number: int, size: tuple[int, int] = (HEIGHT, WIDTH)) -> np.ndarray:
+    """uint8 [H, W, 3]: colors in the corners, the number in binary in the middle, lowest bit on the left."""
+    height, width = size
+    shown = CORNERS.repeat(height // 2 + 1, 0).repeat(width // 2 + 1, 1)[:height, :width].copy()
+    block = width // BITS
     for bit in range(BITS):
-        shown[HEIGHT // 2 - 8 : HEIGHT // 2 + 8, bit * block : (bit + 1) * block] = 235 if number >> bit & 1 else 20
+        shown[height // 2 - 8 : height // 2 + 8, bit * block : (bit + 1) * block] = 235 if number >> bit & 1 else 20
     return shown
 
 
@@ -109,15 +114,15 @@ def number_of(frame: np.ndarray) -> int:
 
 def upright(clip: Clip) -> tuple[int, int]:
     """(height, width) that a screen shows."""
-    size = HEIGHT, round(WIDTH * clip.pixel_shape)
+    size = clip.size[0], round(clip.size[1] * clip.pixel_shape)
     return size[::-1] if clip.turn in ("turned 90", "turned 270", "transposed", "transversed") else size
 
 
 def stored(number: int, clip: Clip) -> av.VideoFrame:
     """One frame as the encoder gets it: colors as the clip says it has them."""
-    frame = av.VideoFrame.from_ndarray(picture(number), format="rgb24")
+    frame = av.VideoFrame.from_ndarray(picture(number, clip.size), format="rgb24")
     if clip.transfer:
-        frame = av.VideoFrame.from_ndarray(hdr(picture(number), clip.transfer), format="rgb48le")
+        frame = av.VideoFrame.from_ndarray(hdr(picture(number, clip.size), clip.transfer), format="rgb48le")
     return frame.reformat(
         format=clip.pixels,
         dst_colorspace=MATRICES[clip.matrix] if "yuv" in clip.pixels else None,
@@ -143,6 +148,9 @@ def hdr(rgb: np.ndarray, transfer: str) -> np.ndarray:
 def write(clip: Clip, folder: Path) -> str:
     """Write a clip into a folder; returns its path."""
     path = folder / f"clip{clip.suffix}"
+    if clip.suffix == ".webp":
+        write_webp(clip, path)
+        return str(path)
     if clip.joined > 1:
         parts = [Path(write(replace(clip, joined=1), folder)).read_bytes() for _ in range(clip.joined)]
         path.write_bytes(b"".join(parts))
@@ -159,10 +167,11 @@ def write(clip: Clip, folder: Path) -> str:
         stream, other = (
             (streams if clip.suffix == ".mp4" else streams[::-1]) if clip.second_stream else (*streams, None)
         )
-        stream.height, stream.width = HEIGHT, WIDTH
+        stream.height, stream.width = clip.size
         if other is not None:
             other.height, other.width = HEIGHT // 2, WIDTH // 2
         sound = out.add_stream(clip.options.get("sound", "aac"), rate=48000, layout="mono") if clip.sound else None
+        sound_for = clip.frames if clip.sound_for is None else clip.sound_for
         cover = _cover(out) if clip.cover else None
         for number in range(clip.frames):
             frame = stored(number, clip)
@@ -172,14 +181,10 @@ def write(clip: Clip, folder: Path) -> str:
                 small = frame.reformat(width=WIDTH // 2, height=HEIGHT // 2)
                 out.mux(other.encode(small))
             _mux(out, stream.encode(frame), clip)
-            if sound is not None:
-                block = av.AudioFrame.from_ndarray(np.zeros((1, 1920), np.float32), format="fltp", layout="mono")
-                block.sample_rate, block.pts, block.time_base = (
-                    48000,
-                    number * 1920 + round(clip.start * 48000),
-                    Fraction(1, 48000),
-                )
-                out.mux(sound.encode(block))
+            if sound is not None and number < sound_for:
+                out.mux(sound.encode(silence(number, clip)))
+        for number in range(clip.frames, sound_for):
+            out.mux(sound.encode(silence(number, clip)))
         _mux(out, stream.encode(None), clip)
         if other is not None:
             out.mux(other.encode(None))
@@ -191,6 +196,22 @@ def write(clip: Clip, folder: Path) -> str:
     if clip.turn != "upright":
         turn(path, TURNS[clip.turn][0])
     return str(path)
+
+
+def silence(number: int, clip: Clip) -> av.AudioFrame:
+    """As long as a frame of 25 a second, beside one."""
+    block = av.AudioFrame.from_ndarray(np.zeros((1, 1920), np.float32), format="fltp", layout="mono")
+    block.sample_rate, block.time_base = 48000, Fraction(1, 48000)
+    block.pts = number * 1920 + round(clip.start * 48000)
+    return block
+
+
+def write_webp(clip: Clip, path: Path) -> None:
+    """FFmpeg writes animated WebP and does not read it; Pillow does both."""
+    times = [*(clip.stamps or range(clip.frames)), (clip.stamps or [clip.frames - 1])[-1] + 1]
+    lasts = [round((after - here) * 1000 / clip.fps) for here, after in zip(times, times[1:], strict=False)]
+    first, *rest = (Image.fromarray(picture(number, clip.size)) for number in range(clip.frames))
+    first.save(path, save_all=True, append_images=rest, duration=lasts, lossless=True)
 
 
 def _stream(out: av.container.OutputContainer, clip: Clip) -> av.VideoStream:
@@ -226,7 +247,8 @@ def _quality(clip: Clip) -> dict[str, str]:
     return known.get(
         clip.codec,
         {}
-        if clip.codec in ("ffv1", "png", "gif", "apng", "prores_ks", "qtrle", "huffyuv")
+        if clip.codec
+        in ("ffv1", "png", "gif", "apng", "prores_ks", "qtrle", "huffyuv", "rawvideo", "utvideo", "cfhd", "tiff")
         else {"b": "6M", "qmin": "1"},
     )
 
@@ -253,130 +275,3 @@ def turn(path: Path, matrix: tuple[int, int, int, int]) -> None:
     a, b, c, d = (value * 2**16 for value in matrix)
     data[place : place + 36] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 2**30)
     path.write_bytes(data)
-
-
-H264, MPEG2, MPEG4 = "libx264", "mpeg2video", "mpeg4"
-# Ways to store a clip: all codecs in the containers they are met in.
-STORED = [
-    Clip(),
-    Clip(".mov"),
-    Clip(".mkv"),
-    Clip(".avi"),
-    Clip(".ts"),
-    Clip(".flv"),
-    Clip(".nut"),
-    Clip(".h264"),
-    Clip(codec="libx265"),
-    Clip(".mkv", "libx265"),
-    Clip(".ts", "libx265"),
-    Clip(".hevc", "libx265"),
-    Clip(codec=MPEG4),
-    Clip(".avi", MPEG4),
-    Clip(".m4v", MPEG4, format="m4v"),
-    Clip(".3gp", MPEG4),
-    Clip(".mpg", MPEG2),
-    Clip(".vob", MPEG2, format="vob"),
-    Clip(".ts", MPEG2),
-    Clip(".mxf", MPEG2),
-    Clip(".mkv", MPEG2),
-    Clip(".m2v", MPEG2),
-    Clip(".mpg", "mpeg1video", format="mpeg"),
-    Clip(".wmv", "wmv2", b_frames=0),
-    Clip(".flv", "flv", b_frames=0),
-    Clip(".webm", "libvpx", b_frames=0),
-    Clip(".webm", "libvpx-vp9", b_frames=0),
-    Clip(".ivf", "libvpx-vp9", b_frames=0),
-    Clip(".mkv", "ffv1", "bgr0", gop=1, b_frames=0),
-    Clip(".avi", "mjpeg", "yuvj420p", gop=1, b_frames=0, full_range=True),
-    Clip(".avi", "huffyuv", "yuv422p", gop=1, b_frames=0),
-    Clip(".mov", "prores_ks", "yuv422p10le", gop=1, b_frames=0),
-    Clip(".mov", "qtrle", "rgb24", b_frames=0),
-    Clip(".gif", "gif", "rgb8", b_frames=0),
-    Clip(".apng", "apng", "rgb24", b_frames=0, format="apng"),
-    Clip(codec="libsvtav1", b_frames=0),
-    Clip(options={"container": {"movflags": "frag_keyframe+empty_moov"}}, frames=21),
-]
-_TS, _PS, _AVI = Clip(".ts"), Clip(".mpg", MPEG2), Clip(".avi")
-_RGB = {"gop": 1, "b_frames": 0}
-# What the pack got wrong before, or could.
-ODD = [
-    replace(_TS, gop=250, start=1.4, frames=40),
-    replace(_TS, gop=25, start=1.4, frames=40),
-    replace(_PS, gop=25, start=0.5, frames=40),
-    replace(_TS, joined=2),
-    replace(_PS, joined=2),
-    replace(_TS, joined=3, sound=True),
-    replace(_TS, start=30000.0),
-    replace(_AVI, gop=250, frames=40),
-    replace(_AVI, sound=True, options={"sound": "mp2"}),
-    Clip(drop=(7,), b_frames=0, gop=1),
-    Clip(".mkv", drop=(5, 6), b_frames=0, gop=1),
-    replace(_TS, drop=(9,), b_frames=0, gop=1),
-    Clip(".mkv", stamps=(0, 1, 2, 3, 5, 7, 9, 10, 11, 12), frames=10, b_frames=0),
-    Clip(stamps=(0, 1, 2, 6, 7, 8, 9, 10, 11, 12), frames=10, b_frames=0),
-    Clip(before=5, gop=1, b_frames=0),
-    Clip(before=3, b_frames=0),
-    Clip(start=0.5),
-    Clip(".mkv", start=2.0),
-    *(Clip(turn=turn) for turn in TURNS if turn != "upright"),
-    Clip(".mov", turn="transposed"),
-    *(Clip(pixel_shape=Fraction(*shape)) for shape in ((4, 3), (1, 3), (16, 15))),
-    Clip(".mkv", pixel_shape=Fraction(64, 45)),
-    replace(_PS, pixel_shape=Fraction(8, 9)),
-    Clip(pixel_shape=Fraction(4, 3), turn="turned 90"),
-    Clip(full_range=True),
-    Clip(".mkv", full_range=True, matrix="bt709"),
-    Clip(matrix="bt709"),
-    Clip(".ts", "libx265", matrix="bt709"),
-    Clip(codec="libx265", pixels="yuv420p10le", matrix="bt2020", transfer="pq"),
-    Clip(codec="libx265", pixels="yuv420p10le", matrix="bt2020", transfer="hlg"),
-    Clip(".mkv", "libx265", "yuv420p10le", matrix="bt2020", transfer="pq"),
-    Clip(pixels="yuv422p10le"),
-    Clip(pixels="yuv444p"),
-    Clip(pixels="gray"),
-    Clip(interlaced=True, b_frames=0),
-    replace(_PS, interlaced=True),
-    replace(_TS, interlaced=True),
-    Clip(cover=True),
-    Clip(cover=True, sound=True),
-    Clip(".mkv", second_stream=True),
-    Clip(second_stream=True),
-    replace(_TS, second_stream=True),
-    *(Clip(fps=Fraction(*fps)) for fps in ((30000, 1001), (24000, 1001), (60000, 1001), (25, 2), (100, 1))),
-    Clip(".mkv", fps=Fraction(30000, 1001)),
-    replace(_TS, fps=Fraction(30000, 1001)),
-    Clip(".flv", fps=Fraction(30000, 1001)),
-    Clip(frames=1),
-    Clip(".mkv", frames=2),
-    replace(_TS, frames=1),
-    Clip(".mkv", "ffv1", "bgra", **_RGB),
-    Clip(".mov", "qtrle", "argb", b_frames=0),
-]
-
-
-def every_combination() -> list[Clip]:
-    """Hundreds: containers and codecs, times how often a frame stands alone, B-frames, start times, and what else
-    each container can hold."""
-    clips = []
-    for clip in STORED:
-        compressed = clip.gop != 1 and clip.codec not in ("gif", "apng", "qtrle")
-        # FFmpeg's muxer of VOB misplaces the times of large pictures
-        for gop in ((12, 250) if clip.suffix == ".vob" else (1, 12, 250)) if compressed else (clip.gop,):
-            for b_frames in {0, clip.b_frames} if gop > 1 else (0,):
-                for fps in (Fraction(25), Fraction(30000, 1001)):
-                    clips.append(replace(clip, gop=gop, b_frames=b_frames, fps=fps, frames=30))
-                if clip.suffix in (".mp4", ".mov", ".mkv", ".ts", ".mpg", ".flv"):
-                    clips.append(replace(clip, gop=gop, b_frames=b_frames, start=1.4))
-                if clip.suffix in (".ts", ".mpg"):
-                    clips.append(replace(clip, gop=gop, b_frames=b_frames, joined=2))
-    for clip in (Clip(), Clip(".mov"), Clip(codec="libx265"), Clip(codec=MPEG4)):
-        clips += [
-            replace(clip, turn=turn, pixel_shape=shape) for turn in TURNS for shape in (Fraction(1), Fraction(4, 3))
-        ]
-    for clip in (Clip(), Clip(".mkv"), Clip(".ts"), Clip(codec="libx265"), Clip(".webm", "libvpx-vp9", b_frames=0)):
-        clips += [
-            replace(clip, full_range=full, matrix=matrix) for full in (False, True) for matrix in ("bt601", "bt709")
-        ]
-    for clip in (Clip(".mkv", "ffv1", "bgr0", **_RGB), Clip(gop=1, b_frames=0), Clip(".ts", gop=1, b_frames=0)):
-        clips += [replace(clip, drop=tuple(range(first, first + count))) for first in (3, 10, 15) for count in (1, 4)]
-    return clips + ODD

@@ -122,3 +122,28 @@ def test_a_motion_of_another_animator_is_refused(nodes, handle, graph):
     foreign = MotionSequence(graph[2].codes.clone(), Fraction(25), AnimatorId("stranger", "f" * 64))
     with pytest.raises(ValueError, match="'stranger'"):
         nodes.LEOFlowGenerator.execute(handle, graph[0], foreign)
+
+
+def test_what_transparency_hides_is_neither_read_nor_shown_and_each_node_says_so(nodes, handle, graph, photo, caplog):
+    caplog.set_level("INFO")
+    appearance, _, _, flow = graph
+
+    def with_hidden(value: float) -> torch.Tensor:
+        cut_out = torch.cat([photo, torch.ones_like(photo[..., :1])], -1)
+        cut_out[:, :, :16] = value
+        cut_out[:, :, :16, 3] = 0
+        return cut_out
+
+    def said(run) -> torch.Tensor:
+        caplog.clear()
+        result = run()
+        assert "on black" in caplog.text
+        return result
+
+    for run in (
+        lambda hidden: nodes.LEOEncoder.execute(handle, hidden).result[1].codes,
+        lambda hidden: nodes.LEOMotionEncoder.execute(handle, images=hidden).result[0].codes,
+        lambda hidden: nodes.LEOInpaintingDecoder.execute(handle, appearance, flow, True, hidden).result[0],
+    ):
+        first, second = (said(lambda run=run, value=value: run(with_hidden(value))) for value in (0.2, 0.9))
+        assert torch.equal(first, second)

@@ -96,6 +96,12 @@ def test_the_rate_is_the_videos_and_its_size_is_looked_at():
         from_face(value, video=clip(2, 32, 64))
 
 
+def test_a_clip_that_lies_on_its_side_in_its_file_is_that_of_the_upright_pictures():
+    """ComfyUI turns the pictures, and gives the size of the file."""
+    value = helpers.detected(TRACK, (320, 256))
+    assert from_face(value, video=clip(2, 256, 320)).fps == Fraction(30000, 1001)
+
+
 def test_animators_with_other_names_and_without():
     value = helpers.detected(TRACK, (256, 256))
     assert from_face(value, LIAX).codes[:, 25].min() < -0.05, "the mouth opens"
@@ -119,7 +125,8 @@ def test_recordings_are_listed_wherever_they_lie_and_no_other_file_is_read(folde
     (folders / "input" / "takes").mkdir()
     (folders / "input" / "takes" / "a.csv").write_text("")
     (folders / "secret.csv").write_text("")
-    assert "takes/a.csv" in nodes.recordings()
+    (folders / "input" / "gone.csv").symlink_to(folders / "nowhere.csv")
+    assert "takes/a.csv" in nodes.recordings() and "gone.csv" not in nodes.recordings()
     with pytest.raises(ValueError, match="Put the .csv or .json file into"):
         nodes.recording("../secret.csv")
 

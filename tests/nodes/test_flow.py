@@ -79,3 +79,29 @@ def test_the_mask_is_1_where_pixels_are_left_to_inpainting():
     flow.mask[64][:, :, :, :32] = 1
     mask = nodes.LEOVisualizeFlow.execute(flow, "color", 64, 0.0, 24).result[1]
     assert mask[..., 32:].min() == 1 and mask[..., :32].max() == 0
+
+
+def test_a_gray_picture_pushes_both_ways_and_what_is_transparent_not_at_all():
+    flow = make()
+    gray = edit(flow, push=torch.full((1, 8, 8, 1), 0.75))
+    assert torch.equal(gray.displacement[64], edit(flow, push=torch.full((1, 8, 8, 3), 0.75)).displacement[64])
+    push = torch.full((1, 8, 8, 4), 0.75)
+    push[..., 3] = 1
+    push[..., :4, 3] = 0
+    pushed = edit(flow, push=push).displacement[64]
+    assert torch.equal(pushed[..., :24], flow.displacement[64][..., :24])
+    assert torch.equal(pushed[..., -24:], gray.displacement[64][..., -24:])
+
+
+def test_a_transparent_picture_is_drawn_on_black_and_says_so(caplog):
+    caplog.set_level("INFO")
+    image = torch.ones(1, 64, 64, 4)
+    image[..., 3] = 0
+    shown, _ = nodes.LEOVisualizeFlow.execute(make(1), "warped picture", 64, image=image).result
+    assert (shown == 0).all() and "shown on black" in caplog.text
+
+
+def test_a_batch_of_which_one_picture_is_drawn_says_so(caplog):
+    caplog.set_level("INFO")
+    nodes.LEOVisualizeFlow.execute(make(1), "warped picture", 64, image=torch.rand(3, 64, 64, 3))
+    assert "the first of 3 pictures is used" in caplog.text

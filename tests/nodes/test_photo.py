@@ -1,10 +1,14 @@
 """Crop Subject, Paste Back and Load Sample as a graph would call them."""
 
+from fractions import Fraction
 from pathlib import Path
 
+import av
+import numpy as np
 import pytest
 import torch
 from leo_pack.nodes import photo, sample
+from leo_pack.nodes.support.faces import find_people
 from leo_pack.nodes.support.images import opaque
 from leo_pack.nodes.support.streams import open_video
 from PIL import Image
@@ -226,6 +230,10 @@ def test_a_file_of_the_users_own_loads_upright_and_is_read_again_when_it_changes
     before = sample.LEOLoadSample.fingerprint_inputs("woman.png [input]")
     picture.resize((80, 80)).save(comfy_folders / "input" / "woman.png")
     assert sample.LEOLoadSample.fingerprint_inputs("woman.png [input]") != before
+    linked = sample.LEOLoadSample.fingerprint_inputs(None)
+    assert sample.LEOLoadSample.fingerprint_inputs(None) == linked
+    picture.save(comfy_folders / "input" / "photo.jpg")
+    assert sample.LEOLoadSample.fingerprint_inputs(None) != linked
     for name in ("../secret.png [input]", "gone.jpg [input]", "notes.txt [input]", "photo.jpg"):
         with pytest.raises(ValueError, match="among the samples"):
             sample.LEOLoadSample.execute(name)
@@ -265,3 +273,44 @@ def test_what_transparency_hides_does_not_come_back(caplog):
     assert cut.shape == (1, 120, 160, 3) or cut.shape[-1] == 3
     assert (cut[:, :120, :70] == 0).all() and (cut[:, :, -60:] > 0).any()
     assert "transparent part on black" in caplog.text
+
+
+def test_a_clip_that_begins_late_has_a_first_picture(comfy_folders):
+    """A phone may begin with the sound."""
+    with av.open(str(comfy_folders / "input" / "late.mkv"), "w") as out:
+        stream = out.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for index in range(10):
+            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 40 + 20 * index, np.uint8), format="rgb24")
+            frame.pts, frame.time_base = index + 35, Fraction(1, 25)
+            out.mux(stream.encode(frame))
+        out.mux(stream.encode(None))
+    image, video = sample.LEOLoadSample.execute("late.mkv [input]").result
+    assert image.mean() == pytest.approx(40 / 255, abs=0.01) and len(open_video(video)) == 10
+
+
+def test_a_cut_out_photo_is_loaded_on_black_and_says_so(comfy_folders, caplog):
+    caplog.set_level("INFO")
+    pixels = np.full((40, 60, 4), 255, np.uint8)
+    pixels[:, :30, 3] = 0
+    Image.fromarray(pixels).save(comfy_folders / "input" / "cut_out.png")
+    image = sample.LEOLoadSample.execute("cut_out.png [input]").result[0]
+    assert (image[:, :, :30] == 0).all() and (image[:, :, 30:] == 1).all()
+    assert "shown on black" in caplog.text
+
+
+def test_a_face_under_transparency_is_not_found():
+    woman = sample.LEOLoadSample.execute("woman.png").result[0]
+    assert find_people(woman, 1)[0]
+    hidden = torch.cat([woman, torch.zeros_like(woman[..., :1])], -1)
+    assert not find_people(hidden, 1)[0]
+
+
+def test_pictures_pasted_with_transparency_say_so(caplog):
+    caplog.set_level("INFO")
+    image = pictures()
+    _, at = crop(image, person="whole picture", aspect=0)
+    clear = torch.ones(1, 60, 60, 4)
+    clear[..., 3] = 0
+    assert (paste(clear, at, image, feather=0)[:, 60, 80] == 0).all()
+    assert "pasted as black" in caplog.text

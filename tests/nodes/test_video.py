@@ -137,8 +137,12 @@ def test_a_loop_is_saved_and_shown_beside_the_video(handle, appearance, folders,
     assert (last - plain[5 if loop == "GIF" else 1]).abs().mean() < 0.1
     assert len(made.result[0].get_components().images) == 6  # the video stays as it is
     assert render(handle, appearance, moves).get_frame_count() == 6 and len(list(path.parent.iterdir())) == 1
+
+
+def test_a_loop_that_cannot_be_saved_is_refused_before_anything_is_rendered(handle, appearance, monkeypatch):
+    monkeypatch.setattr(video, "rendered_faces", lambda *_: pytest.fail("rendered"))
     with pytest.raises(ValueError, match="not a location in ComfyUI's output folder"):
-        render(handle, appearance, moves, loop=loop, loop_prefix="../loop")
+        render(handle, appearance, motion(handle, 6), loop="GIF", loop_prefix="../loop")
 
 
 def test_save_video_takes_it_as_it_is(handle, appearance, tmp_path):
@@ -367,6 +371,16 @@ def test_edits_that_a_video_holds_are_honored(handle, tmp_path):
 
     path = clip(tmp_path / "clip.mp4", 5).get_stream_source()
     assert open_video(Edited(path)).size == (64, 96) and open_video(InputImpl.VideoFromFile(path)).size == (120, 160)
+
+
+def test_a_video_in_memory_with_alpha_is_shown_on_black():
+    images, alpha = torch.full((2, 64, 96, 3), 0.8), torch.ones(2, 64, 96, 1)
+    alpha[:, :, :48] = 0
+    parts = Types.VideoComponents(images=images, audio=None, frame_rate=Fraction(25), alpha=alpha)
+    stream = open_video(InputImpl.VideoFromComponents(parts))
+    for frame in stream:
+        assert (frame[:, :48] == 0).all() and (frame[:, 48:] == 204).all()
+    assert stream.report == "transparent frames shown on black"
 
 
 def test_a_rate_that_went_through_a_float_joins_with_the_same_clip():

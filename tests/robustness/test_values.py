@@ -26,7 +26,8 @@ from leo_core.identity import AnimatorId
 from leo_core.motion import MotionSequence, save_motion
 
 LONGEST_MESSAGE = 1500
-SECONDS = 60  # a call that is still not interrupted then hangs
+# Of the processor's time, to which other work on the machine does not add: a call that is still not interrupted hangs.
+SECONDS = 60
 NODES = sorted(json.loads((Path(__file__).parents[1] / "data" / "schema.json").read_text()))
 CURVES = tuple(
     {"points": points, "interpolation": how}
@@ -293,7 +294,7 @@ def test_any_input_gives_a_result_or_a_readable_line(
     began = [0.0]
 
     def interrupted_after_a_second():
-        if time.monotonic() - began[0] > 1:
+        if time.thread_time() - began[0] > 1:
             raise mm.InterruptProcessingException
 
     leo = comfy_folders / "output" / "leo"
@@ -317,7 +318,7 @@ def test_any_input_gives_a_result_or_a_readable_line(
     )
     @given(sockets.inputs(schema))
     def run(inputs):
-        began[0] = time.monotonic()
+        began[0] = time.thread_time()
         try:
             with torch.inference_mode():
                 results = node.execute(**inputs).result or ()
@@ -337,7 +338,7 @@ def test_any_input_gives_a_result_or_a_readable_line(
                 f"{type(error).__name__} of {raised_in}: {message[:300]}"
             )
             outcomes["refused"] += 1
-        assert time.monotonic() - began[0] < SECONDS
+        assert time.thread_time() - began[0] < SECONDS
 
     run()
     if full:  # a dozen may all be refused

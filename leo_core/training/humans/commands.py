@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from ...files import write_atomically
+from ..outputs import PICTURE, file_to_write
 from .motion import FRAMINGS
 from .people import HumanLibrary
 from .render import Clip, render_clip
@@ -29,7 +30,10 @@ def add_commands(subparsers: argparse._SubParsersAction) -> None:
     for command in (render, sheet):
         command.add_argument("--assets", type=Path, required=True, help="folder of MakeHuman's CC0 assets")
         command.add_argument(
-            "--out", type=Path, required=True, help="folder of the clips" if command is render else "PNG file to write"
+            "--out",
+            type=Path if command is render else file_to_write(*PICTURE),
+            required=True,
+            help="folder of the clips" if command is render else "PNG file to write",
         )
         command.add_argument("--identities", type=int, default=8, help="number of people")
         command.add_argument("--framing", choices=FRAMINGS, default="head")

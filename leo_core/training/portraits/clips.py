@@ -19,6 +19,7 @@ from ...face import measure
 from ...files import write_atomically
 from ..decoding import VIDEOS, decode
 from ..landmarks import check_portrait, read_clip_landmarks, save_arrays
+from ..outputs import PICTURE, file_to_write
 from ..tracking import SPAN, follow
 from .commands import warped
 from .puppet import FACE, PHOTO, Puppet, regions
@@ -196,7 +197,7 @@ def add_commands(subparsers) -> None:
     )
     parser.add_argument(
         "--sheet",
-        type=Path,
+        type=file_to_write(*PICTURE),
         help="picture to write: first frame, the one that moved most, and the first moved by the flow",
     )
     parser.set_defaults(run=render_clips)

@@ -13,6 +13,7 @@ from PIL import Image
 from ...files import write_atomically
 from ..decoding import read_photo
 from ..landmarks import check_portrait, read_landmarks
+from ..outputs import PICTURE, file_to_write
 from .acting import draw_look, draw_pose
 from .puppet import Puppet
 from .render import Portrait, PortraitClip, renderer
@@ -144,7 +145,7 @@ def add_commands(subparsers) -> None:
     for command in (render, look):
         command.add_argument("--photos", type=Path, required=True, help="folder of photos")
         command.add_argument("--landmarks", type=Path, required=True, help="npz of names, landmarks and masks")
-        command.add_argument("--out", type=Path, required=True)
+        command.add_argument("--out", type=Path if command is render else file_to_write(*PICTURE), required=True)
         command.add_argument("--size", type=int, default=128)
         command.add_argument("--frames", type=int, default=10)
         command.add_argument("--seed", type=int, default=0)

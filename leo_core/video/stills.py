@@ -1,0 +1,80 @@
+"""What FFmpeg does not tell of pictures: how the EXIF data of a photo mirrors it, and the frames of an animated WebP.
+Pillow reads both.
+"""
+
+import io
+from fractions import Fraction
+
+import av
+import numpy as np
+from PIL import Image
+
+from .source import VideoSource
+
+_ORIENTATION = 0x0112  # of EXIF
+_PHOTOS = ("image2", "png_pipe", "jpeg_pipe", "webp_pipe", "tiff_pipe")
+_ANIMATED = 2  # a flag of VP8X, the first chunk of a WebP with more than pixels
+# Browsers show a frame that says a shorter time (in milliseconds) for this long.
+_SHORTEST, _INSTEAD = 11, 100
+
+
+def _opened(source: VideoSource) -> io.BufferedIOBase:
+    return io.BytesIO(source.getvalue()) if isinstance(source, io.BytesIO) else open(source, "rb")
+
+
+def orientation(source: VideoSource, format: str) -> int | None:
+    """How a photo is stored, 1 .. 8 as EXIF counts; 1, which is upright, where it does not say.
+
+    :param format: FFmpeg's name of the file's.
+    :return: None for what is no photo.
+    """
+    if format not in _PHOTOS:
+        return None
+    try:
+        with _opened(source) as file, Image.open(file) as picture:
+            found = picture.getexif().get(_ORIENTATION, 1)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return 1
+    return found if found in range(1, 9) else 1
+
+
+def unfolded(source: VideoSource) -> VideoSource:
+    """An animated WebP, which FFmpeg does not decode, as a lossless video in memory; all else as it is.
+
+    :raises ValueError: the animation is damaged.
+    """
+    try:
+        file = _opened(source)
+    except OSError:  # opening it as a video says why
+        return source
+    with file:
+        head = file.read(21)
+        if head[:4] + head[8:16] != b"RIFFWEBPVP8X" or not head[20] & _ANIMATED:
+            return source
+        file.seek(0)
+        try:
+            return _as_video(file)
+        except (OSError, EOFError, Image.DecompressionBombError) as error:
+            raise ValueError(f"The animated WebP is damaged ({error}). Save it again, or convert it to MP4.") from None
+
+
+def _as_video(file: io.BufferedIOBase) -> io.BytesIO:
+    held = io.BytesIO()
+    with Image.open(file) as picture, av.open(held, "w", format="matroska") as container:
+        stream = container.add_stream("ffv1")
+        stream.width, stream.height, stream.pix_fmt = *picture.size, "bgra"
+        stream.codec_context.time_base = Fraction(1, 1000)
+        begins = 0
+        for number in range(getattr(picture, "n_frames", 1)):
+            picture.seek(number)
+            pixels = np.asarray(picture.convert("RGBA"))
+            lasts = int(picture.info.get("duration", 0))
+            frame = av.VideoFrame.from_ndarray(pixels, format="rgba").reformat(format="bgra")
+            frame.pts, frame.time_base = begins, Fraction(1, 1000)
+            lasts = lasts if lasts >= _SHORTEST else _INSTEAD
+            for packet in stream.encode(frame):
+                packet.duration = lasts
+                container.mux(packet)
+            begins += lasts
+        container.mux(stream.encode(None))
+    return held
