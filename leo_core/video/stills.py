@@ -4,6 +4,7 @@ Pillow reads both.
 
 import io
 from fractions import Fraction
+from typing import IO
 
 import av
 import numpy as np
@@ -18,7 +19,7 @@ _ANIMATED = 2  # a flag of VP8X, the first chunk of a WebP with more than pixels
 _SHORTEST, _INSTEAD = 11, 100
 
 
-def _opened(source: VideoSource) -> io.BufferedIOBase:
+def _opened(source: VideoSource) -> IO[bytes]:
     return io.BytesIO(source.getvalue()) if isinstance(source, io.BytesIO) else open(source, "rb")
 
 
@@ -58,7 +59,7 @@ def unfolded(source: VideoSource) -> VideoSource:
             raise ValueError(f"The animated WebP is damaged ({error}). Save it again, or convert it to MP4.") from None
 
 
-def _as_video(file: io.BufferedIOBase) -> io.BytesIO:
+def _as_video(file: IO[bytes]) -> io.BytesIO:
     held = io.BytesIO()
     with Image.open(file) as picture, av.open(held, "w", format="matroska") as container:
         stream = container.add_stream("ffv1")

@@ -208,8 +208,9 @@ def silence(number: int, clip: Clip) -> av.AudioFrame:
 
 def write_webp(clip: Clip, path: Path) -> None:
     """FFmpeg writes animated WebP and does not read it; Pillow does both."""
-    times = [*(clip.stamps or range(clip.frames)), (clip.stamps or [clip.frames - 1])[-1] + 1]
-    lasts = [round((after - here) * 1000 / clip.fps) for here, after in zip(times, times[1:], strict=False)]
+    stamps = clip.stamps or range(clip.frames)
+    times = [round(1000 * stamp / clip.fps) for stamp in (*stamps, stamps[-1] + 1)]
+    lasts = [after - here for here, after in zip(times, times[1:], strict=False)]
     first, *rest = (Image.fromarray(picture(number, clip.size)) for number in range(clip.frames))
     first.save(path, save_all=True, append_images=rest, duration=lasts, lossless=True)
 

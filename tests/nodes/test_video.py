@@ -373,11 +373,18 @@ def test_edits_that_a_video_holds_are_honored(handle, tmp_path):
     assert open_video(Edited(path)).size == (64, 96) and open_video(InputImpl.VideoFromFile(path)).size == (120, 160)
 
 
-def test_a_video_in_memory_with_alpha_is_shown_on_black():
+def test_the_alpha_that_edited_frames_come_with_is_shown_on_black(tmp_path):
     images, alpha = torch.full((2, 64, 96, 3), 0.8), torch.ones(2, 64, 96, 1)
     alpha[:, :, :48] = 0
-    parts = Types.VideoComponents(images=images, audio=None, frame_rate=Fraction(25), alpha=alpha)
-    stream = open_video(InputImpl.VideoFromComponents(parts))
+
+    class Edited(InputImpl.VideoFromFile):
+        def has_pending_frame_edits(self):
+            return True
+
+        def get_components(self):
+            return Types.VideoComponents(images=images, audio=None, frame_rate=Fraction(25), alpha=alpha)
+
+    stream = open_video(Edited(""))
     for frame in stream:
         assert (frame[:, :48] == 0).all() and (frame[:, 48:] == 204).all()
     assert stream.report == "transparent frames shown on black"
