@@ -146,10 +146,12 @@ def every_combination() -> list[Clip]:
     clips = []
     for clip in STORED:
         compressed = clip.gop != 1 and clip.codec not in ("gif", "apng", "qtrle")
-        # FFmpeg's muxer of VOB misplaces the times of large pictures
-        for gop in ((12, 250) if clip.suffix == ".vob" else (1, 12, 250)) if compressed else (clip.gop,):
+        # FFmpeg's muxers of VOB and MPEG-1 misplace the times of large pictures
+        small = clip.suffix == ".vob" or clip.format == "mpeg"
+        for gop in ((12, 250) if small else (1, 12, 250)) if compressed else (clip.gop,):
             for b_frames in {0, clip.b_frames} if gop > 1 else (0,):
-                for fps in (Fraction(25), Fraction(30000, 1001)):
+                # raw JPEGs do not say their rate
+                for fps in (Fraction(25), *([Fraction(30000, 1001)] if clip.suffix != ".mjpeg" else [])):
                     clips.append(replace(clip, gop=gop, b_frames=b_frames, fps=fps, frames=30))
                 if clip.suffix in (".mp4", ".mov", ".mkv", ".ts", ".mpg", ".flv"):
                     clips.append(replace(clip, gop=gop, b_frames=b_frames, start=1.4))
