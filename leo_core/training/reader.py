@@ -134,7 +134,9 @@ def recalibrate(
     :return: the new weights, and the factor of each control, 1 to `MOST_SCALED`.
     """
     # Everybody's mirror image counts as well, because a reading is the mean of a picture's and its mirror image's.
-    found, true = ([*values, *(v[:, face.MIRROR] * np.float32(face.SIGN) for v in values)] for values in (found, true))
+    found, true = (
+        [*values, *(v[:, face.MIRROR] * np.array(face.SIGN, np.float32) for v in values)] for values in (found, true)
+    )
     read = np.concatenate([f - f.mean(0) for f in found])
     truth = np.concatenate([t - t.mean(0) for t in true])
     together, power = (read * truth).mean(0), (read**2).mean(0) + 1e-9
