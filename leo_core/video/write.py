@@ -30,7 +30,7 @@ class VideoWriter:
     :param sound: put under the frames from the first one on and cut at the last; encoded as AAC.
     :ivar padded: (rows, columns) added to make the sides even.
     :ivar frame_count: frames written so far.
-    :raises ValueError: a frame rate out of range, for which MP4 has no numbers.
+    :raises ValueError: a frame rate out of range, for which MP4 has no numbers; another crf.
     """
 
     def __init__(self, path: str, size: tuple[int, int], fps: Fraction, crf: int = 18, sound: Sound | None = None):
@@ -39,6 +39,8 @@ class VideoWriter:
                 f"A video has 0.001 to 10000 frames per second, and the motion {float(fps):.6g}. Change its frame rate "
                 "with LEO Retime Motion."
             )
+        if not 0 <= crf <= 51:
+            raise ValueError(f"The quality of a video, crf, is 0 (lossless) to 51, got {crf}. 18 looks like the frames.")
         self._path = path
         self._part = f"{path}.{uuid.uuid4().hex[:8]}.part"
         self._fps = fps.limit_denominator(100_000)
