@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import author_blueprint
+import pytest
 from playwright.sync_api import TimeoutError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -18,6 +19,7 @@ ADD = """() => {
 }"""
 
 
+@pytest.mark.smoke
 def test_the_blueprint_is_found_by_its_name_and_animates_a_photo(frontend):
     page = frontend.page
     page.evaluate(ADD)

@@ -47,6 +47,7 @@ def open_help(page) -> str:
     return content.inner_text()
 
 
+@pytest.mark.smoke
 def test_the_info_button_opens_the_help_page_with_its_picture(frontend):
     page = frontend.page
     page.evaluate(ADD, ["LEOMotionEncoder"])

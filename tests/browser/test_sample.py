@@ -47,6 +47,7 @@ def photo(tmp_path) -> Path:
     return path
 
 
+@pytest.mark.smoke
 def test_a_chosen_file_is_shown_and_runs(page, frontend, photo):
     shown = page.wait_for_function(LOADED, arg=page.evaluate("() => named()")).json_value()
     assert shown[2] > 50  # on the screen, before any run

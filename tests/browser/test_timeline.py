@@ -149,6 +149,7 @@ def test_a_part_is_dragged_out_of_a_motion_and_its_video_carries_the_playhead(pa
     assert (part.value("start"), part.value("frames")) == (0, 0)
 
 
+@pytest.mark.smoke
 def test_keyframes_are_set_moved_and_removed_and_stay_in_the_saved_graph(page, frontend):
     page.evaluate(f"() => {{ {FIND} find('LEOTrimMotion').widgets[1].value = 21 }}")
     run(page, frontend)
@@ -185,6 +186,7 @@ def test_where_the_page_gives_no_place_to_draw_the_widgets_are_left(page):
     assert shown == [["start", "frames"], ["weight", "timing", "curve", "lengths"]]
 
 
+@pytest.mark.smoke
 def test_the_side_panel_leaves_the_timeline_its_width_and_has_no_row_for_it(page):
     width = "() => trim().leoTimeline.canvas.clientWidth / trim().size[0]"
     page.evaluate(f"() => {{ {FIND} window.trim = () => find('LEOTrimMotion') }}")
