@@ -64,7 +64,7 @@ def test_the_blueprint_file_is_what_its_command_writes(frontend):
         return [
             host["widgets_values"],
             [slot["name"] for slot in host["inputs"]],
-            [(node["type"], node.get("widgets_values")) for node in inside["nodes"]],
+            [(node["type"], node.get("widgets_values") or []) for node in inside["nodes"]],
             len(inside["links"]),
         ]
 
