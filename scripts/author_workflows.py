@@ -199,8 +199,8 @@ class Workflow:
 
 
 def places(flow: Workflow, sizes: list, needed: list) -> dict:
-    """Where the nodes stand and how large they are, for nodes of the sizes that the page gave them and the heights that
-    they need there."""
+    """Where the nodes stand and how large they are, for nodes of the sizes that the page gave them and of the heights
+    that this pack's need there, which grow in Nodes 2.0; ComfyUI's own hardly do, and count as 0."""
     wanted = [node.description for node in flow.nodes]
     columns = [(node["column"], node["row"]) for node in wanted if node["column"] is not None]
     if len(columns) == len(wanted):
@@ -222,7 +222,11 @@ def build(flow: Workflow, frontend: Frontend) -> dict:
         for node in flow.nodes
     ]
     made = frontend.page.evaluate(BUILD, described)
-    sizes, needed = [(across, down) for across, down, _ in made], [least for *_, least in made]
+    sizes = [(across, down) for across, down, _ in made]
+    needed = [
+        least if node.description["type"].startswith("LEO") else 0
+        for node, (*_, least) in zip(flow.nodes, made, strict=True)
+    ]
     graph = json.loads(
         frontend.page.evaluate(
             PLACE,

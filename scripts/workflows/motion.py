@@ -76,7 +76,7 @@ faster = scene.flow.node("LEORetimeMotion", inputs={"motion": moved["motion"], "
 calm = scene.flow.node("LEOSmoothMotion", inputs={"motion": faster["motion"], "seconds": 0.5})
 bent = scene.flow.node(
     "LEOEditDirections",
-    size=(300, 540),
+    size=(300, 520),
     inputs={
         "motion": calm["motion"],
         "edits": "tilt: 2",
@@ -140,7 +140,7 @@ region = scene.flow.node(
 maps = scene.maps(short["motion"], "Flow of the motion")
 rest = scene.maps(scene.look["pose"], "Flow at rest")
 held = scene.flow.node(
-    "LEOEditFlow", inputs={"flow": maps["flow"], "freeze": region["MASK"], "still": rest["flow"]}, size=(290, 560)
+    "LEOEditFlow", inputs={"flow": maps["flow"], "freeze": region["MASK"], "still": rest["flow"]}, size=(290, 500)
 )
 frames = scene.decoded(held["flow"])
 arrows = scene.flow.node(
