@@ -185,18 +185,3 @@ def test_where_the_page_gives_no_place_to_draw_the_widgets_are_left(page):
       return node.widgets.filter(w => !w.hidden).map(w => w.name);
     })""")
     assert shown == [["start", "frames"], ["weight", "timing", "curve", "lengths"]]
-
-
-@pytest.mark.smoke
-def test_the_side_panel_leaves_the_timeline_its_width_and_has_no_row_for_it(page):
-    width = "() => trim().leoTimeline.canvas.clientWidth / trim().size[0]"
-    page.evaluate(f"() => {{ {FIND} window.trim = () => find('LEOTrimMotion') }}")
-    page.wait_for_function(f"() => ({width})() > 0.8")
-    page.evaluate("() => app.extensionManager.setting.set('Comfy.RightSidePanel.IsOpen', true)")
-    page.evaluate("() => app.canvas.select(trim())")
-    panel = page.get_by_test_id("properties-panel")
-    panel.get_by_test_id("panel-tab-parameters").click()
-    panel.get_by_text("start", exact=True).first.wait_for()
-    assert panel.get_by_text("timeline", exact=True).count() == 0
-    page.wait_for_timeout(1000)
-    assert page.evaluate(width) > 0.8
