@@ -15,7 +15,7 @@ from .support.chunks import Progress, in_chunks
 from .support.faces import framing_advice
 from .support.fullres import FullResolutionFrames
 from .support.handles import AnimatorHandle
-from .support.images import check_image, check_single, is_transparent, resize, to_image
+from .support.images import check_image, is_transparent, one_picture, resize, to_image
 from .support.rendering import check_wiring, encode_appearance, encode_clip, latents, own_pose
 from .support.sockets import LeoAnimator, LeoAppearance, LeoCrop, LeoFlow, LeoMotion
 from .support.status import show_status
@@ -63,7 +63,10 @@ class LEOEncoder(io.ComfyNode):
             search_aliases=["appearance", "source image", "encode picture", "reference image"],
             inputs=[
                 LeoAnimator.Input("animator", tooltip="Animator to read the picture with."),
-                io.Image.Input("image", tooltip="One picture of a person, best cropped to a square around them."),
+                io.Image.Input(
+                    "image",
+                    tooltip="A picture of a person, best cropped to a square around them; of a batch the first one.",
+                ),
             ],
             outputs=[
                 LeoAppearance.Output("appearance", tooltip="The person and background, to be moved by a motion."),
@@ -74,11 +77,10 @@ class LEOEncoder(io.ComfyNode):
 
     @classmethod
     def execute(cls, animator: AnimatorHandle, image: torch.Tensor) -> io.NodeOutput:
-        check_single(image, "LEO Encoder")
-        message = ["the transparent part of the picture is read on black"] if is_transparent(image) else []
-        if animator.config.reader and (advice := framing_advice(image)):
-            message.append(advice)
-        if message:
+        image, left_out = one_picture(image)
+        advice = framing_advice(image) if animator.config.reader else None
+        transparent = "the transparent part of the picture is read on black" if is_transparent(image) else None
+        if message := [line for line in (left_out, transparent, advice) if line]:
             show_status(cls, "; ".join(message))
         appearance = encode_appearance(animator, image)
         return io.NodeOutput(appearance, own_pose(appearance))
@@ -263,7 +265,7 @@ class LEOInpaintingDecoder(io.ComfyNode):
         check_wiring(animator, appearance=appearance, flow=flow)
         size = side = (animator.config.size, animator.config.size)
         if picture is not None:
-            check_single(picture, "LEO Inpainting Decoder")
+            picture, _ = one_picture(picture)  # LEO Encoder, which got the same, told of the others
             size = tuple(picture.shape[1:3])
         elif full_resolution:
             raise ValueError(

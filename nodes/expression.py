@@ -11,7 +11,7 @@ from ..leo_core.motion import MotionSequence
 from .support.faces import find_people
 from .support.fullres import FullResolutionFrames
 from .support.handles import AnimatorHandle, shipped_animator
-from .support.images import check_single, is_transparent, opaque, to_image
+from .support.images import is_transparent, one_picture, opaque, to_image
 from .support.rendering import encode_appearance, own_pose, render_chunks
 from .support.sockets import LeoAnimator, LeoMotion
 from .support.status import show_status
@@ -124,7 +124,7 @@ class LEOExpressionEditor(io.ComfyNode):
             ],
             is_output_node=True,
             inputs=[
-                io.Image.Input("image", tooltip="One photo of any size in which a face can be seen."),
+                io.Image.Input("image", tooltip="A photo of any size that shows a face; of a batch the first."),
                 LeoAnimator.Input(
                     "animator",
                     optional=True,
@@ -181,7 +181,7 @@ class LEOExpressionEditor(io.ComfyNode):
         margin=0.25,
         **amounts: float,
     ) -> io.NodeOutput:
-        check_single(image, "LEO Expression Editor")
+        image, left_out = one_picture(image)
         animator = animator or shipped_animator()
         crop = find_face(image, person, margin)
         photo = opaque(image[0])
@@ -190,16 +190,18 @@ class LEOExpressionEditor(io.ComfyNode):
         wanted = {name: strength * amounts.get(slider_id(name), 0.0) for name in RANGES}
         pose, lost = face.expressed(own_pose(appearance), wanted, animator.directions)
         edited = Paste(crop)(photo, render_at_full_size(animator, appearance, pose, cut))[None]
-        cls.report(image, crop, lost)
+        cls.report(image, crop, lost, left_out)
         return io.NodeOutput(edited, pose, ui=ui.PreviewImage(preview(edited), cls=cls))
 
     @classmethod
-    def report(cls, image: torch.Tensor, crop: Crop, lost: list[str]) -> None:
+    def report(cls, image: torch.Tensor, crop: Crop, lost: list[str], left_out: str | None) -> None:
         message = [f"head in {crop.size[1]}x{crop.size[0]} of {image.shape[2]}x{image.shape[1]}"]
         if lost:
             message.append(f"this animator has no direction for {', '.join(lost)}")
         if is_transparent(image):
             message.append("the transparent part of the picture is shown on black")
+        if left_out:
+            message.append(left_out)
         show_status(cls, "; ".join(message))
 
 

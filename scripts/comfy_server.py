@@ -16,7 +16,8 @@ import uuid
 from collections.abc import Callable
 from pathlib import Path
 
-from environment import COMFYUI, PYTHON, link_pack
+from environment import PYTHON, link_pack
+from versions import chosen_comfyui, frontend_arguments
 
 PATIENCE = 600  # seconds without a sign of life, on a busy machine
 ENDED = ("execution_success", "execution_error", "execution_interrupted")
@@ -73,7 +74,8 @@ class ComfyServer:
         command = [
             str(PYTHON),
             "-u",
-            str(COMFYUI / "main.py"),
+            str(chosen_comfyui() / "main.py"),
+            *frontend_arguments(),
             "--disable-api-nodes",
             "--disable-auto-launch",
             *self.arguments,

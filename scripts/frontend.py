@@ -26,7 +26,9 @@ SETTINGS = {
     "Comfy.Validation.Workflows": True,  # a file that breaks the workflow schema then says so in a toast
 }
 PATIENCE = 600_000  # milliseconds that a page may take on a busy machine
-READY = "() => window.app?.graph && Object.keys(window.LiteGraph?.registered_node_types ?? {}).length > 100"
+# With the nodes known and the first graph drawn, which a newer frontend would draw over one that is loaded before it.
+READY = """() => Object.keys(window.LiteGraph?.registered_node_types ?? {}).length > 100 &&
+  window.app?.graph && app.extensionManager?.workflow?.activeWorkflow"""
 LOAD = """async (text) => {
   try { await app.loadGraphData(JSON.parse(text), true, true, null) } catch (error) { return String(error) }
   return null;
@@ -39,7 +41,7 @@ STATE = """() => {
     red: nodes.filter(n => n.has_errors).map(n => `${n.id} ${n.type}`),
     widgets: Object.fromEntries(nodes.map(n => [n.id, (n.widgets ?? []).filter(w => w.serialize !== false)
       .map(w => [w.name, w.value === undefined ? null : w.value])])),
-    toasts: [...document.querySelectorAll('.p-toast-message')].map(e => e.innerText),
+    toasts: [...document.querySelectorAll('.p-toast-message, [data-testid="toast"]')].map(e => e.innerText),
     text: document.body.innerText,
   };
 }"""

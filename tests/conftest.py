@@ -18,7 +18,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-COMFYUI = ROOT / ".dev" / "ComfyUI"
+sys.path.append(str(ROOT / "scripts"))
+from versions import chosen_comfyui  # noqa: E402  (which tree of ComfyUI is known to scripts/ alone)
+
+COMFYUI = chosen_comfyui()
 PACK = "leo_pack"
 
 
@@ -77,7 +80,6 @@ if FAST:
 
 order_paths()
 name_pack()
-sys.path.append(str(ROOT / "scripts"))
 if COMFYUI.exists() and not FAST:
     from comfy.cli_args import args
 

