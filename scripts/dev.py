@@ -66,8 +66,11 @@ def require(*modules: str) -> None:
 def test(arguments: list[str]) -> int:
     if "--fast" not in arguments:
         environment.setup()
-    require("pytest", "hypothesis", "torch")
-    return subprocess.run([python(), "-m", "pytest", *arguments], cwd=environment.ROOT).returncode
+    require("pytest", "hypothesis", "torch", "xdist")
+    # Two halves at once, each with a server and a browser of its own; tests that are picked run one after another.
+    everything = all(argument.startswith("-") for argument in arguments) and "--fast" not in arguments
+    workers = ["-n", "2", "--dist", "worksteal"] if everything else []
+    return subprocess.run([python(), "-m", "pytest", *workers, *arguments], cwd=environment.ROOT).returncode
 
 
 def lint(arguments: list[str]) -> int:

@@ -40,7 +40,9 @@ class VideoWriter:
                 "with LEO Retime Motion."
             )
         if not 0 <= crf <= 51:
-            raise ValueError(f"The quality of a video, crf, is 0 (lossless) to 51, got {crf}. 18 looks like the frames.")
+            raise ValueError(
+                f"The quality of a video, crf, is 0 (lossless) to 51, got {crf}. 18 looks like the frames."
+            )
         self._path = path
         self._part = f"{path}.{uuid.uuid4().hex[:8]}.part"
         self._fps = fps.limit_denominator(100_000)
