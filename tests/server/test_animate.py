@@ -103,10 +103,14 @@ def test_a_picture_of_one_pixel_is_refused(server, prompt):
     assert "The picture is 1x1 pixels; an animator needs at least 16" in refused(server, prompt)
 
 
-def test_a_batch_of_pictures_is_refused(server, prompt):
-    prompt["two"] = {"class_type": "EmptyImage", "inputs": {"width": 64, "height": 64, "batch_size": 2, "color": 0}}
-    prompt[node_of(prompt, "LEOEncoder")]["inputs"]["image"] = ["two", 0]
-    assert "Image From Batch" in refused(server, prompt)
+def test_of_a_batch_of_pictures_the_first_is_animated(server, prompt):
+    encoder = prompt[node_of(prompt, "LEOEncoder")]["inputs"]
+    prompt["gray"] = {"class_type": "EmptyImage", "inputs": {"width": 256, "height": 256, "color": 0x808080}}
+    prompt["two"] = {"class_type": "ImageBatch", "inputs": {"image1": encoder["image"], "image2": ["gray", 0]}}
+    encoder["image"] = ["two", 0]
+    frames, _ = decode(video_of(server, prompt))
+    photo = np.asarray(Image.open(ROOT / "samples" / "woman.png").convert("RGB"))
+    assert np.abs(frames[0].astype(int) - photo).mean() < 4
 
 
 def test_a_file_that_is_no_model_is_refused(server, prompt):
