@@ -29,7 +29,7 @@ from comfy_server import ComfyServer
 from environment import ROOT
 from frontend import Frontend
 from PIL import Image
-from workflow_layout import EDGE, FOOT, LABEL, TITLE, by_hand, pack, roomy
+from workflow_layout import EDGE, LABEL, TITLE, by_hand, pack
 
 THUMBNAIL_SIZE = 512
 NOTE_WIDTH = 380
@@ -37,11 +37,11 @@ NOTE_WIDTH = 380
 LEAST_NODE_WIDTH = 290
 # Width and height of nodes that show a picture while they run: without the room they grow over others.
 PREVIEWED = {
-    "LEOCropSubject": (290, 540),
+    "LEOCropSubject": (290, 620),
     "LEOMotionEncoder": (290, 440),
-    "LEOFlowGenerator": (290, 290),
+    "LEOFlowGenerator": (290, 300),
     "LEOInpaintingDecoder": (290, 340),
-    "LEORenderVideo": (290, 570),
+    "LEORenderVideo": (290, 600),
     "LEOTrainMotionPrior": (290, 480),
 }
 
@@ -88,11 +88,11 @@ BUILD = """async (nodes) => {
   await new Promise(resolve => setTimeout(resolve, 800));  // previews of loaded files grow their nodes
   return made.map((node, i) => {
     const least = node.computeSize(), wanted = nodes[i].size ?? [LEAST_WIDTH, 0];
-    return [Math.max(least[0], wanted[0]), Math.max(least[1], wanted[1], node.size[1]), least[1]];
+    return [Math.max(least[0], wanted[0]), Math.max(least[1], wanted[1], node.size[1])];
   });
 }""".replace("LEAST_WIDTH", str(LEAST_NODE_WIDTH))
 
-PLACE = """async ({positions, sizes, groups, head, edge, label, foot}) => {
+PLACE = """async ({positions, sizes, groups, head, edge, label}) => {
   const graph = app.rootGraph, made = [...graph.nodes];
   made.forEach((node, i) => { node.setSize(sizes[i]); node.pos = positions[i]; });
   for (const {title, color, members} of groups) {
@@ -100,7 +100,7 @@ PLACE = """async ({positions, sizes, groups, head, edge, label, foot}) => {
     const x = Math.min(...boxes.map(n => n.pos[0])) - edge,
         y = Math.min(...boxes.map(n => n.pos[1])) - head - edge - label;
     const right = Math.max(...boxes.map(n => n.pos[0] + n.size[0])) + edge,
-        bottom = Math.max(...boxes.map(n => n.pos[1] + n.size[1])) + foot;
+        bottom = Math.max(...boxes.map(n => n.pos[1] + n.size[1])) + edge;
     for (const node of made) {
       const covered = node.pos[0] < right && node.pos[0] + node.size[0] > x && node.pos[1] - head < bottom &&
           node.pos[1] + node.size[1] > y;
@@ -198,20 +198,16 @@ class Workflow:
         self.groups.append({"title": title, "color": color, "members": [node.index for node in members]})
 
 
-def places(flow: Workflow, sizes: list, needed: list) -> dict:
-    """Where the nodes stand and how large they are, for nodes of the sizes that the page gave them and of the heights
-    that this pack's need there, which grow in Nodes 2.0; ComfyUI's own hardly do, and count as 0."""
+def places(flow: Workflow, sizes: list) -> dict:
+    """Where the nodes stand and how large they are, for nodes of the sizes that the page gave them."""
     wanted = [node.description for node in flow.nodes]
     columns = [(node["column"], node["row"]) for node in wanted if node["column"] is not None]
     if len(columns) == len(wanted):
         return {"positions": by_hand(sizes, columns), "sizes": sizes}
     links = [(source, i) for i, node in enumerate(wanted) for _, source, _ in node["links"]]
     notes = [i for i, node in enumerate(wanted) if node["type"] == "MarkdownNote"]
-    positions, packed = pack(roomy(sizes, needed), links, [group["members"] for group in flow.groups], notes)
-    return {
-        "positions": positions,
-        "sizes": [(across, down) for (across, _), (_, down) in zip(packed, sizes, strict=True)],
-    }
+    positions, sizes = pack(sizes, links, [group["members"] for group in flow.groups], notes)
+    return {"positions": positions, "sizes": sizes}
 
 
 def build(flow: Workflow, frontend: Frontend) -> dict:
@@ -221,23 +217,10 @@ def build(flow: Workflow, frontend: Frontend) -> dict:
         {**node.description, "size": node.description["size"] or PREVIEWED.get(node.description["type"])}
         for node in flow.nodes
     ]
-    made = frontend.page.evaluate(BUILD, described)
-    sizes = [(across, down) for across, down, _ in made]
-    needed = [
-        least if node.description["type"].startswith("LEO") else 0
-        for node, (*_, least) in zip(flow.nodes, made, strict=True)
-    ]
+    sizes = [tuple(size) for size in frontend.page.evaluate(BUILD, described)]
     graph = json.loads(
         frontend.page.evaluate(
-            PLACE,
-            {
-                **places(flow, sizes, needed),
-                "groups": flow.groups,
-                "head": TITLE,
-                "edge": EDGE,
-                "label": LABEL,
-                "foot": FOOT,
-            },
+            PLACE, {**places(flow, sizes), "groups": flow.groups, "head": TITLE, "edge": EDGE, "label": LABEL}
         )
     )
     # Written anew without a change, the file stays the same.

@@ -14,9 +14,8 @@ WINDOW = (1600, 1000)
 FILLED = 0.75
 READABLE = 0.6  # zoom from which on the place of the notes counts for more
 TITLE = 30  # of a node, above its position
-EDGE, LABEL, FOOT = 10, 40, 22  # of a group around its nodes, and below the last
+EDGE, LABEL = 10, 40  # of a group around its nodes
 BETWEEN, ACROSS = 22, 12  # free space below a node or group, and right of one
-GROWS = 36  # what Nodes 2.0 needs more, at most, below a node that is no higher than classic rendering needs
 HEIGHTS = range(500, 1400, 20)
 
 Size = tuple[float, float]
@@ -32,7 +31,7 @@ class Block:
 
     def height(self, sizes: Sizes) -> float:
         nodes = sum(TITLE + sizes[i][1] for i in self.members) + BETWEEN * (len(self.members) - 1)
-        return nodes + (EDGE + LABEL + FOOT if self.grouped else 0)
+        return nodes + (2 * EDGE + LABEL if self.grouped else 0)
 
 
 @dataclass
@@ -50,7 +49,7 @@ class Column:
         for i in block.members:
             self.nodes.append((i, top + TITLE))
             top += TITLE + sizes[i][1] + BETWEEN
-        self.bottom = top - BETWEEN + (FOOT if block.grouped else 0)
+        self.bottom = top - BETWEEN + (EDGE if block.grouped else 0)
 
 
 def blocks_in_order(count: int, links: list[tuple[int, int]], groups: list[list[int]]) -> list[Block]:
@@ -122,16 +121,6 @@ def arrangements(
             beside = fill(notes + body[split:], sizes, limit)
             if len(beside) == 1:
                 yield fill(body[:split], sizes, limit) + beside + fill(results, sizes, limit), True
-
-
-def roomy(sizes: Sizes, needed: list[float]) -> Sizes:
-    """Sizes with the room below that nodes need in Nodes 2.0, beyond the space that is between them anyway.
-
-    :param needed: height of every node without which classic rendering makes it grow.
-    """
-    return [
-        (across, max(down, least + GROWS - BETWEEN + 2)) for (across, down), least in zip(sizes, needed, strict=True)
-    ]
 
 
 def pack(

@@ -1,7 +1,7 @@
 """Where the nodes of authored workflows stand, without a page."""
 
 import pytest
-from workflow_layout import EDGE, FOOT, GROWS, LABEL, TITLE, WINDOW, pack, roomy
+from workflow_layout import EDGE, LABEL, TITLE, WINDOW, pack
 
 NOTE = 0
 CHAIN = [(i, i + 1) for i in range(1, 15)]
@@ -22,7 +22,7 @@ def meet(a: tuple, b: tuple) -> bool:
 
 def frame(boxes: list) -> tuple:
     left, top, right, bottom = zip(*boxes, strict=True)
-    return min(left) - EDGE, min(top) - EDGE - LABEL, max(right) + EDGE, max(bottom) + FOOT
+    return min(left) - EDGE, min(top) - EDGE - LABEL, max(right) + EDGE, max(bottom) + EDGE
 
 
 def test_neither_nodes_nor_groups_overlap(packed):
@@ -47,14 +47,3 @@ def test_a_window_shows_all_of_it_at_a_readable_size(packed):
 def test_groups_that_read_from_each_other_are_refused():
     with pytest.raises(ValueError, match="groups read from each other"):
         pack([(290.0, 100.0)] * 4, [(0, 1), (1, 2), (2, 3)], [[0, 2], [1, 3]], [])
-
-
-def test_what_nodes_2_0_makes_larger_has_room_below_it():
-    """In its group as well; a node that was made larger for a picture has that room within itself."""
-    sizes, needed = [(290.0, 60.0), (290.0, 80.0), (290.0, 500.0)], [60.0, 80.0, 200.0]
-    kept = roomy(sizes, needed)
-    assert kept[2] == sizes[2]
-    positions, _ = pack(kept, [(0, 1), (1, 2)], [[0, 1]], [])
-    assert positions[0][1] + sizes[0][1] + GROWS < positions[1][1] - TITLE
-    last = positions[1][1] + sizes[1][1]
-    assert last + GROWS < positions[1][1] + kept[1][1] + FOOT

@@ -37,6 +37,7 @@ for title, name, motion in (("As in the clip", "stepping", driven), ("Tai chi", 
     video = flow.node(
         "LEORenderVideo",
         title=title,
+        size=(290, 600),
         inputs={"animator": animator["animator"], "appearance": look["appearance"], "motion": motion["motion"]},
     )
     flow.node(

@@ -50,6 +50,7 @@ video = flow.node(
         "crop": person["crop"],
         "full_resolution": True,
     },
+    size=(290, 600),
 )
 flow.node("SaveVideo", inputs={"video": video["video"], "filename_prefix": "leo/mixed"}, size=(400, 460))
 flow.group("Read", person, animator, look, color=MODELS)

@@ -39,6 +39,7 @@ class Scene:
         return self.flow.node(
             "LEOFlowGenerator",
             title=title,
+            size=(290, 300),
             inputs={"animator": self.animator["animator"], "appearance": self.look["appearance"], "motion": motion},
         )
 
@@ -76,10 +77,10 @@ faster = scene.flow.node("LEORetimeMotion", inputs={"motion": moved["motion"], "
 calm = scene.flow.node("LEOSmoothMotion", inputs={"motion": faster["motion"], "seconds": 0.5})
 bent = scene.flow.node(
     "LEOEditDirections",
-    size=(300, 520),
+    size=(300, 580),
     inputs={
         "motion": calm["motion"],
-        "edits": "tilt: 2",
+        "edits": "tilt: 2\nnod: 0.6",
         "timing": "curve",
         "curve": {"points": [[0, 0], [0.35, 1], [0.65, 1], [1, 0]], "interpolation": "monotone_cubic"},
         "animator": scene.animator["animator"],
@@ -108,6 +109,7 @@ video = scene.flow.node(
         "crop": scene.person["crop"],
         "full_resolution": True,
     },
+    size=(290, 560),
 )
 scene.flow.node("SaveVideo", inputs={"video": video["video"], "filename_prefix": "leo/shaped"}, size=(400, 380))
 scene.flow.group("Read", *scene.read, ready, color=MODELS)
@@ -140,7 +142,7 @@ region = scene.flow.node(
 maps = scene.maps(short["motion"], "Flow of the motion")
 rest = scene.maps(scene.look["pose"], "Flow at rest")
 held = scene.flow.node(
-    "LEOEditFlow", inputs={"flow": maps["flow"], "freeze": region["MASK"], "still": rest["flow"]}, size=(290, 500)
+    "LEOEditFlow", inputs={"flow": maps["flow"], "freeze": region["MASK"], "still": rest["flow"]}, size=(290, 560)
 )
 frames = scene.decoded(held["flow"])
 arrows = scene.flow.node(

@@ -56,6 +56,7 @@ class Scene:
         """The two last nodes, and the groups of the reading and the rendering ones."""
         video = self.flow.node(
             "LEORenderVideo",
+            size=(290, 600),
             inputs={
                 "animator": self.animator["animator"],
                 "appearance": self.look["appearance"],
