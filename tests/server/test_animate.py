@@ -105,7 +105,10 @@ def test_a_picture_of_one_pixel_is_refused(server, prompt):
 
 def test_of_a_batch_of_pictures_the_first_is_animated(server, prompt):
     encoder = prompt[node_of(prompt, "LEOEncoder")]["inputs"]
-    prompt["gray"] = {"class_type": "EmptyImage", "inputs": {"width": 256, "height": 256, "color": 0x808080}}
+    prompt["gray"] = {
+        "class_type": "EmptyImage",
+        "inputs": {"width": 256, "height": 256, "batch_size": 1, "color": 0x808080},
+    }
     prompt["two"] = {"class_type": "ImageBatch", "inputs": {"image1": encoder["image"], "image2": ["gray", 0]}}
     encoder["image"] = ["two", 0]
     frames, _ = decode(video_of(server, prompt))
