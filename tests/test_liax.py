@@ -299,8 +299,8 @@ def test_loading_holds_no_second_copy(files, large, full, tmp_path, suffix, dtyp
         f"\n{path.name} {dtype}: file {size / 1e9:.3f} GB, peak {peak / 1e9:.3f} GB = {peak / size:.3f} files, of "
         f"which {before / 1e9:.3f} GB before loading; {after / 1e9:.3f} GB after; {float(told[3]):.1f} s"
     )
-    # A second copy would make it 2. Pages of libraries that are touched on the way count as well: 0.31 of the small file
-    # was seen on a busy machine.
+    # A second copy would make it 2. Library pages that are touched on the way count as well: on a busy machine 0.31 of
+    # the small file.
     assert peak - before < (1.3 if full else 1.6) * size
     if full:
         assert peak < 1.3 * size
@@ -341,6 +341,5 @@ def test_converting_holds_no_second_copy(files, large, tmp_path, dtype):
     )
     size = path.stat().st_size
     print(f"\n{path.name} to {dtype}: file {size / 1e9:.3f} GB, grows by {(peak - before) / size:.3f} files")
-    # A second copy would make it 2. Pages of libraries that are touched on the way count as well: 0.31 of the small file
-    # was seen on a busy machine.
-    assert peak - before < (1.3 if full else 1.6) * size
+    # As above.
+    assert peak - before < 1.6 * size
