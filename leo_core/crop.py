@@ -22,7 +22,7 @@ Region = Literal["box", "subject"]
 # A crop smaller than this shows nobody (our choice); thin masks are widened to it.
 _SMALLEST_SIDE = 8
 _LARGEST_CROP = 2**29  # pixels
-# Rows that are pasted at once.
+# Rows pasted at a time, few enough to stay in the cache between steps.
 _ROWS = 64
 
 
@@ -154,7 +154,6 @@ class Paste:
         weights = self.weights(frame) if self._weights is None else self._weights
         picture = scaled(picture, self.crop.size)[inside].to(base.device)
         weights = weights[inside].to(picture)
-        # some rows at a time, so that what one step writes is still in the cache when the next reads it
         for area, part, share in zip(
             out[top:bottom, left:right, :3].split(_ROWS), picture.split(_ROWS), weights.split(_ROWS), strict=True
         ):
@@ -163,9 +162,9 @@ class Paste:
 
 
 def _mix_into(area: torch.Tensor, picture: torch.Tensor, weights: torch.Tensor) -> None:
-    """Replace area [h, w, 3] by the picture [h, w, 3] in 0..1 where the weights [h, w] are 1, and mix between.
+    """Blend a picture [h, w, 3] in 0..1 into area [h, w, 3] in place, by weights [h, w] in 0..1.
 
-    Color by color, as full resolution makes pictures: layouts that mix take three times as long.
+    Works on color planes, the memory layout that full resolution produces; mixing layouts takes three times as long.
     """
     as_bytes = area.dtype == torch.uint8
     planes = picture.movedim(-1, 0)

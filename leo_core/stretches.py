@@ -1,6 +1,8 @@
-"""The sides of a photo cut into stretches, and what each needs of a flow that has fewer cells than the side has
-pixels. "Cells" are the flow's, counted with one more at both ends that repeats the border's; between cells ``b`` and
-``b + 1`` is block ``b``."""
+"""Bands and tiles of a photo's rows and columns, with the weights that interpolate a coarser flow in them.
+
+"Cells" are those of the flow, with one more at either end that repeats the border; block ``b`` lies between cells ``b``
+and ``b + 1``.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,7 +16,7 @@ _PATCH = 8
 
 @dataclass(frozen=True)
 class Tile:
-    """A stretch over which colors are made.
+    """A run of rows or columns whose colors are computed together.
 
     :param pixels: of the photo.
     :param cells: those that the pixels lie between.
@@ -36,7 +38,7 @@ class Tile:
 
 @dataclass(frozen=True)
 class Band:
-    """A stretch of some tiles over which edges are followed at once.
+    """A run of tiles whose edges are followed together.
 
     :param pixels: of the photo.
     :param tiles: those that it is cut into.
@@ -55,8 +57,8 @@ class Band:
 
 
 def bands(length: int, cells: int, band: int, tile: int, device: torch.device) -> Iterator[Band]:
-    """Cut a side of ``length`` pixels, over which the flow has so many cells, into bands of ``band`` pixels, and these
-    into tiles of ``tile``."""
+    """Divide a side of ``length`` pixels, on which the flow has ``cells`` cells, into bands of ``band`` pixels and
+    these into tiles of ``tile``."""
     place = (torch.arange(length) + 0.5) * (cells / length) + 0.5
     block = place.floor().long()
     cubic = F.interpolate(torch.eye(cells)[None, None], (length, cells), mode="bicubic", align_corners=False)[0, 0]

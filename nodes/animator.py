@@ -65,7 +65,8 @@ class LEOEncoder(io.ComfyNode):
                 LeoAnimator.Input("animator", tooltip="Animator to read the picture with."),
                 io.Image.Input(
                     "image",
-                    tooltip="A picture of a person, best cropped to a square around them; of a batch the first one.",
+                    tooltip="A picture of a person, best cropped to a square around them; only the first of a batch is "
+                    "used.",
                 ),
             ],
             outputs=[
@@ -265,7 +266,7 @@ class LEOInpaintingDecoder(io.ComfyNode):
         check_wiring(animator, appearance=appearance, flow=flow)
         size = side = (animator.config.size, animator.config.size)
         if picture is not None:
-            picture, _ = one_picture(picture)  # LEO Encoder, which got the same, told of the others
+            picture, _ = one_picture(picture)  # LEO Encoder has already reported the rest of this batch
             size = tuple(picture.shape[1:3])
         elif full_resolution:
             raise ValueError(

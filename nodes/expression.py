@@ -124,7 +124,9 @@ class LEOExpressionEditor(io.ComfyNode):
             ],
             is_output_node=True,
             inputs=[
-                io.Image.Input("image", tooltip="A photo of any size that shows a face; of a batch the first."),
+                io.Image.Input(
+                    "image", tooltip="A photo of any size that shows a face; only the first of a batch is used."
+                ),
                 LeoAnimator.Input(
                     "animator",
                     optional=True,

@@ -38,7 +38,7 @@ class LEOLoadSample(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, sample=None) -> list[tuple[int, int]]:
-        # none where the name comes over a link
+        # a linked name is not known yet, so any sample may be meant
         stats = [os.stat(samples.path_of(name)) for name in (samples.names() if sample is None else [sample])]
         return [(stat.st_mtime_ns, stat.st_size) for stat in stats]
 

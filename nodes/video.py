@@ -260,7 +260,7 @@ class LEORenderVideo(io.ComfyNode):
         video=None,
         audio=None,
     ) -> io.NodeOutput:
-        if LOOPS[loop] is not None:  # refused now rather than when everything is rendered
+        if LOOPS[loop] is not None:  # an invalid prefix is refused before rendering begins
             files.place_in_output(files.with_tokens(loop_prefix, cls.hidden and cls.hidden.prompt))
         stream = None if video is None else open_video(video, broken_frames)
         backdrop = cls.backdrop(crop, picture, stream, motion.fps)

@@ -25,7 +25,8 @@ python3 scripts/dev.py hero            make the animated picture of README.md an
 python3 scripts/dev.py modules         draw the module map of CONTRIBUTING.md anew (see module_map.py)
 python3 scripts/dev.py pack [FILE]     the archive for the Comfy Registry (see pack.py)
 
---frontend VERSION and --comfyui SOURCE run the commands that start a server on another version (see versions.py).
+Commands that start a server also take --frontend VERSION and --comfyui SOURCE, to run another version (see
+versions.py).
 """
 
 import argparse
@@ -67,7 +68,7 @@ def test(arguments: list[str]) -> int:
     if "--fast" not in arguments:
         environment.setup()
     require("pytest", "hypothesis", "torch", "xdist")
-    # Two halves at once, each with a server and a browser of its own; tests that are picked run one after another.
+    # The whole suite runs on two workers, each with its own server and browser; a selection runs in one process.
     everything = all(argument.startswith("-") for argument in arguments) and "--fast" not in arguments
     workers = ["-n", "2", "--dist", "worksteal"] if everything else []
     return subprocess.run([python(), "-m", "pytest", *workers, *arguments], cwd=environment.ROOT).returncode

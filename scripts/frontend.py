@@ -26,7 +26,8 @@ SETTINGS = {
     "Comfy.Validation.Workflows": True,  # a file that breaks the workflow schema then says so in a toast
 }
 PATIENCE = 600_000  # milliseconds that a page may take on a busy machine
-# With the nodes known and the first graph drawn, which a newer frontend would draw over one that is loaded before it.
+# The nodes are registered and the initial graph is loaded: newer frontends load it late, and would replace a graph that
+# was opened earlier.
 READY = """() => Object.keys(window.LiteGraph?.registered_node_types ?? {}).length > 100 &&
   window.app?.graph && app.extensionManager?.workflow?.activeWorkflow"""
 LOAD = """async (text) => {

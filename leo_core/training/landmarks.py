@@ -157,7 +157,8 @@ def _listed(names: Iterable[str]) -> str:
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "") if names else "nothing"
 
 
-def _files(paths: Sequence[Path], endings: set[str]) -> list[Path]:
+def files_in(paths: Sequence[Path], endings: set[str]) -> list[Path]:
+    """The files given, and those of the folders given that have one of the endings, sorted."""
     return [
         file
         for path in paths
@@ -170,7 +171,7 @@ def portrait_landmarks(args: argparse.Namespace) -> None:
     require_npz(args.out)
     finder, names = MediaPipe(), []
     rows: list[tuple[np.ndarray, np.ndarray]] = []
-    for path in _files([args.photos], PICTURES):
+    for path in files_in([args.photos], PICTURES):
         try:
             rows.append(find_portrait(read_photo(path), finder))
             names.append(path.name)
@@ -189,7 +190,7 @@ def clip_landmarks(args: argparse.Namespace) -> None:
     """Run ``clip-landmarks``; clips that cannot be read are named and left out."""
     require_npz(args.out)
     tracks = {}
-    for path in _files(args.clips, VIDEOS):
+    for path in files_in(args.clips, VIDEOS):
         finder = MediaPipe(video=True)  # one each: it remembers where the last face was
         try:
             tracks[path.name] = track = find_clip(

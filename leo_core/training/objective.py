@@ -166,10 +166,10 @@ def picture_losses(
     return result
 
 
-def surroundings(maps: torch.Tensor, parts: int = 8) -> torch.Tensor:
-    """Maps [N, C, r, r] averaged over about a ``parts``-th of their side."""
-    side = maps.shape[-1]
-    return F.interpolate(F.avg_pool2d(maps, side // parts), side, mode="bilinear") if side > parts else maps
+def surroundings(flow: torch.Tensor) -> torch.Tensor:
+    """Flow [N, 2, r, r] averaged over about an eighth of its side."""
+    side = flow.shape[-1]
+    return F.interpolate(F.avg_pool2d(flow, side // 8), side, mode="bilinear") if side > 8 else flow
 
 
 def flow_losses(
@@ -198,8 +198,7 @@ def flow_losses(
             # L1 pulls as hard at a large error as at a small one: without this, heads that turn drown faces that act.
             moved = (wanted.norm(dim=1) * certain[:, 0]).mean((1, 2))
             relative = ((STILL + MOVING) / (STILL + moved)).clamp(min=1)
-            # Over less than an eye: an iris that looks aside is a quarter of its width.
-            nearby = surroundings((wanted - surroundings(wanted)).norm(dim=1, keepdim=True), 32)
+            nearby = surroundings((wanted - surroundings(wanted)).norm(dim=1, keepdim=True))
             acting = (2 * nearby / LOCAL_STILL).clamp(max=1) / (nearby + LOCAL_STILL)
             held = LOCAL_STILL / (LOCAL_STILL + moved)
             emphasis = emphasis + LOCAL_EMPHASIS * acting * faces * held[:, None, None, None]

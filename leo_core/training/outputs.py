@@ -1,4 +1,4 @@
-"""Files that a command writes when its work is done, looked at before it begins."""
+"""Output files of commands, checked before the work begins rather than when they are written."""
 
 import os
 from argparse import ArgumentTypeError
@@ -10,7 +10,7 @@ MODEL = (".safetensors",)
 
 
 def file_to_write(*endings: str) -> Callable[[str], Path]:
-    """A type of `argparse`: the path of a file that can be made, with one of the endings where there are any."""
+    """An `argparse` type: the path of a file that can be created, with one of ``endings`` if any are given."""
 
     def path(text: str) -> Path:
         file = Path(text)

@@ -1,5 +1,5 @@
-"""``prior-motions``: what a prior of face controls is trained on, as saved motions: people in real clips, measured by
-their landmarks, and drawn performances. The recipe is our choice."""
+"""``prior-motions``: training motions for a prior of face controls, measured from the landmarks of real clips and drawn
+as performances (our choice)."""
 
 import argparse
 import logging
@@ -15,18 +15,18 @@ from ..identity import AnimatorId
 from ..motion import MotionSequence, save_motion
 from ..video import read_video
 from .decoding import VIDEOS
-from .landmarks import read_clip_landmarks
+from .landmarks import files_in, read_clip_landmarks
 from .portraits.performing import perform_person
 
 FPS = Fraction(25)
-SMOOTHING = 0.08  # seconds; takes the detector's jitter, and no syllable
-LEAST = 1.5  # seconds of motion that are worth a file
+SMOOTHING = 0.08  # seconds; removes the detector's jitter but no syllable
+LEAST = 1.5  # seconds; shorter clips are left out
 
 log = logging.getLogger(__name__)
 
 
 def measured(landmarks: np.ndarray, size: tuple[int, int], fps: Fraction) -> np.ndarray | None:
-    """Controls [T, K] of the person in a clip, as in a crop around the head.
+    """Controls [T, K] float32 of the person in a clip, relative to a crop around the head.
 
     :param landmarks: [T, 478, 3] in pixels, NaN where no face was found; such frames are interpolated.
     :param size: width and height of the frames in pixels.
@@ -43,23 +43,17 @@ def run(args: argparse.Namespace) -> None:
     animator, info = load_animator(args.animator)
     if not animator.config.reader:
         raise ValueError(
-            f"The codes of {info.id} are no face controls, so drawn performances mean nothing to it. Train its prior "
-            "on clips with train-prior --animator."
+            f"The codes of {info.id} are no face controls, so it cannot use these motions. Train its prior on "
+            "clips with train-prior --animator."
         )
     args.out.mkdir(parents=True, exist_ok=True)
     tracks = read_clip_landmarks(args.landmarks) if args.landmarks else {}
-    files = [
-        file
-        for path in args.clips
-        for file in (sorted(path.iterdir()) if path.is_dir() else [path])
-        if file.suffix.lower() in VIDEOS
-    ]
-    for path in files:
+    for path in files_in(args.clips, VIDEOS):
         if path.name not in tracks:
-            log.warning("%s is left out: the landmark file does not know it", path.name)
+            log.warning("%s is left out: the landmark file has no landmarks of it", path.name)
             continue
         stream = read_video(str(path))
-        height, width = next(iter(stream)).shape[:2]
+        height, width = stream.size
         controls = measured(tracks[path.name], (width, height), stream.fps)
         if controls is None:
             log.warning("%s is left out: too short, or too few of its frames show a face", path.name)

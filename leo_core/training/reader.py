@@ -133,7 +133,7 @@ def recalibrate(
     :param found: codes [T, K] read off clips of people that it never saw; true: their controls.
     :return: the new weights, and the factor of each control, 1 to `MOST_SCALED`.
     """
-    # Everybody's mirror image counts as well, because a reading is the mean of a picture's and its mirror image's.
+    # A reading averages a picture and its mirror image, so mirror images take part in the fit.
     found, true = (
         [*values, *(v[:, face.MIRROR] * np.array(face.SIGN, np.float32) for v in values)] for values in (found, true)
     )

@@ -104,7 +104,7 @@ def configuration(args, widths: dict[int, int]) -> AnimatorConfig:
         style_dim=128 + 2 * directions,
         directions=directions,
         rgb_blocks=1,
-        paint_size=min(args.size // 2, 64),  # beyond it a residual block costs more than it paints
+        paint_size=min(args.size // 2, 64),  # as in the 128 px animators that larger ones grow from
         composite=True,
         anchored=True,
         carry=True,

@@ -47,7 +47,7 @@ class Turn(NamedTuple):
 
 
 _QUARTERS = (Turn(), Turn(True, False, True), Turn(False, True, True), Turn(True, True, False))  # counterclockwise
-# By the orientation that EXIF counts from 1.
+# By EXIF orientation, which counts from 1.
 _EXIF = (
     Turn(),
     Turn(False, True, False),
@@ -111,7 +111,7 @@ class Look(NamedTuple):
     @classmethod
     def of(cls, stream: av.VideoStream, frame: av.VideoFrame, orientation: int | None = None) -> "Look":
         """:param frame: the first one that was decoded.
-        :param orientation: of a photo, as EXIF counts; None for others.
+        :param orientation: EXIF orientation of a photo; None for anything else.
         """
         pixel = Fraction(stream.sample_aspect_ratio or 1)
         if not 1 <= max(pixel, 1 / pixel) <= _LONGEST_PIXEL:

@@ -171,8 +171,8 @@ def read_video(
 
 
 def read_first(source: VideoSource) -> tuple[np.ndarray, bool]:
-    """The first frame of a clip, or a picture, as a screen shows it: uint8 [H, W, 3], and whether black shows through
-    it. Only the beginning is decoded.
+    """The first frame of a clip, or a picture, as a screen shows it: uint8 [H, W, 3], and whether transparent
+    parts were filled with black. Only the beginning is decoded.
 
     :raises ValueError: no video in the file, or nothing of it decodes.
     """

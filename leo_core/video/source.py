@@ -102,7 +102,7 @@ def tick_of(stream: av.stream.Stream) -> Fraction:
 
 
 def _decoder(stream: av.stream.Stream):
-    """FFmpeg's own decoders of VP8 and VP9 leave out the second picture that holds transparency."""
+    """The decoder of a stream. FFmpeg's own decoders of VP8 and VP9 ignore transparency; libvpx's do not."""
     name = stream.codec_context.name
     if stream.metadata.get("alpha_mode") == "1" and name in _WITH_ALPHA:
         return av.CodecContext.create(_WITH_ALPHA[name], "r")

@@ -1,6 +1,4 @@
-"""What FFmpeg does not tell of pictures: how the EXIF data of a photo mirrors it, and the frames of an animated WebP.
-Pillow reads both.
-"""
+"""What Pillow reads because FFmpeg does not: the EXIF orientation of photos, and animated WebP."""
 
 import io
 from fractions import Fraction
@@ -15,7 +13,7 @@ from .source import VideoSource
 _ORIENTATION = 0x0112  # of EXIF
 _PHOTOS = ("image2", "png_pipe", "jpeg_pipe", "webp_pipe", "tiff_pipe")
 _ANIMATED = 2  # a flag of VP8X, the first chunk of a WebP with more than pixels
-# Browsers show a frame that says a shorter time (in milliseconds) for this long.
+# Browsers show frames with a duration below the first of these for the second, in milliseconds.
 _SHORTEST, _INSTEAD = 11, 100
 
 
@@ -24,10 +22,10 @@ def _opened(source: VideoSource) -> IO[bytes]:
 
 
 def orientation(source: VideoSource, format: str) -> int | None:
-    """How a photo is stored, 1 .. 8 as EXIF counts; 1, which is upright, where it does not say.
+    """The EXIF orientation of a photo, 1 .. 8; 1, upright, if it has none.
 
-    :param format: FFmpeg's name of the file's.
-    :return: None for what is no photo.
+    :param format: FFmpeg's name of the container format.
+    :return: None for files that are no photos.
     """
     if format not in _PHOTOS:
         return None

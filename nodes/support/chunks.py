@@ -21,21 +21,21 @@ Item = TypeVar("Item")
 PREVIEW_SECONDS = 0.2
 PREVIEW_SIZE = 512
 STAGE_SECONDS = 0.5
-# More frames per chunk than this win nothing, and a chunk is what an interrupt has to wait for. On a CPU small networks
-# want more frames than large ones, whose frames take this many bytes or more.
+# Larger chunks gain nothing, and an interrupt has to wait for a whole chunk. On a CPU, small networks benefit from more
+# frames per chunk than large ones, whose frames take LARGE bytes or more.
 LARGEST_CHUNK, LARGEST_CHUNK_OF_SMALL, LARGE = 4, 8, 32 << 20
 LARGEST_CHUNK_ELSEWHERE = 32
 
 
 class Steps:
-    """How long a node waits for each of the steps that every frame takes."""
+    """Measures how much time a node spends on each step of rendering a frame."""
 
     def __init__(self) -> None:
         self._seconds: dict[str, float] = {}
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
-        """What runs in this ``with`` is the step of that name."""
+        """Add the time spent in the ``with`` block to the named step."""
         began = time.monotonic()
         try:
             yield
@@ -43,7 +43,7 @@ class Steps:
             self._seconds[name] = self._seconds.get(name, 0.0) + time.monotonic() - began
 
     def each(self, name: str, items: Iterable[Item]) -> Iterator[Item]:
-        """The same items; making them is the step of that name."""
+        """Yield the items, adding the time it takes to produce them to the named step."""
         following = iter(items)
         while True:
             with self.step(name):
@@ -53,7 +53,7 @@ class Steps:
             yield item
 
     def slowest(self) -> str:
-        """The step that took longest so far; empty before the first."""
+        """The step that has taken the most time so far; empty before the first."""
         return max(self._seconds, key=lambda name: self._seconds[name], default="")
 
 
@@ -62,7 +62,7 @@ class Progress:
 
     :param stage: what is done, as "rendering"; the node then says so in words, with the seconds that are left.
     :param node: the running node, whose schema asks for io.Hidden.unique_id; needed for ``stage``.
-    :param steps: of each frame; the slowest is then named.
+    :param steps: timings of the steps of a frame; the text then names the slowest.
     """
 
     def __init__(

@@ -16,7 +16,7 @@ SMALLEST, LARGEST = 0.3, 0.95
 
 
 def find_people(frames: Iterable[torch.Tensor], count: int) -> list[list[Face]]:
-    """The faces in every frame [H, W, 1, 3 or 4], in 0..1, that can be seen, the largest first; on the CPU, tens of
+    """The faces in every frame [H, W, 1, 3 or 4], in 0..1, that are visible, the largest first; on the CPU, tens of
     milliseconds a frame.
 
     A single picture is searched for small faces as well; in a clip a face is not lost in a blink.

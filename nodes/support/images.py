@@ -21,17 +21,17 @@ def check_image(image: torch.Tensor) -> None:
 
 
 def one_picture(image: torch.Tensor) -> tuple[torch.Tensor, str | None]:
-    """The first picture [1, H, W, C] of an IMAGE that an animator can read, and what to tell of the others.
+    """The first picture [1, H, W, C] of an IMAGE that an animator can read, and a message if there are more.
 
-    A batch is frames of one size, so of a clip, which begins with the person to animate. Several people come as a list,
-    for which ComfyUI runs the node once each.
+    A batch is usually the frames of a clip, and its first frame shows the person to animate. For several people, users
+    connect a list, and ComfyUI runs the node once for each.
     """
     check_image(image)
     if image.shape[0] == 1:
         return image, None
     return image[:1], (
-        f"the first of {image.shape[0]} pictures is used; for a result of each, put Rebatch Images with a batch size "
-        f"of 1 before"
+        f"the first of {image.shape[0]} pictures is used; to process every picture, add Rebatch Images with a batch "
+        f"size of 1 before this node"
     )
 
 

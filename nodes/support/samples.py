@@ -43,7 +43,8 @@ def is_clip(path: str) -> bool:
 
 
 def first_picture(path: str) -> tuple[torch.Tensor, bool]:
-    """The picture, or the first frame of a clip, upright: [1, H, W, 3] in 0..1; and whether black shows through it.
+    """The picture, or the first frame of a clip, upright: [1, H, W, 3] in 0..1; and whether
+    transparent parts were filled with black.
 
     :raises ValueError: the file cannot be read.
     """

@@ -104,7 +104,7 @@ def test_pictures_that_cannot_be_read(nodes, handle, picture, words):
         nodes.LEOEncoder.execute(handle, picture)
 
 
-def test_of_a_batch_the_first_picture_is_read_and_the_others_are_spoken_of(nodes, handle, graph, photo, monkeypatch):
+def test_the_first_picture_of_a_batch_is_read_and_the_rest_are_reported(nodes, handle, graph, photo, monkeypatch):
     lines = []
     monkeypatch.setattr(nodes, "show_status", lambda node, text: lines.append(text))
     batch = torch.cat([photo, 1 - photo, photo.flip(1)])

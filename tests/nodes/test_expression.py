@@ -109,7 +109,7 @@ def test_a_photo_without_a_face_says_what_to_do():
         edit(torch.full((1, 200, 300, 3), 0.5))
 
 
-def test_of_a_batch_the_first_photo_is_edited(photo, monkeypatch):
+def test_the_first_photo_of_a_batch_is_edited(photo, monkeypatch):
     lines = said(monkeypatch)
     edited, _ = edit(torch.cat([photo, photo.flip(2)]), turn=0.5)
     assert torch.equal(edited, edit(photo, turn=0.5)[0])

@@ -103,7 +103,7 @@ def test_a_picture_of_one_pixel_is_refused(server, prompt):
     assert "The picture is 1x1 pixels; an animator needs at least 16" in refused(server, prompt)
 
 
-def test_of_a_batch_of_pictures_the_first_is_animated(server, prompt):
+def test_the_first_picture_of_a_batch_is_animated(server, prompt):
     encoder = prompt[node_of(prompt, "LEOEncoder")]["inputs"]
     prompt["gray"] = {
         "class_type": "EmptyImage",

@@ -279,7 +279,7 @@ class Puppet:
         middle, half = (edges[0] + edges[1]) / 2, (edges[1] - edges[0]) / 2
         half[:, 1] = np.maximum(half[:, 1], 0.008)
         points = middle[None] + half[None] * v[..., None]
-        # Of narrow eyes it would end where lids that open wide, or follow a glance upwards, still show it.
+        # Narrow eyes need a taller sheet: lids that open wide or follow an upward glance would show what is behind it.
         points[..., 1] += 0.05 * np.sign(v) * np.clip(np.abs(v) - 1, 0, 1)
         seen = middle[None] + half[None] * np.clip(v, -0.6, 0.75)[..., None]
         points[..., 2] += 0.012
