@@ -47,9 +47,9 @@ class MotionStyle:
 
 @dataclass(frozen=True)
 class GaussianProcess:
-    """A Gaussian process over windows of normalized codes around a rest pose, independent along D principal axes.
+    """A Gaussian process over windows of normalized codes around a rest pose, independent along D axes.
 
-    :param basis: [D, D] orthonormal, the principal axes in columns.
+    :param basis: [D, D] orthonormal, the axes in columns.
     :param covariance: [D, L, L] of each axis over the frames of a window, at amplitude 1; shorter windows use its
         upper left part.
     :param amplitudes: [M] of the training motions.
@@ -69,8 +69,10 @@ class GaussianProcess:
             [(codes / amplitude).unfold(0, length, 1) for codes, amplitude in zip(away, amplitudes, strict=True)]
         )
         windows = windows[torch.linspace(0, len(windows) - 1, min(len(windows), 4096)).long()]
-        everything = rearrange(windows, "n d l -> (n l) d")
-        basis = torch.linalg.eigh(everything.T @ everything).eigenvectors.flip(1)
+        # Every axis has one covariance over time. The principal axes of the codes themselves mix slow heads with quick
+        # lips, and heads then tremble; those of the accelerations keep them apart.
+        quick = rearrange(windows.diff(n=2, dim=2), "n d l -> (n l) d")
+        basis = torch.linalg.eigh(quick.T @ quick).eigenvectors.flip(1)
         covariance = torch.zeros(len(variance), length, length, dtype=torch.float64)
         for part in windows.split(256):
             axes = torch.einsum("ndl,dk->nkl", part, basis)

@@ -22,9 +22,11 @@ from .losses import generator_adversarial, gradient_l1, perceptual_l1, pyramid_l
 CONTROL_GAIN = face.CODE_UNIT  # code units per unit of a control
 REGION_FLOW, REGION_MASK, REGION_WARP = 40.0, 8.0, 2.0  # mouth and eyes count by 1 plus this
 FLOW_EMPHASIS = 10.0  # a pixel's flow counts by 1 plus this for each half width of the picture it moves
-# Where part of a face moves relative to its surroundings, this is added, divided by how far the part moves: a blink of
-# four pixels should not drown beside a mouth that opens by twenty. It fades as the whole picture moves, because every
-# part of a turning head moves relative to its surroundings.
+# Where part of a face moves relative to its surroundings, squares of errors are added, over the square of how far things
+# move there: a blink of four pixels should not drown beside a mouth that opens by twenty. Pixels that move themselves
+# count most. A generator that knows about where an iris is moves the lids a little, too, and the lids are larger: L1, and
+# all pixels alike, would have it hold still. The sum fades as the whole picture moves, because every part of a turning
+# head moves relative to its surroundings.
 LOCAL_EMPHASIS, LOCAL_STILL = 8.0, 0.01
 # Pairs that move less than MOVING half widths on average count more, up to (STILL + MOVING) / STILL times.
 STILL, MOVING = 0.03, 0.1
@@ -198,11 +200,13 @@ def flow_losses(
             # L1 pulls as hard at a large error as at a small one: without this, heads that turn drown faces that act.
             moved = (wanted.norm(dim=1) * certain[:, 0]).mean((1, 2))
             relative = ((STILL + MOVING) / (STILL + moved)).clamp(min=1)
-            nearby = surroundings((wanted - surroundings(wanted)).norm(dim=1, keepdim=True))
-            acting = (2 * nearby / LOCAL_STILL).clamp(max=1) / (nearby + LOCAL_STILL)
+            alone = (wanted - surroundings(wanted)).norm(dim=1, keepdim=True)
+            nearby = surroundings(alone)
+            acting = alone / (nearby + LOCAL_STILL) / (nearby.square() + LOCAL_STILL**2)
             held = LOCAL_STILL / (LOCAL_STILL + moved)
-            emphasis = emphasis + LOCAL_EMPHASIS * acting * faces * held[:, None, None, None]
-            error = ((displacement[scale] - wanted).abs() * certain * emphasis).mean((1, 2, 3))
+            local = LOCAL_EMPHASIS * acting * faces * held[:, None, None, None]
+            wrong = displacement[scale] - wanted
+            error = ((wrong.abs() * emphasis + wrong.square() * local) * certain).mean((1, 2, 3))
             result["flow"] = result.get("flow", 0) + weights.flow * (error * relative).mean()
         if weights.warp and factor <= 2:
             small, goal = F.avg_pool2d(source, factor), F.avg_pool2d(driving, factor)

@@ -169,10 +169,34 @@ def test_the_fit_is_the_covariance_of_windows_around_rest_poses():
     axes = torch.stack(windows) @ basis
     covariance = torch.einsum("nik,njk->kij", axes, axes) / len(windows)
     spread = covariance.diagonal(dim1=1, dim2=2).mean(1)
-    everything = axes.reshape(-1, 2)
-    assert abs((everything[:, 0] * everything[:, 1]).mean()) < 1e-6 and spread[0] > spread[1]
+    quick = axes.diff(n=2, dim=1).reshape(-1, 2)
+    assert abs((quick[:, 0] * quick[:, 1]).mean()) < 1e-6 and quick[:, 0].var() > quick[:, 1].var()
     assert torch.allclose(process.covariance.double(), covariance + 0.25 * spread[:, None, None], atol=1e-5)
     assert torch.allclose(process.spread.double(), spread.sqrt(), atol=1e-5)
+
+
+def test_a_slow_head_does_not_tremble_because_lips_are_quick():
+    """A head that sways in two seconds, and lips that move within four frames and a little more when it turns left:
+    motion drawn from the process sways as smoothly as it was shown."""
+    generator, time = torch.Generator().manual_seed(0), torch.arange(400) / 25
+
+    def act() -> torch.Tensor:
+        phase = 6.28 * torch.rand(2, generator=generator)
+        head = torch.sin(3.14 * time + phase[0]) + torch.sin(2 * time + phase[1])
+        lips = F.interpolate(torch.randn(1, 1, 101, generator=generator), 400, mode="linear")[0, 0] + 0.7 * head
+        return torch.stack([head, lips], 1)
+
+    motions = [act() for _ in range(40)]
+    process = GaussianProcess.fit(motions, 32)
+    values, vectors = torch.linalg.eigh(process.covariance.double())
+    roots = vectors * values.clamp(min=0).sqrt()[:, None]
+    axes = torch.einsum("kij,nkj->nik", roots, torch.randn(200, 2, 32, dtype=torch.float64, generator=generator))
+    drawn = axes @ process.basis.double().T
+
+    def trembling(heads: torch.Tensor) -> float:
+        return float(heads.diff(n=2, dim=1).abs().mean() / heads.std())
+
+    assert trembling(drawn[..., 0]) < 3 * trembling(torch.stack(motions)[..., 0])
 
 
 def test_rest_poses_are_drawn_as_far_away_as_the_motion_is_large(process):

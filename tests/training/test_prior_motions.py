@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from leo_core.__main__ import main
-from leo_core.face import CODE_UNIT, NAMES
+from leo_core.face import CODE_UNIT, NAMES, measure
 from leo_core.motion import load_motion
 from leo_core.training.landmarks import save_arrays
 from leo_core.training.prior_motions import measured
@@ -59,3 +59,14 @@ def test_what_shows_no_face_or_no_time_makes_no_motion():
     face[:20] = np.nan
     assert measured(face, (256, 256), 25) is None
     assert measured(landmarks(20), (256, 256), 25) is None
+
+
+def test_the_detectors_jitter_is_taken_off_heads_and_no_syllable_off_lips():
+    face, nod, jaw = landmarks(75), NAMES.index("nod"), NAMES.index("jaw open")
+    shaken = face + np.random.default_rng(0).normal(0, 1, face.shape)  # pixels
+
+    def trembling(controls: np.ndarray) -> float:
+        return np.abs(np.diff(controls[:, nod], 2, axis=0)).mean()
+
+    assert trembling(measured(shaken, (256, 256), 25)) < trembling(measure(shaken, (256, 256))) / 4
+    assert np.ptp(measured(face, (256, 256), 25)[:, jaw]) > 0.95 * np.ptp(measure(face, (256, 256))[:, jaw])
