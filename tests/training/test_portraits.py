@@ -101,6 +101,18 @@ def test_flow_reproduces_what_the_first_frame_shows():
     assert (clip.regions[0] > 0).mean() < 0.2 and clip.controls.shape == (6, len(NAMES))
 
 
+def test_eyes_can_act_alone():
+    """They look around and wink; head and mouth stay as they are in the photo."""
+    clip = render_portrait(PHOTO, FACE, None, [5, 1], 96, 12, "eyes")
+    away = {name: clip.controls[:, k] - clip.controls[0, k] for k, name in enumerate(NAMES)}
+    assert all(np.abs(away[name]).max() < 0.05 for name in ("turn", "nod", "tilt", "across", "jaw open", "smile"))
+    assert np.ptp(away["look sideways"]) > 0.5 and np.ptp(away["look up"]) > 0.5
+    winks = np.abs(away["close left eye"] - away["close right eye"])
+    assert winks.max() > 0.3 and np.median(winks) < 0.1 + winks.max() / 2
+    still = np.abs(clip.frames[1:].astype(float) - clip.frames[:1]).mean((0, 3))
+    assert still[clip.regions[0] == 0].mean() < 0.1 * still[clip.regions[0] > 0].mean()
+
+
 def test_the_same_seed_gives_the_same_clip():
     first, second = (render_portrait(PHOTO, FACE, None, [3, 1], 64, 3) for _ in range(2))
     assert all(np.array_equal(value, getattr(second, name)) for name, value in vars(first).items())

@@ -110,3 +110,28 @@ def draw_pose(rng: np.random.Generator, puppet: Puppet, frames: int) -> Pose:
     )
     shift = sway * rng.normal(0, 0.005 if still_head else 0.05, (frames, 3)) * puppet.head.scale[0] * [1, 0.7, 0]
     return Pose(actions, HeadPose(rotation, scale, puppet.head.origin + rng.uniform(0, 1) * neck + shift))
+
+
+def draw_eyes(rng: np.random.Generator, puppet: Puppet, frames: int) -> Pose:
+    """Poses of one clip in which the eyes alone act: they look around, blink and wink, each in a quarter of the frames,
+    in a head that holds still. The first frame is the photo's own.
+
+    Eyes are a hundredth of a picture, and beside whatever else a face does an animator hardly learns them.
+    """
+    actions = np.zeros((frames, len(ACTIONS)))
+    actions[:, _INDEX["close"]] = 1
+    for amounts in actions[1:]:
+        kind = rng.choice(["glance", "left lid", "right lid", "blink"])
+        if kind == "glance":
+            amounts[_INDEX["gaze sideways"]], amounts[_INDEX["gaze up"]] = rng.uniform(-1, 1), rng.uniform(-0.9, 0.9)
+        else:
+            lids = ["left lid", "right lid"] if kind == "blink" else [kind]
+            amounts[[_INDEX[lid] for lid in lids]] = rng.uniform(0.4, 1.05)
+    head = puppet.head
+    return Pose(
+        actions,
+        HeadPose(np.repeat(head.rotation, frames, 0), np.repeat(head.scale, frames), np.repeat(head.origin, frames, 0)),
+    )
+
+
+ACTS = {"all": draw_pose, "eyes": draw_eyes}

@@ -14,7 +14,7 @@ from ...files import write_atomically
 from ..decoding import read_photo
 from ..landmarks import check_portrait, read_landmarks
 from ..outputs import PICTURE, file_to_write
-from .acting import draw_look, draw_pose
+from .acting import ACTS, draw_look
 from .puppet import Puppet
 from .render import Portrait, PortraitClip, renderer
 
@@ -68,15 +68,18 @@ def open_portrait(
 
 
 def render_portrait(
-    photo: np.ndarray, landmarks: np.ndarray, mask: np.ndarray | None, seed, size: int, frames: int
+    photo: np.ndarray, landmarks: np.ndarray, mask: np.ndarray | None, seed, size: int, frames: int, act: str = "all"
 ) -> PortraitClip:
-    """One clip. The same arguments give the same clip."""
+    """One clip. The same arguments give the same clip.
+
+    :param act: what moves, one of `acting.ACTS`.
+    """
     rng = np.random.default_rng(seed)
     portrait = open_portrait(photo, landmarks, mask, max(256, 2 * size), rng)
     puppet = Puppet(portrait.landmarks)
     look = draw_look(rng, portrait.photo)
     with renderer().context:  # another renderer of this process may have made its own the current one
-        return renderer().render(portrait, puppet, draw_pose(rng, puppet, frames), look, size, portrait.backdrop)
+        return renderer().render(portrait, puppet, ACTS[act](rng, puppet, frames), look, size, portrait.backdrop)
 
 
 def render_portraits(args: argparse.Namespace) -> None:
@@ -98,7 +101,7 @@ def render_portraits(args: argparse.Namespace) -> None:
         if number % parts == part - 1 and not target.exists():
             try:
                 photo = read_photo(next(p for p in (args.photos / name, *args.photos.glob(f"{name}.*")) if p.is_file()))
-                clip = render_portrait(photo, *known[name], [args.seed, number], args.size, args.frames)
+                clip = render_portrait(photo, *known[name], [args.seed, number], args.size, args.frames, args.act)
             except (ValueError, StopIteration) as error:
                 log.warning("%s is left out: %s", name, error if str(error) else "the photo is missing")
                 continue
@@ -122,7 +125,7 @@ def sheet(args: argparse.Namespace) -> None:
     rows = []
     for number, name in enumerate(names):
         photo = read_photo(next(p for p in (args.photos / name, *args.photos.glob(f"{name}.*")) if p.is_file()))
-        clip = render_portrait(photo, *known[name], [args.seed, number], args.size, args.frames)
+        clip = render_portrait(photo, *known[name], [args.seed, number], args.size, args.frames, args.act)
         rows.append(np.concatenate([*clip.frames, warped(clip, len(clip.frames) - 1)], 1))
     write_atomically(args.out, lambda path: Image.fromarray(np.concatenate(rows)).save(path))
 
@@ -149,6 +152,9 @@ def add_commands(subparsers) -> None:
         command.add_argument("--size", type=int, default=128)
         command.add_argument("--frames", type=int, default=10)
         command.add_argument("--seed", type=int, default=0)
+        command.add_argument(
+            "--act", choices=ACTS, default="all", help="what moves; eyes: they alone look around, blink, and wink"
+        )
     render.add_argument("--held-out", type=int, default=60, help="the last photos of the file are marked as held out")
     render.add_argument("--only", nargs="*", help="parts of names; all by default")
     render.add_argument("--part", default="1/1", help="render the k-th of n shares, as k/n")
