@@ -66,6 +66,7 @@ FIRST = {
 CONFIG = """
 [tool.mutmut]
 source_paths = ["leo_core"]
+also_copy = ["scripts"]
 only_mutate = {mutated}
 pytest_add_cli_args = ["-p", "no:cacheprovider", "-p", "no:randomly"]
 pytest_add_cli_args_test_selection = ["tests"]
@@ -82,6 +83,7 @@ addopts = "--import-mode=importlib -x"
 def prepare(mutated: tuple[str, ...], tests: tuple[str, ...]) -> None:
     shutil.rmtree(WORK, ignore_errors=True)
     shutil.copytree(ROOT / "leo_core", WORK / "leo_core", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "scripts", WORK / "scripts", ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("conftest.py", *tests):
         source, target = ROOT / "tests" / name, WORK / "tests" / name
         target.parent.mkdir(parents=True, exist_ok=True)
