@@ -83,6 +83,25 @@ def test_a_small_find_has_to_be_surer(sure, sizes):
     assert [round(face.box[3] - face.box[1]) for face in faces] == sizes
 
 
+def test_a_still_counts_what_is_seen_in_its_mirror_image_too():
+    """What is taken for a face on the left of a picture alone is none; a face is found wherever it is."""
+
+    class Fooled(Shown):
+        def forward(self, pictures):
+            maps = super().forward(pictures)
+            maps[:, 0, 20:30, 5] = 2.0
+            return maps
+
+    picture = torch.zeros(432, 432, 3)
+    picture[100:140, 300:340] = 1
+
+    def columns(thorough: bool) -> set[int]:
+        faces = find_faces(Fooled(), picture, thorough=thorough)
+        return {round((face.box[0] + face.box[2]) / 2 / 108) for face in faces}
+
+    assert columns(False) > {3} and columns(True) == {3}
+
+
 def test_gray_pictures_and_alpha_are_seen_too():
     bright = torch.zeros(300, 300, 1)
     bright[100:140, 100:140] = 1
