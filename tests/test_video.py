@@ -335,6 +335,14 @@ def test_frames_that_a_cut_took_are_not_filled_in(tmp_path):
     assert [value_of(frame) for frame in clip] == pytest.approx([4 * k for k in range(20)], abs=3)
 
 
+@pytest.mark.parametrize("rate", [Fraction(247, 10), Fraction(243, 10), Fraction(126, 10)])
+def test_a_short_clip_of_an_unusual_rate_keeps_it(tmp_path, rate):
+    """Times in whole milliseconds leave room for the rate, and none for another that is more usual."""
+    stamps = [round(1000 * k / rate) for k in range(5)]
+    clip = read_video(write(tmp_path / "v.mkv", [0, 9, 18, 27, 36], rate, stamps, Fraction(1, 1000)))
+    assert float(clip.fps) == pytest.approx(float(rate), rel=0.004) and clip.frame_count == 5
+
+
 @pytest.mark.parametrize("told, fps", [(True, 10), (False, 25)])
 def test_a_single_frame_has_the_rate_that_the_file_says_or_25(tmp_path, told, fps):
     """What a browser records says no frame's length: the millisecond that times count in is none."""
