@@ -15,6 +15,7 @@ MODULES = (
     "training.evaluate",
     "training.evaluate_landmarks",
     "training.evaluate_directions",
+    "training.evaluate_controls",
     "training.humans.commands",
     "training.landmarks",
     "training.portraits.commands",

@@ -8,6 +8,7 @@ cheek. The network, its sizes and its training (`leo_core.training.train_finder`
 import math
 import os
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 
 import torch
@@ -24,13 +25,16 @@ AREA = 432**2  # pixels that a picture is brought to
 HEAD = 0.125
 # What is taken for a face: in a picture; and in a clip, where a surer face was in the frame before or after.
 CONFIDENT, LIKELY = 0.64, 0.45
+# Most of what is taken for a face by mistake is small: letters, folds, patterns. Below this share of the picture's
+# height a find has its confidence lowered by so much.
+SMALL, DOUBT = 0.05, 0.08
 SAME_FACE = 0.4  # boxes that overlap by more, as intersection over union, are one face
 KIND = "face finder"
 
 
 @dataclass(frozen=True)
 class Face:
-    """A face that was found: left, top, right, bottom in pixels, and a confidence in 0..1."""
+    """A face that was found: left, top, right, bottom in pixels, and a confidence in 0..1, lowered for small ones."""
 
     box: tuple[float, float, float, float]
     confidence: float
@@ -145,10 +149,11 @@ def find_faces(
     """The faces in a picture, the largest first.
 
     The picture is looked at in two sizes, about 432 pixels square and half of that, so that faces from a twentieth
-    of its height up to all of it are seen.
+    of its height up to all of it are seen; smaller ones have to be surer.
 
     :param picture: [H, W, 1, 3 or 4], uint8 or float in 0..1.
-    :param thorough: look at it in one more size, four times the pixels, for small faces in large pictures.
+    :param thorough: look at its mirror image as well, and take a face for as sure as both say; and look at a large
+        picture in one more size, four times the pixels, for small faces.
     :param confident: the least confidence.
     """
     height, width = picture.shape[:2]
@@ -158,9 +163,15 @@ def find_faces(
     for factor in (2, 1, 0.5) if thorough and scale < 0.5 else (1, 0.5):
         size = [max(GRID // 4, round(side * scale * factor)) for side in (height, width)]
         pixels = shrunk(pixels, size)
-        maps = finder(framed(pixels))
+        shown = framed(pixels)
+        maps = finder(shown)
+        if thorough:
+            mirrored = finder(shown.flip(-1)).flip(-1)
+            maps[:, 0] = (maps[:, 0] + mirrored[:, 0]) / 2
         boxes, scores = decode(maps)
         peaks = scores == F.max_pool2d(scores[:, None], 3, 1, 1)[:, 0]
+        small = (boxes[..., 3] - boxes[..., 1]) < SMALL * size[0]
+        scores = torch.where(small, scores - DOUBT, scores)
         chosen = (peaks & (scores >= confident))[0]
         steps = torch.tensor([width / size[1], height / size[0]]).repeat(2)
         found += zip((boxes[0][chosen] * steps).tolist(), scores[0][chosen].tolist(), strict=True)
@@ -201,10 +212,11 @@ def shrunk(pixels: torch.Tensor, size: list[int]) -> torch.Tensor:
         return F.interpolate(pixels, size, mode="bilinear", antialias=True, align_corners=False).float() / 255
     step = min(pixels.shape[2] // size[0], pixels.shape[3] // size[1])
     if step > 1:
-        # Whole steps by sums over rows, then columns: half the time that interpolating floats takes.
+        # Whole steps by sums of rows, then of columns, one addition each: a quarter of the time of interpolating.
         rows, columns = pixels.shape[2] // step, pixels.shape[3] // step
         x = pixels[0, :, : rows * step, : columns * step].movedim(0, -1).contiguous()
-        x = x.view(rows, step, -1).sum(1).view(rows, columns, step, -1).sum(2)
+        x = reduce(torch.add, x.view(rows, step, -1).unbind(1))
+        x = reduce(torch.add, x.view(rows, columns, step, -1).unbind(2))
         pixels = (x / step**2).movedim(-1, 0)[None]
     return F.interpolate(pixels.float(), size, mode="bilinear", antialias=True, align_corners=False)
 

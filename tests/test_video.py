@@ -310,6 +310,51 @@ def test_irregular_rate_keeps_duration_and_timing(tmp_path):
         assert begins - 1 / clip.fps <= slot / clip.fps <= ends + 1 / clip.fps
 
 
+def few_frames(path, codec, rate, shown):
+    """A clip of frames that are decoded one after the other and shown in these slots."""
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream(codec, rate=rate)
+        stream.width, stream.height, stream.pix_fmt = SIZE[1], SIZE[0], "yuv420p"
+        stream.codec_context.max_b_frames = 0
+        packets = []
+        for k in range(len(shown)):
+            frame = av.VideoFrame.from_ndarray(grey(4 * k)).reformat(format="yuv420p")
+            frame.pts = k
+            packets += stream.encode(frame)
+        for k, packet in enumerate([*packets, *stream.encode()]):
+            packet.dts, packet.pts, packet.duration, packet.time_base = k, shown[k], 1, 1 / Fraction(rate)
+            out.mux(packet)
+    return str(path)
+
+
+def test_frames_that_a_cut_took_are_not_filled_in(tmp_path):
+    """An editor that cuts five frames out leaves a leap on screen, though all that is there is decoded evenly."""
+    path = few_frames(tmp_path / "cut.mp4", "libx264", 25, [*range(10), *range(15, 25)])
+    clip = read_video(path)
+    assert (clip.fps, clip.frame_count, clip.variable) == (25, 20, False)
+    assert [value_of(frame) for frame in clip] == pytest.approx([4 * k for k in range(20)], abs=3)
+
+
+@pytest.mark.parametrize("rate", [Fraction(247, 10), Fraction(243, 10), Fraction(126, 10)])
+def test_a_short_clip_of_an_unusual_rate_keeps_it(tmp_path, rate):
+    """Times in whole milliseconds leave room for the rate, and none for another that is more usual."""
+    stamps = [round(1000 * k / rate) for k in range(5)]
+    clip = read_video(write(tmp_path / "v.mkv", [0, 9, 18, 27, 36], rate, stamps, Fraction(1, 1000)))
+    assert float(clip.fps) == pytest.approx(float(rate), rel=0.004) and clip.frame_count == 5
+
+
+@pytest.mark.parametrize("told, fps", [(True, 10), (False, 25)])
+def test_a_single_frame_has_the_rate_that_the_file_says_or_25(tmp_path, told, fps):
+    """What a browser records says no frame's length: the millisecond that times count in is none."""
+    path = Path(few_frames(tmp_path / "one.webm", "libvpx", 10, [0]))
+    if not told:
+        content = path.read_bytes()
+        at = content.index(b"\x23\xe3\x83\x84")  # Matroska's DefaultDuration, in four bytes
+        path.write_bytes(content[:at] + b"\xec\x86" + bytes(6) + content[at + 8 :])  # is made void
+    clip = read_video(str(path))
+    assert (clip.fps, clip.frame_count, len(list(clip))) == (fps, 1, 1)
+
+
 @pytest.mark.parametrize("broken", ["hold", "interpolate", "pass through"])
 def test_broken_frames_keep_the_length(tmp_path, broken):
     good = write(tmp_path / "good.mp4", [4 * i for i in range(40)], options={"crf": "1", "bf": "0", "g": "1"})

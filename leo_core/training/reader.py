@@ -1,5 +1,4 @@
-"""What a motion reader learns by: batches, initial weights, agreement with the truth (`train_reader.py` has the
-command).
+"""What a motion reader learns by: batches, initial weights (`train_reader.py` has the command).
 
 Faces whose controls are known (moved portraits, or pictures with landmarks) are shown in other places, sizes,
 angles, lights and qualities; the reader learns each control by its squared error over its spread. L1 would learn the
@@ -149,15 +148,3 @@ def recalibrate(
         "code.weight": state["code.weight"] * scale[:, None],
         "code.bias": state["code.bias"] * scale + (1 - scale) * middle,
     }, factor
-
-
-def agreement(found: list[np.ndarray], true: list[np.ndarray]) -> dict[str, tuple[float, float]]:
-    """Per control the correlation and gain (regression slope) of reading to truth, over all clips, each clip's means
-    removed."""
-    read = np.concatenate([f - f.mean(0) for f in found])
-    truth = np.concatenate([t - t.mean(0) for t in true])
-    covariance, variance = (read * truth).mean(0), (truth**2).mean(0) + 1e-9
-    correlation = covariance / np.sqrt(variance * ((read**2).mean(0) + 1e-9))
-    return {
-        name: (float(c), float(g)) for name, c, g in zip(face.NAMES, correlation, covariance / variance, strict=True)
-    }

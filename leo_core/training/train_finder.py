@@ -421,9 +421,8 @@ def evaluate(args: argparse.Namespace) -> None:
             hits = [overlap(face.box, box) >= 0.5 for face in find_faces(finder, picture, thorough=True)]
             found, more = found + any(hits), more + hits.count(False)
         print(f"held-out photos: {found} of {args.count} found, {more} false finds")
-        false = sum(
-            bool(find_faces(finder, torch.from_numpy(draw_backdrop(rng, 320, held_out)))) for _ in range(args.count)
-        )
+        backdrops = (torch.from_numpy(draw_backdrop(rng, 320, held_out)) for _ in range(args.count))
+        false = sum(bool(find_faces(finder, backdrop, thorough=True)) for backdrop in backdrops)
         print(f"backdrops: {false} of {args.count} with false finds")
         known = dict(np.load(args.clip_landmarks)) if args.clip_landmarks else {}
         for path in sorted(path for folder in args.clips for path in folder.iterdir() if path.name in known):

@@ -17,8 +17,9 @@ from ..animator.checkpoint import load_animator
 from ..animator.reader import MotionReader
 from ..files import KIND_KEY, kind_of, require_kind, write_atomically
 from .data import Clip, read_source, split_by_identity
+from .evaluate_controls import agreement
 from .objective import CONTROL_GAIN
-from .reader import GROUP, WIDTHS, agreement, initialize, reading, reading_loss, recalibrate, sample
+from .reader import GROUP, WIDTHS, initialize, reading, reading_loss, recalibrate, sample
 
 AVERAGE = 0.999
 READER = "motion reader"  # the kind of a file of its own

@@ -186,7 +186,9 @@ def _grid(scan: _Scan, times: np.ndarray, gaps: bool, length: int) -> tuple[Frac
     :param length: of the first frame in ticks, 0 if unknown.
     """
     if len(times) == 1:
-        fps = exact_rate(1 / (length * scan.tick)) if length else exact_rate([*scan.rates, Fraction(25)][0])
+        # what is guessed from a single frame may be a tick long
+        rate = next((rate for rate in scan.rates if rate <= _FASTEST_GRID), Fraction(25))
+        fps = exact_rate(1 / (length * scan.tick) if length else rate)
         return fps, np.rint(times * float(fps * scan.tick)).astype(int)
     span = int(times[-1] - times[0])
     # where frames are not all of one length in ticks, their times were rounded to those, by half a tick at each end

@@ -8,7 +8,19 @@ import torch
 from safetensors.torch import save_file
 
 from leo_core.__main__ import main
-from leo_core.find import GRID, STRIDE, FaceFinder, decode, find_faces, load_finder, overlap, shrunk
+from leo_core.find import (
+    CONFIDENT,
+    DOUBT,
+    GRID,
+    SMALL,
+    STRIDE,
+    FaceFinder,
+    decode,
+    find_faces,
+    load_finder,
+    overlap,
+    shrunk,
+)
 from leo_core.training.train_finder import folded, targets
 
 
@@ -50,6 +62,44 @@ def test_places_are_those_of_the_picture_whatever_its_size(size, kind):
     middles = [((face.box[0] + face.box[2]) / 2, (face.box[1] + face.box[3]) / 2) for face in faces]
     assert faces and all(abs(mx - x - side / 2) < side and abs(my - y - side / 2) < side for mx, my in middles)
     assert all(overlap(a.box, b.box) < 0.4 for a in faces for b in faces if a is not b)
+
+
+@pytest.mark.parametrize("sure, sizes", [(CONFIDENT + DOUBT / 2, [30]), (CONFIDENT + 1.5 * DOUBT, [30, 16])])
+def test_a_small_find_has_to_be_surer(sure, sizes):
+    """Beside a larger one of the same confidence; 5 % of the picture's height lie between them."""
+
+    class Two(torch.nn.Module):
+        def forward(self, pictures):
+            maps = torch.zeros(1, 5, *(side // STRIDE for side in pictures.shape[2:]))
+            maps[:, 0] = -8
+            if pictures.shape[3] == 448:  # the first look; 432 pixels square
+                for column, side in ((10, 30), (30, 16)):
+                    maps[0, 0, 20, column] = np.log(sure / (1 - sure))
+                    maps[0, 3:, 20, column] = np.log(side / STRIDE)
+            return maps
+
+    assert 16 < SMALL * 432 < 30
+    faces = find_faces(Two(), torch.zeros(432, 432, 3))
+    assert [round(face.box[3] - face.box[1]) for face in faces] == sizes
+
+
+def test_a_still_counts_what_is_seen_in_its_mirror_image_too():
+    """What is taken for a face on the left of a picture alone is none; a face is found wherever it is."""
+
+    class Fooled(Shown):
+        def forward(self, pictures):
+            maps = super().forward(pictures)
+            maps[:, 0, 20:30, 5] = 2.0
+            return maps
+
+    picture = torch.zeros(432, 432, 3)
+    picture[100:140, 300:340] = 1
+
+    def columns(thorough: bool) -> set[int]:
+        faces = find_faces(Fooled(), picture, thorough=thorough)
+        return {round((face.box[0] + face.box[2]) / 2 / 108) for face in faces}
+
+    assert columns(False) > {3} and columns(True) == {3}
 
 
 def test_gray_pictures_and_alpha_are_seen_too():

@@ -17,8 +17,9 @@ from leo_core.face import CODE_UNIT, MIRROR, NAMES, SIGN
 from leo_core.training.augmentation import moved
 from leo_core.training.batches import sample_batch
 from leo_core.training.data import Clip
+from leo_core.training.evaluate_controls import agreement
 from leo_core.training.objective import TrainedAnimator, Weights, losses
-from leo_core.training.reader import MOST_SCALED, WIDTHS, agreement, initialize, reading, recalibrate
+from leo_core.training.reader import MOST_SCALED, WIDTHS, initialize, reading, recalibrate
 from leo_core.training.reconstruction import known_codes, rebuild, transfer
 from leo_core.training.train_reader import ReaderTrainer, read_reader
 from leo_core.training.trainer import Trainer
