@@ -44,13 +44,27 @@ def frontend_arguments() -> list[str]:
 def planned(*arguments: str) -> list[str]:
     """The packages that pip would install, as name==version."""
     command = [str(PYTHON), "-m", "pip", "--disable-pip-version-check", "-qq", "install", "--dry-run", "--report", "-"]
-    asked = subprocess.run([*command, *arguments], check=True, capture_output=True, text=True)
+    asked = subprocess.run([*command, *arguments], check=True, stdout=subprocess.PIPE, text=True)
     found = [item["metadata"] for item in json.loads(asked.stdout)["install"]]
     return [f"{item['name']}=={item['version']}" for item in found]
 
 
 def fetch_frontend(version: str) -> Path:
-    """Download a frontend if necessary. :return: the folder of its static files."""
+    """Download a frontend if necessary. :return: the folder of its static files.
+
+    :raises SystemExit: the package index has no such version, or cannot be reached, which `newest` always has to be.
+    """
+    try:
+        return frontend_of_index(version)
+    except subprocess.CalledProcessError:
+        before = ", ".join(sorted(path.name for path in (DEV / "frontends").glob("*"))) or "none"
+        raise SystemExit(
+            f"[leo] {FRONTEND} {version} could not be fetched; what pip says of it is above. Expected a version on a "
+            f"package index that can be reached from here, or one that was fetched before ({before})."
+        ) from None
+
+
+def frontend_of_index(version: str) -> Path:
     if version == "newest":
         (requirement,) = planned("--no-deps", "--ignore-installed", FRONTEND)
         version = requirement.split("==")[1]

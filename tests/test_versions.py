@@ -54,6 +54,17 @@ def test_a_frontend_is_fetched_once_into_a_folder_of_its_own(dev, version, fetch
     assert root == str(versions.DEV / "frontends" / fetched / "comfyui_frontend_package" / "static")
 
 
+@pytest.mark.parametrize("version, step", [("newest", "planned"), ("1.58.1", "pip")])
+def test_a_frontend_that_cannot_be_fetched_ends_the_command(dev, monkeypatch, version, step):
+    def fail(*arguments):
+        raise versions.subprocess.CalledProcessError(1, "pip")
+
+    versions.fetch_frontend("1.47.12")
+    monkeypatch.setattr(versions, step, fail)
+    with pytest.raises(SystemExit, match=rf"{version} could not be fetched.*fetched before \(1\.47\.12\)"):
+        versions.choose(["--frontend", version, "-m", "smoke"])
+
+
 def test_a_tree_is_used_where_it_is_with_the_packages_that_it_lacks_beside_it(dev, tree, monkeypatch):
     asked = []
 
