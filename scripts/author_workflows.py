@@ -92,6 +92,21 @@ BUILD = """async (nodes) => {
   });
 }""".replace("LEAST_WIDTH", str(LEAST_NODE_WIDTH))
 
+# Heights of the nodes, without titles, in Nodes 2.0. It draws some higher than classic rendering does, and no node lower
+# than its size.
+DRAWN = """async (sizes) => {
+  const nodes = app.rootGraph.nodes, turn = on => app.extensionManager.setting.set('Comfy.VueNodes.Enabled', on);
+  const wait = milliseconds => new Promise(resolve => setTimeout(resolve, milliseconds));
+  const heights = () => nodes.map(n => document.querySelector(`[data-node-id="${n.id}"]`)?.offsetHeight ?? 0);
+  nodes.forEach((node, i) => node.setSize(sizes[i]));
+  await turn(true);
+  while (!heights().every(Boolean)) await wait(50);
+  await wait(800);
+  const drawn = heights().map(height => height - LiteGraph.NODE_TITLE_HEIGHT);
+  await turn(false);
+  return drawn;
+}"""
+
 PLACE = """async ({positions, sizes, groups, head, edge, label}) => {
   const graph = app.rootGraph, made = [...graph.nodes];
   made.forEach((node, i) => { node.setSize(sizes[i]); node.pos = positions[i]; });
@@ -198,14 +213,17 @@ class Workflow:
         self.groups.append({"title": title, "color": color, "members": [node.index for node in members]})
 
 
-def places(flow: Workflow, sizes: list) -> dict:
-    """Where the nodes stand and how large they are, for nodes of the sizes that the page gave them."""
+def places(flow: Workflow, sizes: list, frontend: Frontend) -> dict:
+    """Where the nodes stand and how large they are, for nodes of the sizes that the page gave them. Where they are
+    packed, each is as high as both renderings need it."""
     wanted = [node.description for node in flow.nodes]
     columns = [(node["column"], node["row"]) for node in wanted if node["column"] is not None]
     if len(columns) == len(wanted):
         return {"positions": by_hand(sizes, columns), "sizes": sizes}
     links = [(source, i) for i, node in enumerate(wanted) for _, source, _ in node["links"]]
     notes = [i for i, node in enumerate(wanted) if node["type"] == "MarkdownNote"]
+    drawn = frontend.page.evaluate(DRAWN, sizes)
+    sizes = [(across, max(down, height)) for (across, down), height in zip(sizes, drawn, strict=True)]
     positions, sizes = pack(sizes, links, [group["members"] for group in flow.groups], notes)
     return {"positions": positions, "sizes": sizes}
 
@@ -220,7 +238,7 @@ def build(flow: Workflow, frontend: Frontend) -> dict:
     sizes = [tuple(size) for size in frontend.page.evaluate(BUILD, described)]
     graph = json.loads(
         frontend.page.evaluate(
-            PLACE, {**places(flow, sizes), "groups": flow.groups, "head": TITLE, "edge": EDGE, "label": LABEL}
+            PLACE, {**places(flow, sizes, frontend), "groups": flow.groups, "head": TITLE, "edge": EDGE, "label": LABEL}
         )
     )
     # Written anew without a change, the file stays the same.

@@ -14,8 +14,8 @@ WINDOW = (1600, 1000)
 FILLED = 0.75
 READABLE = 0.6  # zoom from which on the place of the notes counts for more
 TITLE = 30  # of a node, above its position
-EDGE, LABEL = 10, 40  # of a group around its nodes
-BETWEEN, ACROSS = 22, 12  # free space below a node or group, and right of one
+EDGE, LABEL = 10, 34  # of a group around its nodes
+BETWEEN, ACROSS = 12, 12  # free space below a node or group, and right of one
 HEIGHTS = range(500, 1400, 20)
 
 Size = tuple[float, float]
