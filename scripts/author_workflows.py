@@ -35,6 +35,8 @@ THUMBNAIL_SIZE = 512
 NOTE_WIDTH = 380
 # Narrower, widgets with longer names show an ellipsis.
 LEAST_NODE_WIDTH = 290
+# Nodes 2.0 puts a warning below a node whose model is not there yet.
+WARNING = 24
 # Width and height of nodes that show a picture while they run: without the room they grow over others.
 PREVIEWED = {
     "LEOCropSubject": (290, 620),
@@ -223,7 +225,10 @@ def places(flow: Workflow, sizes: list, frontend: Frontend) -> dict:
     links = [(source, i) for i, node in enumerate(wanted) for _, source, _ in node["links"]]
     notes = [i for i, node in enumerate(wanted) if node["type"] == "MarkdownNote"]
     drawn = frontend.page.evaluate(DRAWN, sizes)
-    sizes = [(across, max(down, height)) for (across, down), height in zip(sizes, drawn, strict=True)]
+    sizes = [
+        (across, max(down, height + WARNING * bool(node["models"])))
+        for node, (across, down), height in zip(wanted, sizes, drawn, strict=True)
+    ]
     positions, sizes = pack(sizes, links, [group["members"] for group in flow.groups], notes)
     return {"positions": positions, "sizes": sizes}
 

@@ -111,8 +111,8 @@ flow.note(
     size=(400, 400),
 )
 photo = flow.node("LEOLoadSample", title="Photo", inputs={"sample": "woman.png"})
-rest = flow.node("LEOWebcam", title="You at rest", size=(290, 230))
-now = flow.node("LEOWebcam", title="You now", size=(290, 230))
+rest = flow.node("LEOWebcam", title="You at rest", size=(290, 360))
+now = flow.node("LEOWebcam", title="You now", size=(290, 360))
 animator = flow.node("LEOLoadAnimator", inputs={"model": MODEL})
 framed = flow.node("LEOCropSubject", title="Your face at rest", inputs={"image": rest["image"], "person": "nearest"})
 both = flow.node("ImageBatch", title="At rest, then now", inputs={"image1": rest["image"], "image2": now["image"]})

@@ -23,7 +23,7 @@ class Scene:
         self.cut, self.read = self.photo["image"], []
         if not whole:
             self.person = self.flow.node("LEOCropSubject", inputs={"image": self.photo["image"]})
-            self.cut, self.read = self.cut, [self.person]
+            self.cut, self.read = self.person["image"], [self.person]
         self.animator = self.flow.node("LEOLoadAnimator", inputs={"model": MODEL})
         self.look = self.flow.node("LEOEncoder", inputs={"animator": self.animator["animator"], "image": self.cut})
         self.read += [self.animator, self.look]
@@ -112,8 +112,8 @@ video = scene.flow.node(
     size=(290, 560),
 )
 scene.flow.node("SaveVideo", inputs={"video": video["video"], "filename_prefix": "leo/shaped"}, size=(400, 380))
-scene.flow.group("Read", *scene.read, ready, color=MODELS)
-scene.flow.group("Put on the person, and time", moved, faster, calm, color=MOTION)
+scene.flow.group("Read, and put on the person", scene.animator, scene.look, ready, moved, color=MODELS)
+scene.flow.group("Time", faster, calm, color=MOTION)
 scene.flow.group("Sliders and a curve", bent, color=INPUTS)
 scene.flow.group("See and keep", plot, shown, kept, color=MOTION)
 scene.flow.group("Render", video, color=RENDERING)
@@ -188,7 +188,7 @@ pair = scene.flow.node(
 )
 shown = scene.flow.node("PreviewImage", title="Photo and new pose", inputs={"images": pair[0]}, size=(400, 280))
 scene.flow.node("SaveImage", inputs={"images": back["images"], "filename_prefix": "leo/posed"}, size=(400, 440))
-scene.flow.group("Read", *scene.read, color=MODELS)
-scene.flow.group("Pose", posed, color=INPUTS)
+scene.flow.group("Read", scene.person, scene.animator, color=MODELS)
+scene.flow.group("Pose", scene.look, posed, color=INPUTS)
 scene.flow.group("Render", maps, frames, back, color=RENDERING)
 scene.flow.group("Compare", pair, shown, color=MOTION)

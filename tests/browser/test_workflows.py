@@ -100,6 +100,17 @@ def test_data_flows_from_left_to_right(path):
     assert not [link for link in graph["links"] if left[link[1]] > left[link[3]]]
 
 
+def test_what_is_put_back_into_the_photo_was_cut_out_of_it(path):
+    """Otherwise the animator would see the whole photo."""
+    graph = json.loads(path.read_text())
+    nodes, sources = {node["id"]: node for node in graph["nodes"]}, {link[0]: link[1] for link in graph["links"]}
+    for node in graph["nodes"]:
+        for slot in node.get("inputs", []) if node["type"] in ("LEORenderVideo", "LEOPasteBack") else []:
+            if slot["name"] == "crop" and slot["link"]:
+                cut = nodes[sources[slot["link"]]]
+                assert all(output["links"] for output in cut["outputs"] if output["name"] == "image")
+
+
 def test_another_animator_chosen_in_the_first_workflow_runs_too(server, liax, frontend, reduced):
     frontend.open_template(FIRST)
     frontend.page.evaluate(
