@@ -109,7 +109,7 @@ video = scene.flow.node(
         "crop": scene.person["crop"],
         "full_resolution": True,
     },
-    size=(290, 560),
+    size=(290, 620),
 )
 scene.flow.node("SaveVideo", inputs={"video": video["video"], "filename_prefix": "leo/shaped"}, size=(400, 380))
 scene.flow.group("Read, and put on the person", scene.animator, scene.look, ready, moved, color=MODELS)
@@ -181,7 +181,9 @@ posed = scene.flow.node(
 maps = scene.maps(posed["motion"], "Flow")
 frames = scene.decoded(maps["flow"])
 back = scene.flow.node(
-    "LEOPasteBack", inputs={"images": frames["images"], "crop": scene.person["crop"], "picture": scene.photo["image"]}
+    "LEOPasteBack",
+    size=(290, 360),
+    inputs={"images": frames["images"], "crop": scene.person["crop"], "picture": scene.photo["image"]},
 )
 pair = scene.flow.node(
     "ImageStitch", inputs={"image1": scene.photo["image"], "image2": back["images"], "direction": "right"}
