@@ -94,8 +94,7 @@ BUILD = """async (nodes) => {
   });
 }""".replace("LEAST_WIDTH", str(LEAST_NODE_WIDTH))
 
-# Heights of the nodes, without titles, in Nodes 2.0. It draws some higher than classic rendering does, and no node lower
-# than its size.
+# Heights of the nodes, without titles, in Nodes 2.0, which draws some higher than classic rendering does.
 DRAWN = """async (sizes) => {
   const nodes = app.rootGraph.nodes, turn = on => app.extensionManager.setting.set('Comfy.VueNodes.Enabled', on);
   const wait = milliseconds => new Promise(resolve => setTimeout(resolve, milliseconds));
