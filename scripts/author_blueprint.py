@@ -1,4 +1,4 @@
-"""Write subgraphs/LEO - Animate.json, the one node with the modular graph inside, with ComfyUI's real frontend.
+"""Write subgraphs/LEO.json, the one node with the modular graph inside, with ComfyUI's real frontend.
 
 `python3 scripts/dev.py blueprint` builds the graph between a photo and a saved video, turns what lies between into a
 subgraph as a user would, puts the widgets to turn on its node, and checks that the result loads without a complaint.
@@ -16,7 +16,7 @@ from comfy_server import ComfyServer
 from environment import ROOT
 from frontend import Frontend
 
-TITLE = "LEO - Animate"
+TITLE = "LEO"
 PRIOR = "leo-face-128-prior.safetensors"
 # Narrower, the names of the model files are cut off.
 WIDTH = 420
@@ -25,7 +25,7 @@ DESCRIPTION = (
     "does, press Run. The person is found, animated, and put back into the photo. Open it to see and change the graph "
     "inside."
 )
-ALIASES = ["animate photo", "image to video", "portrait animation", "talking head", "LEO"]
+ALIASES = ["animate photo", "image to video", "portrait animation", "talking head"]
 # Outside nodes have made the subgraph's inputs and outputs by their links, and go.
 ENCLOSE = """async ({inside, widgets, labels, title}) => {
   const graph = app.rootGraph, made = [...graph.nodes], kept = inside.map(i => made[i]);

@@ -20,7 +20,7 @@ ADD = """() => {
 
 
 @pytest.mark.smoke
-def test_the_blueprint_is_found_by_its_name_and_animates_a_photo(frontend):
+def test_the_blueprint_is_the_first_answer_to_the_packs_name_and_animates_a_photo(frontend):
     page = frontend.page
     page.evaluate(ADD)
     page.wait_for_timeout(1000)
@@ -33,7 +33,7 @@ def test_the_blueprint_is_found_by_its_name_and_animates_a_photo(frontend):
             page.keyboard.press("Escape")
     else:
         raise AssertionError("A double click on the canvas opened no search.")
-    page.keyboard.type("LEO - Animate")
+    page.keyboard.type("leo")
     page.get_by_text("Subgraph Blueprints / LEO").first.wait_for()
     page.keyboard.press("Enter")
     page.get_by_text("Subgraph Blueprints / LEO").first.wait_for(state="hidden")
