@@ -69,14 +69,11 @@ class GaussianProcess:
             [(codes / amplitude).unfold(0, length, 1) for codes, amplitude in zip(away, amplitudes, strict=True)]
         )
         windows = windows[torch.linspace(0, len(windows) - 1, min(len(windows), 4096)).long()]
-        # Every axis has one covariance over time. The principal axes of the codes themselves mix slow heads with quick
-        # lips, and heads then tremble; those of the accelerations keep them apart.
-        quick = rearrange(windows.diff(n=2, dim=2), "n d l -> (n l) d")
-        basis = torch.linalg.eigh(quick.T @ quick).eigenvectors.flip(1)
-        covariance = torch.zeros(len(variance), length, length, dtype=torch.float64)
-        for part in windows.split(256):
-            axes = torch.einsum("ndl,dk->nkl", part, basis)
-            covariance += torch.einsum("nki,nkj->kij", axes, axes) / len(windows)
+        # Every axis has one covariance over time. Principal axes of the codes may mix slow heads with quick lips, and
+        # heads then tremble; those of the accelerations may mix what belongs together. So the likelier ones are taken.
+        candidates = [principal_axes(part) for part in (windows, windows.diff(n=2, dim=2))]
+        covariances = [covariance_along(windows, basis) for basis in candidates]
+        basis, covariance = min(zip(candidates, covariances, strict=True), key=lambda pair: unlikelihood(pair[1]))
         spread = covariance.diagonal(dim1=1, dim2=2).mean(1)
         covariance += REST_UNCERTAINTY**2 * spread[:, None, None]
         return GaussianProcess(basis.float().contiguous(), covariance.float().contiguous(), amplitudes.float())
@@ -197,6 +194,29 @@ class Posterior:
         left = (covariance - gain @ across.mT) * ~(mask | mask.unsqueeze(1))
         variances, vectors = torch.linalg.eigh((left + left.mT) / 2)
         return Posterior(gain, vectors, variances.clamp(min=0))
+
+
+def principal_axes(windows: torch.Tensor) -> torch.Tensor:
+    """[D, D] orthonormal, in columns, of windows [N, D, L], the longest first."""
+    everything = rearrange(windows, "n d l -> (n l) d")
+    return torch.linalg.eigh(everything.T @ everything).eigenvectors.flip(1)
+
+
+def covariance_along(windows: torch.Tensor, basis: torch.Tensor) -> torch.Tensor:
+    """[D, L, L] over the frames of windows [N, D, L], of each axis of the basis [D, D]."""
+    length = windows.shape[2]
+    covariance = torch.zeros(len(basis), length, length, dtype=windows.dtype)
+    for part in windows.split(256):
+        axes = torch.einsum("ndl,dk->nkl", part, basis)
+        covariance += torch.einsum("nki,nkj->kij", axes, axes) / len(windows)
+    return covariance
+
+
+def unlikelihood(covariance: torch.Tensor) -> float:
+    """Twice the mean negative log-likelihood, up to a constant, of the windows a covariance [D, L, L] was taken of.
+    What is less than a thousandth of the variance does not count."""
+    variances = torch.linalg.eigvalsh(covariance).clamp(min=0)
+    return float((variances + 1e-3 * variances.mean() + 1e-12).log().mean())
 
 
 def grouped_by_mask(is_known: torch.Tensor) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
