@@ -70,7 +70,7 @@ class GaussianProcess:
         )
         windows = windows[torch.linspace(0, len(windows) - 1, min(len(windows), 4096)).long()]
         # Every axis has one covariance over time. Principal axes of the codes may mix slow heads with quick lips, and
-        # heads then tremble; those of the accelerations may mix what belongs together. So the likelier ones are taken.
+        # heads then tremble; those of the second differences may split what moves together. The likelier are taken.
         candidates = [principal_axes(part) for part in (windows, windows.diff(n=2, dim=2))]
         covariances = [covariance_along(windows, basis) for basis in candidates]
         basis, covariance = min(zip(candidates, covariances, strict=True), key=lambda pair: unlikelihood(pair[1]))
@@ -197,7 +197,7 @@ class Posterior:
 
 
 def principal_axes(windows: torch.Tensor) -> torch.Tensor:
-    """[D, D] orthonormal, in columns, of windows [N, D, L], the longest first."""
+    """Principal axes of windows [N, D, L]: [D, D] orthonormal, in columns, the largest variance first."""
     everything = rearrange(windows, "n d l -> (n l) d")
     return torch.linalg.eigh(everything.T @ everything).eigenvectors.flip(1)
 
@@ -213,8 +213,8 @@ def covariance_along(windows: torch.Tensor, basis: torch.Tensor) -> torch.Tensor
 
 
 def unlikelihood(covariance: torch.Tensor) -> float:
-    """Twice the mean negative log-likelihood, up to a constant, of the windows a covariance [D, L, L] was taken of.
-    What is less than a thousandth of the variance does not count."""
+    """Twice the mean negative log-likelihood, up to a constant, of the very windows whose covariance [D, L, L] this is.
+    Variances below a thousandth of the mean count as that."""
     variances = torch.linalg.eigvalsh(covariance).clamp(min=0)
     return float((variances + 1e-3 * variances.mean() + 1e-12).log().mean())
 

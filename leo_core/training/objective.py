@@ -22,11 +22,11 @@ from .losses import generator_adversarial, gradient_l1, perceptual_l1, pyramid_l
 CONTROL_GAIN = face.CODE_UNIT  # code units per unit of a control
 REGION_FLOW, REGION_MASK, REGION_WARP = 40.0, 8.0, 2.0  # mouth and eyes count by 1 plus this
 FLOW_EMPHASIS = 10.0  # a pixel's flow counts by 1 plus this for each half width of the picture it moves
-# Where part of a face moves relative to its surroundings, squares of errors are added, over the square of how far
+# Where part of a face moves relative to its surroundings, a squared error is added, divided by the square of how far
 # things move there: a blink of four pixels should not drown beside a mouth that opens by twenty. Pixels that move
-# themselves count most. A generator that knows about where an iris is moves the lids a little, too, and there is more
-# of them: L1, and all pixels alike, would have it hold still. The sum fades as the whole picture moves, because every
-# part of a turning head moves relative to its surroundings.
+# themselves count most. A generator that knows only roughly where an iris is moves the lids along, and they have more
+# pixels: under L1, or with equal weights, holding still would cost less. The term fades as the whole picture moves,
+# because every part of a turning head moves relative to its surroundings.
 LOCAL_EMPHASIS, LOCAL_STILL = 8.0, 0.01
 # Pairs that move less than MOVING half widths on average count more, up to (STILL + MOVING) / STILL times.
 STILL, MOVING = 0.03, 0.1

@@ -113,10 +113,10 @@ def draw_pose(rng: np.random.Generator, puppet: Puppet, frames: int) -> Pose:
 
 
 def draw_eyes(rng: np.random.Generator, puppet: Puppet, frames: int) -> Pose:
-    """Poses of one clip in which the eyes alone act: they look around, blink and wink, each in a quarter of the frames,
-    in a head that holds still. The first frame is the photo's own.
+    """Poses of one clip in which only the eyes move: glances, winks of either eye and blinks, equally often.
+    The first frame is the photo's own.
 
-    Eyes are a hundredth of a picture, and beside whatever else a face does an animator hardly learns them.
+    Eyes fill a hundredth of a picture, and an animator hardly learns them while the rest of the face moves too.
     """
     actions = np.zeros((frames, len(ACTIONS)))
     actions[:, _INDEX["close"]] = 1

@@ -153,7 +153,7 @@ def add_commands(subparsers) -> None:
         command.add_argument("--frames", type=int, default=10)
         command.add_argument("--seed", type=int, default=0)
         command.add_argument(
-            "--act", choices=ACTS, default="all", help="what moves; eyes: they alone look around, blink, and wink"
+            "--act", choices=ACTS, default="all", help="what moves; eyes: glances, blinks and winks of a still head"
         )
     render.add_argument("--held-out", type=int, default=60, help="the last photos of the file are marked as held out")
     render.add_argument("--only", nargs="*", help="parts of names; all by default")
