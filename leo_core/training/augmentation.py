@@ -1,4 +1,5 @@
-"""Face controls under the affine maps that training shows pictures through (our choice)."""
+"""What training changes about its pictures: face controls under affine maps, and the colors of backdrops (our
+choice)."""
 
 import numpy as np
 import torch
@@ -26,3 +27,15 @@ def moved(
     result[:, at["tilt"]] += angle / float(face.ANGLE_UNITS[2])
     result[:, at["nearer"]] += zoom.log() / float(np.log(face.SIZE_UNIT))
     return result, theta
+
+
+def recolored(backdrop: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A backdrop [S, S, 3] uint8 in other colors, [S, S, 3] float32 in 0..255.
+
+    Official portraits are mostly taken before blue, and an animator that has seen only those paints blue beside every
+    head that turns, whatever the backdrop.
+    """
+    colors = backdrop[..., rng.permutation(3)].astype(np.float32)
+    if rng.random() < 0.4:
+        colors = 255 - colors
+    return (colors * np.exp(rng.uniform(-1.2, 0.4, 3).astype(np.float32))).clip(0, 255)

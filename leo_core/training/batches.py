@@ -8,7 +8,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from .augmentation import moved
+from .augmentation import moved, recolored
 from .data import Clip, before_backdrop
 from .humans.motion import CONTROLS, REACH, Controls
 
@@ -94,8 +94,8 @@ def sample_clip(
     if clip.flow is not None:
         times[0] = clip.reference
     frames = clip.frames[times].astype(np.float32)
-    if clip.coverage is not None and len(backdrops) and rng.random() < 0.5 * augment:
-        frames = before_backdrop(clip, times, backdrops[int(rng.integers(len(backdrops)))])
+    if clip.coverage is not None and len(backdrops) and rng.random() < 0.7 * augment:
+        frames = before_backdrop(clip, times, recolored(backdrops[int(rng.integers(len(backdrops)))], rng))
     views = torch.from_numpy(frames).permute(0, 3, 1, 2) / 127.5 - 1
     maps = known_maps(clip, times[1:])
     controls = (

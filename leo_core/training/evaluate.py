@@ -2,8 +2,8 @@
 
 Every clip is rebuilt from its first frame with its own motion codes and compared with the truth, beside two baselines
 that know nothing of motion codes: repeating the first frame, and aligning it by the best affine map (our choice). Codes
-are read by the encoder, or with ``--known-controls`` are the controls that come with the clips. The
-yardsticks that need a network of others (LPIPS, FVD, KVD, ACD) are computed with the files that the user names.
+are read by the encoder, or with ``--known-controls`` are the controls that come with the clips; ``--known-flow`` shows
+what warping by the clips' own flow would reach. The yardsticks that need a network of others (LPIPS, FVD, KVD, ACD) are computed with the files that the user names.
 """
 
 import json
@@ -28,7 +28,7 @@ from .landmarks import MediaPipe
 from .losses import open_backbone
 from .outputs import PICTURE, file_to_write
 from .pictures import read_pictures, to_pictures
-from .reconstruction import frame_sheet, known_codes, rebuild, transfer
+from .reconstruction import frame_sheet, known_codes, rebuild, transfer, warp_by_known_flow
 
 LEAST_MOTION = 1e-3  # clips whose frames differ less from the first (L1, 0..1) have no ratio
 SSIM_WINDOW = 11
@@ -94,11 +94,24 @@ def compared_frames(clip: Clip, most: int) -> np.ndarray:
 
 
 @torch.no_grad()
-def score_clip(animator: Animator, clip: Clip, frames: int, codes: torch.Tensor | None = None) -> ClipScores:
-    """Rebuild a clip from its first frame and score it beside the baselines, on at most ``frames`` frames; codes as
-    for `rebuild`."""
+def rebuild_clip(
+    animator: Animator, clip: Clip, times: np.ndarray, known: str | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Frames at ``times`` rebuilt from the first one, and the true ones; both [n, 3, S, S] in 0..1.
+
+    :param known: what comes with the clip in place of being made: "controls", "flow", or None.
+    :raises ValueError: the clip does not come with it.
+    """
+    if known == "flow":
+        return warp_by_known_flow(clip, times)
+    return rebuild(animator, clip.frames, times, known_codes(animator, clip) if known == "controls" else None)
+
+
+def score_clip(animator: Animator, clip: Clip, frames: int, known: str | None = None) -> ClipScores:
+    """Rebuild a clip from its first frame and score it beside the baselines, on at most ``frames`` frames; known as
+    for `rebuild_clip`."""
     times = compared_frames(clip, frames)
-    rebuilt, truth = rebuild(animator, clip.frames, times, codes)
+    rebuilt, truth = rebuild_clip(animator, clip, times, known)
     first = clip.frames[0]
     aligned = np.stack([align_affine(first, clip.frames[t]) for t in times])
     repeated = np.broadcast_to(first, aligned.shape)
@@ -207,13 +220,13 @@ def cross_sheet(animator: Animator, pictures: list[Path], clip: Clip, columns: i
 
 
 def record(
-    animator: Animator, clips: list[Clip], photos: list[Path], folder: Path, frames: int, known_controls: bool = False
+    animator: Animator, clips: list[Clip], photos: list[Path], folder: Path, frames: int, known: str | None = None
 ) -> None:
     """Write the recordings that `evaluate_landmarks` compares: every clip rebuilt from its first frame, and its
     motion on photos.
 
     :param frames: at most so many of each clip, evenly spread, the first among them.
-    :param known_controls: motion comes from the clips' controls, not from the encoder.
+    :param known: as for `rebuild_clip`; photos have codes to follow, but no flow.
     :raises ValueError: the folder holds recordings already.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -223,9 +236,9 @@ def record(
         name = f"{number:03d} {clip.name.replace('/', ' ')}"
         times = np.unique(np.linspace(0, len(clip.frames) - 1, min(frames, len(clip.frames))).astype(int))
         parts = np.array_split(times, -(-len(times) // RENDERED_AT_ONCE))
-        codes = known_codes(animator, clip) if known_controls else None
-        rebuilt = [rebuild(animator, clip.frames, part, codes)[0] for part in parts]
+        rebuilt = [rebuild_clip(animator, clip, part, known)[0] for part in parts]
         save_recording(folder, name, driving=clip.frames[times], rendered=_as_frames(rebuilt))
+        codes = known_codes(animator, clip) if known == "controls" else None
         for place, file in enumerate(photos):
             photo = read_pictures([file], animator.config.size)
             moved = [transfer(animator, photo, clip.frames, part, codes) for part in parts]
@@ -248,7 +261,7 @@ def landmark_figures(animator: Animator, clips: list[Clip], args) -> dict:
     with TemporaryDirectory() as temporary:
         folder = args.write or Path(temporary)
         with torch.no_grad():
-            record(animator, clips, args.cross, folder, args.landmark_frames, args.known_controls)
+            record(animator, clips, args.cross, folder, args.landmark_frames, args.known)
         if args.landmarks is None:
             print(
                 f"\n{folder}: recordings. Compare them with python -m leo_core evaluate-landmarks {folder}, where "
@@ -262,6 +275,8 @@ def evaluate(args) -> None:
     """Run ``evaluate``."""
     if args.cross and not args.write and args.landmarks is None:
         raise ValueError("--cross is compared by landmarks. Add --landmarks, or --write FOLDER to find them elsewhere.")
+    if args.cross and args.known == "flow":
+        raise ValueError("The flow of a clip fits nobody else's photo. Leave out --cross or --known-flow.")
     if args.cross_sheet and not args.pictures:
         raise ValueError("--cross-sheet shows the first clip's motion on other pictures. Name them with --pictures.")
     if args.landmarks == "":
@@ -274,10 +289,7 @@ def evaluate(args) -> None:
             raise ValueError(
                 f"No clip's identity contains {' or '.join(args.only)}. Leave --only out to use all of --data."
             )
-    scores = [
-        score_clip(animator, clip, args.frames, known_codes(animator, clip) if args.known_controls else None)
-        for clip in tqdm(clips, disable=None)
-    ]
+    scores = [score_clip(animator, clip, args.frames, args.known) for clip in tqdm(clips, disable=None)]
     print(f"{info.id}, {len(clips)} clips, {args.frames} frames each, {animator.config.size} px\n\n{table(scores)}")
     more = score_with_networks(animator, clips, args.frames, args.lpips, args.video_features, args.identity_features)
     if more:
@@ -319,10 +331,20 @@ def add_commands(subparsers) -> None:
     parser.add_argument("--data", nargs="+", required=True, help="sources: [NAME=]FOLDER or [NAME=]GRID.mp4@CELL")
     parser.add_argument("--only", nargs="*", default=[], help="identities (parts of names) to score; all by default")
     parser.add_argument("--frames", type=int, default=16, help="frames compared per clip")
-    parser.add_argument(
+    known = parser.add_mutually_exclusive_group()
+    known.add_argument(
         "--known-controls",
-        action="store_true",
+        dest="known",
+        action="store_const",
+        const="controls",
         help="motion comes from the controls of the clips (of render-clips or render-portraits), not from the encoder",
+    )
+    known.add_argument(
+        "--known-flow",
+        dest="known",
+        action="store_const",
+        const="flow",
+        help="the first frame is warped by the flow of the clips: what an animator without error in its flow would reach",
     )
     parser.add_argument(
         "--sheet",

@@ -44,6 +44,7 @@ class Weights:
     mask: float = 0.02  # cross-entropy of masks to the visibility of renders
     controls: float = 0.5  # L1 of the first motion directions to the controls of renders
     region: float = 0.3  # L1 of mouth and eyes
+    uncovered: float = 3.0  # L1 of what the source does not show, where that is known; the mean is over all pixels
     ssim: float = 0.0  # 1 - SSIM
     perceptual: float = 0.0  # L1 of the features of a backbone that the user supplies
     adversarial: float = 0.0  # non-saturating, against a discriminator that is trained along
@@ -128,7 +129,10 @@ def losses(
     picture = None if finest else animator.decoder(features, displacement, mask)
     result = {}
     if picture is not None:
-        result = picture_losses(picture, driving, batch.regions.flatten(0, 1), weights, backbone, discriminator)
+        uncovered = (1 - batch.visible.flatten(0, 1)) * batch.exact.flatten()[:, None, None, None]
+        result = picture_losses(
+            picture, driving, batch.regions.flatten(0, 1), uncovered, weights, backbone, discriminator
+        )
     if weights.controls and animator.encoder.reader is None:
         error = (alpha[..., :first] / CONTROL_GAIN - batch.controls[..., :first]).abs()
         result["controls"] = weights.controls * (error * batch.controlled[:, None, None]).mean() * first
@@ -143,11 +147,16 @@ def picture_losses(
     picture: torch.Tensor,
     driving: torch.Tensor,
     regions: torch.Tensor,
+    uncovered: torch.Tensor,
     weights: Weights,
     backbone: torch.nn.Module | None,
     discriminator: torch.nn.Module | None,
 ) -> dict[str, torch.Tensor]:
-    """Losses of painted pictures beside the true ones, both [N, 3, S, S]; regions: [N, 1, S, S] in 0..1."""
+    """Losses of painted pictures beside the true ones, both [N, 3, S, S].
+
+    :param regions: [N, 1, S, S] in 0..1, mouth and eyes; uncovered: [N, 1, S, S] in 0..1, what the source does not
+        show.
+    """
     if not picture.isfinite().all():  # its L1 would have gradients of 0
         raise ValueError(DIVERGED)
     result = {"pixels": weights.pixels * pyramid_l1(picture, driving)}
@@ -155,6 +164,9 @@ def picture_losses(
         result["region"] = (
             weights.region * ((picture - driving).abs().mean(1, keepdim=True) * regions).sum() / (regions.sum() + 1)
         )
+    if weights.uncovered and uncovered.any():
+        error = (picture - driving).abs().mean(1, keepdim=True)
+        result["uncovered"] = weights.uncovered * (error * uncovered).mean()
     if weights.gradients:
         result["gradients"] = weights.gradients * gradient_l1(picture, driving)
     if weights.ssim:

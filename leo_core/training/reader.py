@@ -19,13 +19,15 @@ from .augmentation import moved
 from .data import Clip, before_backdrop
 
 GROUP = 4  # frames of one clip that are augmented alike
-STILL = 0.2  # spreads; of the differences within a group, about as much is the landmarks' own noise
 LEAST_CORRELATION, MOST_SCALED = 0.8, 1.5  # of `recalibrate`
 WIDTHS = {64: 32, 32: 64, 16: 96, 8: 128, 4: 192}
 # What a control's error is divided by: about its spread over faces that act.
 SPREAD = np.array(
     [0.45, 0.5, 0.4, 0.4, 0.4, 0.8, 0.4, 0.5, 0.7, 0.6, 0.5, 0.5, 0.5, 0.4, 0.35, 0.35, 0.5, 0.5, 0.5, 0.4], np.float32
 )
+# Spreads by which a group that stands still is taken to differ. Landmarks of real clips tremble by about as much of what
+# faces do, and by far less of how heads move.
+STILL = np.array([0.1 if control.group in ("head", "place") else 0.2 for control in face.CONTROLS], np.float32)
 
 
 def sample(clips: list[Clip], count: int, size: int, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
@@ -54,7 +56,7 @@ def reading_loss(found: torch.Tensor, controls: torch.Tensor) -> torch.Tensor:
     error = (found - controls) / torch.from_numpy(SPREAD)
     groups = (controls / torch.from_numpy(SPREAD)).unflatten(0, (-1, GROUP))
     within = error.unflatten(0, (-1, GROUP))
-    within = (within - within.mean(1, keepdim=True)) / (groups.std(1, keepdim=True) + STILL)
+    within = (within - within.mean(1, keepdim=True)) / (groups.std(1, keepdim=True) + torch.from_numpy(STILL))
     # Squared where it is small; a few wrong landmarks must not dominate.
     each, among = (F.smooth_l1_loss(part, torch.zeros_like(part), beta=1.5) for part in (error, within))
     return each + among
@@ -64,7 +66,7 @@ def augment(
     pictures: torch.Tensor, controls: torch.Tensor, size: int, rng: np.random.Generator
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Mirror, turn, zoom, shift and degrade pictures [N, 3, S, S], a `GROUP` alike; the controls that say where a
-    head is go along."""
+    head is go along. Half of the groups also sway by a pixel or two from picture to picture, as heads do."""
     count = len(pictures)
 
     def draw(low: float, high: float) -> torch.Tensor:
@@ -73,8 +75,14 @@ def augment(
     mirrored = draw(0, 1) < 0.5
     pictures = torch.where(mirrored[:, None, None, None], pictures.flip(-1), pictures)
     controls = torch.where(mirrored[:, None], controls[:, face.MIRROR] * torch.tensor(face.SIGN), controls)
-    angle, zoom = draw(-0.2, 0.2) * (draw(0, 1) < 0.6), torch.exp(draw(-0.28, 0.22))
-    shift = torch.stack([draw(-0.16, 0.16), draw(-0.16, 0.16)], 1)
+    swaying = draw(0, 1) < 0.5
+
+    def sway(spread: float) -> torch.Tensor:
+        return swaying * torch.from_numpy(rng.normal(0, spread, count).astype(np.float32))
+
+    angle = draw(-0.2, 0.2) * (draw(0, 1) < 0.6) + sway(0.015)
+    zoom = torch.exp(draw(-0.28, 0.22) + sway(0.01))
+    shift = torch.stack([draw(-0.16, 0.16) + sway(0.01) for _ in range(2)], 1)
     controls, theta = moved(controls, angle, zoom, shift)
     grid = F.affine_grid(theta, [count, 1, size, size], align_corners=False)
     pictures = F.grid_sample(pictures, grid, "bilinear", "border", align_corners=False)

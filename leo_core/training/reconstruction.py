@@ -2,6 +2,7 @@
 
 import numpy as np
 import torch
+from kornia.geometry import remap
 from PIL import Image
 
 from .. import face
@@ -59,6 +60,23 @@ def rebuild(
     alpha = animator.encode_motion(truth) if codes is None else animator.motion_head(code) + codes[times] - codes[:1]
     pictures = animator.render(features, code + animator.dictionary(alpha), animator.anchor(features, code))
     return (pictures / 2 + 0.5).clamp(0, 1), truth / 2 + 0.5
+
+
+def warp_by_known_flow(clip: Clip, times: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+    """Frames at ``times`` as the reference frame warped by the clip's own flow, with nothing painted, and the true ones;
+    both [n, 3, S, S] in 0..1. A yardstick: what a flow generator that makes the tracked flow would reach.
+
+    :raises ValueError: its flow is not known.
+    """
+    if clip.flow is None:
+        raise ValueError(f"{clip.name} comes without flow. Use clips that render-clips or render-portraits wrote.")
+    size = clip.frames.shape[1]
+    rows, columns = np.mgrid[:size, :size]
+    displacement = clip.flow[times].astype(np.float32) * (size / 2)  # [n, S, S, 2] in pixels
+    x, y = (torch.from_numpy(start + displacement[..., k]) for k, start in enumerate((columns, rows)))
+    source = to_pictures(clip.frames[[clip.reference] * len(times)])
+    pictures = remap(source, x.float(), y.float(), "bilinear", "border", align_corners=True)
+    return (pictures / 2 + 0.5).clamp(0, 1), to_pictures(clip.frames[times]) / 2 + 0.5
 
 
 @torch.no_grad()

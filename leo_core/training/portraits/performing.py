@@ -38,9 +38,9 @@ def perform(style: str, seconds: float, fps: float, rng: np.random.Generator) ->
     c = {name: np.zeros(len(time)) for name in face.NAMES}
     calm = {"talk": 1.0, "laugh": 0.8, "look around": 0.5, "listen": 0.5, "whisper": 0.6}.get(style, 0.25)
     for name, size, rate in (
-        ("turn", 0.13, 0.35),
-        ("nod", 0.16, 0.45),
-        ("tilt", 0.13, 0.3),
+        ("turn", 0.1, 0.35),
+        ("nod", 0.11, 0.45),
+        ("tilt", 0.1, 0.3),
         ("across", 0.06, 0.25),
         ("down", 0.05, 0.3),
         ("nearer", 0.12, 0.2),
@@ -146,7 +146,7 @@ def _listen(c: dict, time: np.ndarray, rng: np.random.Generator) -> None:
 def _look_around(c: dict, time: np.ndarray, rng: np.random.Generator) -> None:
     moment, side = 0.3, rng.choice([-1, 1])
     while moment < time[-1]:
-        far, hold = rng.uniform(0.45, 0.95) * side, rng.uniform(0.5, 1.4)
+        far, hold = rng.uniform(0.3, 0.65) * side, rng.uniform(0.5, 1.4)
         # Eyes go first.
         c["look sideways"] += 0.6 * np.sign(far) * bump(time, moment, 0.08, 0.45, 0.4)
         c["turn"] += far * bump(time, moment + 0.1, 0.55, hold, 0.6)
@@ -241,7 +241,7 @@ def perform_person(seconds: float, fps: float, rng: np.random.Generator) -> np.n
     while total < seconds:
         style = rng.choice(
             ["talk", "listen", "look around", "smile slowly", "laugh", "whisper"],
-            p=[0.45, 0.25, 0.12, 0.08, 0.05, 0.05],
+            p=[0.48, 0.26, 0.08, 0.08, 0.05, 0.05],
         )
         length = min(rng.uniform(4, 9), seconds - total + 1)
         parts.append(perform(str(style), length, fps, rng))
