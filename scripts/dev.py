@@ -182,6 +182,10 @@ def main() -> int:
         wrong = "setup takes no arguments" if name == "setup" else f"there is no command '{name}', but {known}"
         print(f"[leo] {wrong} (see `python3 scripts/dev.py --help`)", file=sys.stderr)
         return 2
+    # Servers, workers and commands under test are processes that would each compile torch's and ComfyUI's sources anew
+    # where the environment keeps Python from storing what it compiled. Nothing is stored beside the sources.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    os.environ["PYTHONPYCACHEPREFIX"] = str(environment.DEV / "bytecode")
     try:
         if any(argument.startswith(("--frontend", "--comfyui")) for argument in arguments):
             environment.setup()

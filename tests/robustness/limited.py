@@ -121,6 +121,7 @@ def in_a_fork(read, paths: list[str]) -> tuple[list[dict], int]:
     child = os.fork()
     if child == 0:
         os.close(incoming)
+        sys.dont_write_bytecode = True  # a module imported on the way is not a file that the reader wrote
         seen: list[str] = []
         watch(seen)
         for path in paths:
