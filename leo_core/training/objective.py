@@ -77,6 +77,11 @@ class TrainedAnimator(torch.nn.Module):
         self.animator.encoder.requires_grad_(False)
         self.animator.motion_head.requires_grad_(False)
 
+    def keep_flow(self) -> None:
+        """Freeze the flow generator as well: the decoder alone is left to learn."""
+        self.keep_codes()
+        self.animator.flow_generator.requires_grad_(False)
+
     def read(self, batch: Batch) -> tuple[torch.Tensor, dict[int, torch.Tensor], torch.Tensor]:
         """Source codes z [B, style_dim], source features, and motion codes of all views [B, 1 + N, D]; known
         controls take the place of what the encoder reads as the batch says."""

@@ -135,6 +135,7 @@ def begin(args) -> Trainer:
         accelerator,
         backbone,
         args.coarse,
+        args.keep_flow,
     )
     if args.init_from and not (args.run_folder / "last.pt").is_file():
         trainer.init_from(args.init_from, args.reset_decoder)
@@ -294,6 +295,9 @@ def add_commands(subparsers) -> None:
         "--keep-codes",
         action="store_true",
         help="train flow generator and decoder alone, so that priors and saved motions stay valid",
+    )
+    parser.add_argument(
+        "--keep-flow", action="store_true", help="train the decoder alone: what is painted, not how anything moves"
     )
     parser.add_argument(
         "--tracks",

@@ -100,6 +100,7 @@ class Trainer:
         accelerator: Accelerator | None = None,
         backbone: torch.nn.Module | None = None,
         coarse: int = 0,
+        keep_flow: bool = False,
     ):
         self.run, self.config, self.weights, self.lr, self.seed, self.backbone = (
             run,
@@ -115,6 +116,8 @@ class Trainer:
         model = TrainedAnimator(config, chance)
         if keep_codes:
             model.keep_codes()
+        if keep_flow:
+            model.keep_flow()
         optimizer = torch.optim.Adam(parameter_groups(model, lr), betas=(0.9, 0.99))
         self.wrapped, self.optimizer = self.accelerator.prepare(model, optimizer)
         self.model = self.accelerator.unwrap_model(self.wrapped)
@@ -202,8 +205,8 @@ class Trainer:
             )
             if len(saved["optimizer"]["param_groups"]) != len(self.optimizer.param_groups):
                 raise ValueError(
-                    f"{self.run} was begun {'with' if self.model.dictionary.requires_grad else 'without'} "
-                    "--keep-codes. Go on the same way, or name another run folder and --init-from this one."
+                    f"{self.run} was begun with another choice of --keep-codes or --keep-flow. Go on the same way, or name "
+                    f"another run folder and --init-from this one."
                 )
             self.model.load_state_dict(saved["model"])
             self.optimizer.load_state_dict(saved["optimizer"])

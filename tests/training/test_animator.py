@@ -679,7 +679,7 @@ def test_a_run_that_keeps_the_codes_trains_the_rest_and_is_exported(tmp_path):
     (before, old), (after, new) = (load_animator(folder / "a.safetensors") for folder in (first, run))
     assert old.id == new.id and old.directions == new.directions  # priors and saved motions stay valid
     assert not torch.equal(before.decoder.levels[0].rgb.conv.weight, after.decoder.levels[0].rgb.conv.weight)
-    with pytest.raises(ValueError, match="begun with --keep-codes"):
+    with pytest.raises(ValueError, match="begun with another choice of --keep-codes"):
         command("train-animator", run, *arguments)
 
     chosen = tmp_path / "chosen.safetensors"
@@ -694,6 +694,14 @@ def test_a_run_that_keeps_the_codes_trains_the_rest_and_is_exported(tmp_path):
     assert on.id == old.id and on.directions == old.directions
     with pytest.raises(ValueError, match="directions 10, not 11"):
         command("train-animator", tmp_path / "other", *arguments[:-1], 11, "--init-from", first / "a.safetensors")
+
+
+def test_a_run_that_keeps_the_flow_trains_the_decoder_alone(tmp_path):
+    trainer = Trainer(tmp_path, tiny(), Weights(), 0.01, 0, keep_flow=True)
+    before = {name: value.clone() for name, value in trainer.model.state_dict().items()}
+    trainer.train_step([sliding_clip()], 1, 10)
+    changed = {name for name, value in trainer.model.state_dict().items() if not torch.equal(value, before[name])}
+    assert changed and all(name.startswith("animator.decoder.") for name in changed)
 
 
 def test_names_are_exported_where_controls_were_supervised(tmp_path):
