@@ -39,13 +39,16 @@ LEAST_NODE_WIDTH = 290
 WARNING = 24
 # Width and height of nodes that show a picture while they run: without the room they grow over others.
 PREVIEWED = {
-    "LEOCropSubject": (290, 620),
+    "LEOCropSubject": (290, 600),
     "LEOMotionEncoder": (290, 440),
     "LEOFlowGenerator": (290, 300),
     "LEOInpaintingDecoder": (290, 340),
     "LEORenderVideo": (290, 600),
     "LEOTrainMotionPrior": (290, 480),
 }
+# LEO Edit Directions is not measured, because ComfyUI's own curve is in the page for a moment. In Nodes 2.0 it grows
+# a little when its rows are built, and its timeline takes all the height that it has: a picture comes on top.
+ROWS, PICTURE = 24, 236
 
 # What the pack's own workflows share: the animator it ships, and the colors of groups.
 MODEL = "leo-face-128.safetensors"
@@ -95,20 +98,20 @@ BUILD = """async (nodes) => {
 }""".replace("LEAST_WIDTH", str(LEAST_NODE_WIDTH))
 
 # Heights of the nodes, without titles, in Nodes 2.0, which draws some higher than classic rendering does.
-DRAWN = """async (sizes) => {
-  const nodes = app.rootGraph.nodes, turn = on => app.extensionManager.setting.set('Comfy.VueNodes.Enabled', on);
-  const wait = milliseconds => new Promise(resolve => setTimeout(resolve, milliseconds));
-  const heights = () => nodes.map(n => document.querySelector(`[data-node-id="${n.id}"]`)?.offsetHeight ?? 0);
+DRAW = """async (sizes) => {
+  const nodes = app.rootGraph.nodes;
   nodes.forEach((node, i) => node.setSize(sizes[i]));
-  await turn(true);
-  while (!heights().every(Boolean)) await wait(50);
-  await wait(800);
-  const drawn = heights().map(height => height - LiteGraph.NODE_TITLE_HEIGHT);
-  await turn(false);
-  return drawn;
+  await app.extensionManager.setting.set('Comfy.VueNodes.Enabled', true);
+  const drawn = n => document.querySelector(`[data-node-id="${n.id}"]`)?.offsetHeight > 0;
+  while (!nodes.every(drawn)) await new Promise(resolve => setTimeout(resolve, 50));
+}"""
+DRAWN = """async () => {
+  const drawn = app.rootGraph.nodes.map(n => document.querySelector(`[data-node-id="${n.id}"]`).offsetHeight);
+  await app.extensionManager.setting.set('Comfy.VueNodes.Enabled', false);
+  return drawn.map(height => height - LiteGraph.NODE_TITLE_HEIGHT);
 }"""
 
-PLACE = """async ({positions, sizes, groups, head, edge, label}) => {
+PLACE = """async ({positions, sizes, rooms, groups, head, edge, label}) => {
   const graph = app.rootGraph, made = [...graph.nodes];
   made.forEach((node, i) => { node.setSize(sizes[i]); node.pos = positions[i]; });
   for (const {title, color, members} of groups) {
@@ -116,7 +119,7 @@ PLACE = """async ({positions, sizes, groups, head, edge, label}) => {
     const x = Math.min(...boxes.map(n => n.pos[0])) - edge,
         y = Math.min(...boxes.map(n => n.pos[1])) - head - edge - label;
     const right = Math.max(...boxes.map(n => n.pos[0] + n.size[0])) + edge,
-        bottom = Math.max(...boxes.map(n => n.pos[1] + n.size[1])) + edge;
+        bottom = Math.max(...members.map(i => positions[i][1] + rooms[i])) + edge;
     for (const node of made) {
       const covered = node.pos[0] < right && node.pos[0] + node.size[0] > x && node.pos[1] - head < bottom &&
           node.pos[1] + node.size[1] > y;
@@ -215,21 +218,30 @@ class Workflow:
 
 
 def places(flow: Workflow, sizes: list, frontend: Frontend) -> dict:
-    """Where the nodes stand and how large they are, for nodes of the sizes that the page gave them. Where they are
-    packed, each is as high as both renderings need it."""
+    """Where the nodes stand, how large they are, and the height that is kept free for each (`rooms`), for nodes of the
+    sizes that the page gave them. Where they are packed, a node and the picture that it shows after a run have room in
+    both renderings."""
     wanted = [node.description for node in flow.nodes]
     columns = [(node["column"], node["row"]) for node in wanted if node["column"] is not None]
     if len(columns) == len(wanted):
-        return {"positions": by_hand(sizes, columns), "sizes": sizes}
+        return {"positions": by_hand(sizes, columns), "sizes": sizes, "rooms": [down for _, down in sizes]}
     links = [(source, i) for i, node in enumerate(wanted) for _, source, _ in node["links"]]
     notes = [i for i, node in enumerate(wanted) if node["type"] == "MarkdownNote"]
-    drawn = frontend.page.evaluate(DRAWN, sizes)
-    sizes = [
-        (across, max(down, height + WARNING * bool(node["models"])))
-        for node, (across, down), height in zip(wanted, sizes, drawn, strict=True)
+    frontend.page.evaluate(DRAW, sizes)
+    frontend.show_results()
+    drawn = frontend.page.evaluate(DRAWN)
+    fixed = {
+        i: ROWS + PICTURE * any(name == "appearance" for name, _, _ in node["links"])
+        for i, node in enumerate(wanted)
+        if node["type"] == "LEOEditDirections"
+    }
+    needed = [
+        (across, down + fixed[i] if i in fixed else max(down, drawn[i] + WARNING * bool(wanted[i]["models"])))
+        for i, (across, down) in enumerate(sizes)
     ]
-    positions, sizes = pack(sizes, links, [group["members"] for group in flow.groups], notes)
-    return {"positions": positions, "sizes": sizes}
+    positions, boxes = pack(needed, links, [group["members"] for group in flow.groups], notes)
+    sizes = [(across, sizes[i][1] if i in fixed else down) for i, (across, down) in enumerate(boxes)]
+    return {"positions": positions, "sizes": sizes, "rooms": [down for _, down in boxes]}
 
 
 def build(flow: Workflow, frontend: Frontend) -> dict:
@@ -240,10 +252,10 @@ def build(flow: Workflow, frontend: Frontend) -> dict:
         for node in flow.nodes
     ]
     sizes = [tuple(size) for size in frontend.page.evaluate(BUILD, described)]
+    placed = places(flow, sizes, frontend)
+    frontend.page.evaluate(BUILD, described)  # anew, without the pictures that were shown to measure the nodes
     graph = json.loads(
-        frontend.page.evaluate(
-            PLACE, {**places(flow, sizes, frontend), "groups": flow.groups, "head": TITLE, "edge": EDGE, "label": LABEL}
-        )
+        frontend.page.evaluate(PLACE, {**placed, "groups": flow.groups, "head": TITLE, "edge": EDGE, "label": LABEL})
     )
     # Written anew without a change, the file stays the same.
     graph["id"] = str(uuid.uuid5(uuid.NAMESPACE_URL, flow.title))

@@ -4,6 +4,7 @@ import json
 import re
 import tempfile
 from contextlib import contextmanager
+from itertools import combinations
 from pathlib import Path
 
 import av
@@ -46,6 +47,70 @@ STATE = """() => {
     text: document.body.innerText,
   };
 }"""
+# What nodes show of a run: pictures while they work, and pictures, a video or text once they are done.
+WORKING, PICTURE, VIDEO, TEXT = "working", "picture", "video", "text"
+RESULTS = {
+    "LEOCropSubject": (PICTURE, TEXT),
+    "LEOEditDirections": (PICTURE,),
+    "LEOExpressionEditor": (PICTURE,),
+    "LEOFlowGenerator": (WORKING,),
+    "LEOInpaintingDecoder": (WORKING,),
+    "LEOJoinMotion": (WORKING, TEXT),
+    "LEOLMDMSampler": (WORKING, TEXT),
+    "LEOLoadFaceCapture": (TEXT,),
+    "LEOLoadMotion": (TEXT,),
+    "LEOLoopMotion": (WORKING, TEXT),
+    "LEOMotionEncoder": (WORKING, TEXT),
+    "LEOMotionFromFace": (TEXT,),
+    "LEOPasteBack": (WORKING,),
+    "LEORenderVideo": (WORKING, TEXT),
+    "LEOSaveFaceCapture": (TEXT,),
+    "LEOSaveMotion": (TEXT,),
+    "LEOTrainMotionPrior": (WORKING, TEXT),
+    "PreviewImage": (PICTURE,),
+    "SaveImage": (PICTURE,),
+    "SaveVideo": (VIDEO,),
+}
+SHOW_RESULTS = """async ([shown, picture, video]) => {
+  const { api } = await import('/scripts/api.js');
+  const blob = await (await fetch(api.apiURL(`/view?type=input&filename=${picture}`))).blob();
+  // Without an appearance there is nothing to draw.
+  const shows = node => node.inputs?.some(i => i.name === 'appearance' && i.link == null) ? [] : shown[node.type] ?? [];
+  const nodes = app.rootGraph.nodes.filter(node => node.mode === 0);
+  for (const node of nodes) {
+    const id = String(node.id), kinds = shows(node), output = {};
+    if (kinds.includes('working'))
+      api.dispatchCustomEvent('b_preview_with_metadata',
+        {blob, nodeId: id, displayNodeId: id, parentNodeId: id, realNodeId: id, promptId: 'shown', jobId: 'shown'});
+    if (kinds.includes('text'))
+      api.dispatchCustomEvent('progress_text', {nodeId: id, text: 'A line that says how it went'});
+    if (kinds.includes('picture')) output.images = [{filename: picture, subfolder: '', type: 'input'}];
+    if (kinds.includes('video'))
+      Object.assign(output, {images: [{filename: video, subfolder: '', type: 'input'}], animated: [true]});
+    if (output.images)
+      api.dispatchCustomEvent('executed', {node: id, display_node: id, prompt_id: 'shown', output});
+  }
+  const drawn = (node, what) => [...document.querySelectorAll(`[data-node-id="${node.id}"] ${what}`)];
+  const missing = () => nodes.filter(node => shows(node).some(kind => kind !== 'text')
+    && !drawn(node, 'img').some(i => i.complete && i.naturalWidth) && !drawn(node, 'video').some(v => v.readyState));
+  for (let waited = 0; missing().length; waited++) {
+    if (waited > 600) throw new Error(`no picture appeared on ${missing().map(node => node.title).join(', ')}`);
+    await new Promise(resolve => setTimeout(resolve, 100));
+  }
+  await new Promise(resolve => setTimeout(resolve, 500));  // the nodes have grown
+}"""
+# Of every node and group: its name, and [left, top, right, bottom] with its title.
+BOXES = """() => {
+  const box = (x, y, w, h) => [x, y, x + w, y + h];
+  const size = n => {
+    const drawn = document.querySelector(`[data-node-id="${n.id}"]`);  // in Nodes 2.0
+    return drawn ? [drawn.offsetWidth, drawn.offsetHeight] : [...n.getBounding()].slice(2);
+  };
+  return {
+    nodes: app.graph.nodes.map(n => [n.title, box(n.pos[0], n.pos[1] - LiteGraph.NODE_TITLE_HEIGHT, ...size(n))]),
+    groups: app.graph.groups.map(g => [g.title, box(...g.pos, ...g.size)]),
+  };
+}"""
 # What the server reports of a prompt goes to the page that queued it.
 COUNT_REPORTS = """async () => {
   if (window.reports !== undefined) return;
@@ -56,6 +121,10 @@ COUNT_REPORTS = """async () => {
 }"""
 CAMERA_CLIP = ROOT / "samples" / "man_talking.mp4"  # who sits in front of the camera
 SUBGRAPH_TYPE = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+def meet(a: list[float], b: list[float]) -> bool:
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
 
 
 def play_to_camera(clip: Path, path: Path) -> list[str]:
@@ -186,6 +255,22 @@ class Frontend:
         return self.server.wait(
             answer.value.json()["prompt_id"], patience, lambda: self.page.evaluate("() => window.reports")
         )
+
+    def show_results(self) -> None:
+        """Let every node show in Nodes 2.0 what it would after a run, a square picture each, without a run."""
+        samples = [self.server.upload(ROOT / "samples" / name) for name in ("woman.png", "man_talking.mp4")]
+        self.page.evaluate(SHOW_RESULTS, [RESULTS, *samples])
+
+    def misplaced(self) -> list[str]:
+        """Nodes that cover one another or leave their group, in the rendering that is on."""
+        boxes = self.page.evaluate(BOXES)
+        found = [f"{one} covers {other}" for (one, a), (other, b) in combinations(boxes["nodes"], 2) if meet(a, b)]
+        for group, (left, top, right, bottom) in boxes["groups"]:
+            for node, box in boxes["nodes"]:
+                over = max(left - box[0], top - box[1], box[2] - right, box[3] - bottom)
+                if meet(box, [left, top, right, bottom]) and over > 0:
+                    found.append(f"{node} leaves {group} by {over:.0f}")
+        return found
 
     def screenshot(self, path: Path) -> None:
         """The page with the whole graph in view."""

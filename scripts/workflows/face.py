@@ -111,12 +111,14 @@ flow.note(
     size=(400, 400),
 )
 photo = flow.node("LEOLoadSample", title="Photo", inputs={"sample": "woman.png"})
-rest = flow.node("LEOWebcam", title="You at rest", size=(290, 360))
-now = flow.node("LEOWebcam", title="You now", size=(290, 360))
+rest = flow.node("LEOWebcam", title="You at rest", size=(290, 296))
+now = flow.node("LEOWebcam", title="You now", size=(290, 296))
 animator = flow.node("LEOLoadAnimator", inputs={"model": MODEL})
-framed = flow.node("LEOCropSubject", title="Your face at rest", inputs={"image": rest["image"], "person": "nearest"})
 both = flow.node("ImageBatch", title="At rest, then now", inputs={"image1": rest["image"], "image2": now["image"]})
-person = flow.node("LEOCropSubject", title="The photo's face", inputs={"image": photo["image"]})
+framed = flow.node(
+    "LEOCropSubject", title="Your face at rest", inputs={"image": rest["image"], "person": "nearest"}, size=(290, 590)
+)
+person = flow.node("LEOCropSubject", title="The photo's face", inputs={"image": photo["image"]}, size=(290, 590))
 look = flow.node("LEOEncoder", inputs={"animator": animator["animator"], "image": person["image"]})
 driving = flow.node(
     "LEOMotionEncoder", inputs={"animator": animator["animator"], "images": both[0], "crop": framed["crop"]}
@@ -126,7 +128,7 @@ last = flow.node("LEOTrimMotion", title="Only now", inputs={"motion": moved["mot
 posed = flow.node(
     "LEOEditDirections",
     title="Sliders",
-    size=(320, 540),
+    size=(300, 700),
     inputs={
         "motion": last["motion"],
         "edits": "turn: 0\nsmile: 1\nbrows up: 1\nlook sideways: 0",

@@ -28,7 +28,7 @@ animator = flow.node("LEOLoadAnimator", inputs={"model": "lia-x.pt"}, models=LIA
 look = flow.node("LEOEncoder", inputs={"animator": animator["animator"], "image": person["image"]})
 edited = flow.node(
     "LEOEditDirections",
-    size=(340, 720),
+    size=(300, 640),
     inputs={
         "motion": look["pose"],
         "edits": "yaw: -1\nsmile: 1",
@@ -69,7 +69,7 @@ look = flow.node("LEOEncoder", inputs={"animator": animator["animator"], "image"
 driving = flow.node("LEOMotionEncoder", inputs={"animator": animator["animator"], "video": clip["video"]})
 edited = flow.node(
     "LEOEditDirections",
-    size=(340, 720),
+    size=(300, 640),
     inputs={
         "motion": driving["motion"],
         "edits": "smile: 1.5\neyebrows: 1",

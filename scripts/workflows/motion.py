@@ -170,7 +170,7 @@ scene = Scene(
 )
 posed = scene.flow.node(
     "LEOEditDirections",
-    size=(360, 720),
+    size=(300, 660),
     inputs={
         "motion": scene.look["pose"],
         "edits": "turn: 2\nnod: 0.7",
@@ -192,5 +192,5 @@ shown = scene.flow.node("PreviewImage", title="Photo and new pose", inputs={"ima
 scene.flow.node("SaveImage", inputs={"images": back["images"], "filename_prefix": "leo/posed"}, size=(400, 440))
 scene.flow.group("Read", scene.person, scene.animator, color=MODELS)
 scene.flow.group("Pose", scene.look, posed, color=INPUTS)
-scene.flow.group("Render", maps, frames, back, color=RENDERING)
-scene.flow.group("Compare", pair, shown, color=MOTION)
+scene.flow.group("Render", maps, frames, color=RENDERING)
+scene.flow.group("Put back and compare", back, pair, shown, color=MOTION)

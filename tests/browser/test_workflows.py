@@ -7,24 +7,21 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from frontend import RESULTS
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[2]
 WORKFLOWS = sorted((ROOT / "workflows").glob("*.json"))
 FIRST = "LEO - Animate a person with a driving video"
 
-# Pairs of nodes of which one covers some of the other.
-OVERLAPS = """() => {
-  const boxes = app.graph.nodes.map(n => [n.title, n.getBounding()]);
-  return boxes.flatMap(([title, [x, y, w, h]], i) => boxes.slice(i + 1)
-    .filter(([, [x2, y2, w2, h2]]) => x < x2 + w2 && x2 < x + w && y < y2 + h2 && y2 < y + h)
-        .map(([other]) => `${title} and ${other}`));
-}"""
 # What the nodes that save show: [title, width and height of their picture or video].
 SHOWN = """() => app.graph.nodes.filter(n => ['SaveVideo', 'SaveImage'].includes(n.type) && n.mode === 0).map(n => {
   const video = n.videoContainer?.querySelector('video');
   return [n.title, video?.videoWidth || n.imgs?.[0]?.naturalWidth || 0];
 })"""
+# Types of the nodes that show pictures or videos, of while they worked or of when they were done.
+WITH_A_PICTURE = """() => app.graph.nodes
+  .filter(n => app.nodePreviewImages[n.id]?.length || app.nodeOutputs[n.id]?.images?.length).map(n => n.type)"""
 
 
 def pytest_generate_tests(metafunc):
@@ -64,7 +61,7 @@ def test_it_opens_runs_and_shows_its_output(
     state = frontend.open_template(path.stem)
     assert (state["toasts"], state["unknown"], state["red"]) == ([], [], [])
     assert frontend.problems(path, state) == []
-    assert frontend.page.evaluate(OVERLAPS) == []
+    assert frontend.misplaced() == []
     if not full and path.stem != FIRST:
         reduced(frontend.page)
     prompt = frontend.prompt()
@@ -75,7 +72,9 @@ def test_it_opens_runs_and_shows_its_output(
         assert frames.std() > 1 and (len(frames) > 5 or written.suffix == ".png")
     frontend.page.wait_for_function(f"() => ({SHOWN})().every(([, width]) => width > 0)")
     assert frontend.state()["red"] == []
-    assert frontend.page.evaluate(OVERLAPS) == []
+    assert frontend.misplaced() == []
+    # Nodes that are not listed there would grow in Nodes 2.0 without test_templates.py seeing it.
+    assert set(frontend.page.evaluate(WITH_A_PICTURE)) <= set(RESULTS)
     if pytestconfig.getoption("--screenshots"):
         frontend.screenshot(pytestconfig.getoption("--screenshots") / f"{path.stem}.png")
     if path.stem == FIRST:
