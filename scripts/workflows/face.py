@@ -111,14 +111,12 @@ flow.note(
     size=(400, 400),
 )
 photo = flow.node("LEOLoadSample", title="Photo", inputs={"sample": "woman.png"})
-rest = flow.node("LEOWebcam", title="You at rest", size=(290, 296))
-now = flow.node("LEOWebcam", title="You now", size=(290, 296))
-animator = flow.node("LEOLoadAnimator", inputs={"model": MODEL})
+rest = flow.node("LEOWebcam", title="You at rest", size=(290, 360))
+now = flow.node("LEOWebcam", title="You now", size=(290, 360))
 both = flow.node("ImageBatch", title="At rest, then now", inputs={"image1": rest["image"], "image2": now["image"]})
-framed = flow.node(
-    "LEOCropSubject", title="Your face at rest", inputs={"image": rest["image"], "person": "nearest"}, size=(290, 590)
-)
-person = flow.node("LEOCropSubject", title="The photo's face", inputs={"image": photo["image"]}, size=(290, 590))
+framed = flow.node("LEOCropSubject", title="Your face at rest", inputs={"image": rest["image"], "person": "nearest"})
+person = flow.node("LEOCropSubject", title="The photo's face", inputs={"image": photo["image"]})
+animator = flow.node("LEOLoadAnimator", inputs={"model": MODEL})
 look = flow.node("LEOEncoder", inputs={"animator": animator["animator"], "image": person["image"]})
 driving = flow.node(
     "LEOMotionEncoder", inputs={"animator": animator["animator"], "images": both[0], "crop": framed["crop"]}

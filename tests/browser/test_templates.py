@@ -8,7 +8,7 @@ from frontend import READY
 
 WORKFLOWS = sorted((Path(__file__).resolve().parents[2] / "workflows").glob("*.json"))
 WINDOW = {"width": 1600, "height": 1000}
-LEAST_ZOOM = 0.58  # below 8/14, text of 14 pixels is smaller than 8, and classic rendering leaves it out
+LEAST_ZOOM = 8 / 14  # below it, text of 14 pixels is smaller than 8, and classic rendering leaves it out
 CARDS = """() => [...document.querySelectorAll('[data-testid^="template-workflow-LEO"]')].map(card => {
   const {top, left} = card.getBoundingClientRect();
   return [top, left, card.dataset.testid.replace('template-workflow-', '')];
