@@ -3,7 +3,8 @@
 Every clip is rebuilt from its first frame with its own motion codes and compared with the truth, beside two baselines
 that know nothing of motion codes: repeating the first frame, and aligning it by the best affine map (our choice). Codes
 are read by the encoder, or with ``--known-controls`` are the controls that come with the clips; ``--known-flow`` shows
-what warping by the clips' own flow would reach. The yardsticks that need a network of others (LPIPS, FVD, KVD, ACD) are computed with the files that the user names.
+what warping by the clips' own flow would reach. The yardsticks that need a network of others (LPIPS, FVD, KVD, ACD) are
+computed with the files that the user names.
 """
 
 import json
@@ -344,7 +345,7 @@ def add_commands(subparsers) -> None:
         dest="known",
         action="store_const",
         const="flow",
-        help="the first frame is warped by the flow of the clips: what an animator without error in its flow would reach",
+        help="the first frame is warped by the flow of the clips: what an animator without error in it would reach",
     )
     parser.add_argument(
         "--sheet",

@@ -25,8 +25,8 @@ WIDTHS = {64: 32, 32: 64, 16: 96, 8: 128, 4: 192}
 SPREAD = np.array(
     [0.45, 0.5, 0.4, 0.4, 0.4, 0.8, 0.4, 0.5, 0.7, 0.6, 0.5, 0.5, 0.5, 0.4, 0.35, 0.35, 0.5, 0.5, 0.5, 0.4], np.float32
 )
-# Spreads by which a group that stands still is taken to differ. Landmarks of real clips tremble by about as much of what
-# faces do, and by far less of how heads move.
+# Spreads by which a group that stands still is taken to differ. Landmarks of real clips tremble by about as much of
+# what faces do, and by far less of how heads move.
 STILL = np.array([0.1 if control.group in ("head", "place") else 0.2 for control in face.CONTROLS], np.float32)
 
 

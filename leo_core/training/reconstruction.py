@@ -63,8 +63,8 @@ def rebuild(
 
 
 def warp_by_known_flow(clip: Clip, times: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-    """Frames at ``times`` as the reference frame warped by the clip's own flow, with nothing painted, and the true ones;
-    both [n, 3, S, S] in 0..1. A yardstick: what a flow generator that makes the tracked flow would reach.
+    """Frames at ``times`` as the reference frame warped by the clip's own flow, with nothing painted, and the true
+    ones; both [n, 3, S, S] in 0..1. A yardstick: what a flow generator that makes the tracked flow would reach.
 
     :raises ValueError: its flow is not known.
     """

@@ -248,6 +248,8 @@ def export(args) -> None:
     trainer.recall(saved)
     if args.reader:
         trainer.set_reader(read_reader(args.reader)[0])
+    if args.flow_of:
+        trainer.set_flow(args.flow_of)
     trainer.strengthen(factors)
     trainer.export(args.target, notes, load_animator(args.directions_of)[1].directions if args.directions_of else None)
     print(f"{args.target}: {args.target.stat().st_size / 1e6:.1f} MB after {trainer.step} steps")
@@ -326,6 +328,12 @@ def add_commands(subparsers) -> None:
     parser.add_argument("run_folder", type=Path)
     parser.add_argument("target", type=file_to_write(*MODEL))
     parser.add_argument("--note", nargs="*", default=[], metavar="KEY=TEXT", help="provenance kept in the file")
+    parser.add_argument(
+        "--flow-of",
+        type=Path,
+        metavar="FILE",
+        help="animator that the run began from, whose flow generator and dictionary take the place of the run's",
+    )
     parser.add_argument(
         "--strengthen",
         default="{}",

@@ -166,6 +166,17 @@ class Trainer:
             prefix + name: value.clone() for name, value in self.model.animator.encoder.reader.state_dict().items()
         }
 
+    def set_flow(self, source: Path) -> None:
+        """Give the moving average the flow generator and dictionary of another animator of the same configuration, its
+        file or its run. Fine for runs that began from that animator: their features stay alike (our choice).
+
+        :raises ValueError: there is none, or it is another one.
+        """
+        found, state, _ = read_initial(source)
+        require_same_config(source, found, self.config, "Name the animator that this run began from.")
+        ours = ("dictionary", "animator.dictionary.", "animator.flow_generator.")
+        self.ema |= {name: value.clone() for name, value in state.items() if name.startswith(ours)}
+
     def strengthen(self, factors: dict[str, float]) -> None:
         """Make the moving average's flow generator respond to single controls more strongly than it was trained to
         (our choice).
@@ -205,8 +216,8 @@ class Trainer:
             )
             if len(saved["optimizer"]["param_groups"]) != len(self.optimizer.param_groups):
                 raise ValueError(
-                    f"{self.run} was begun with another choice of --keep-codes or --keep-flow. Go on the same way, or name "
-                    f"another run folder and --init-from this one."
+                    f"{self.run} was begun with another choice of --keep-codes or --keep-flow. Go on the same way, or "
+                    f"name another run folder and --init-from this one."
                 )
             self.model.load_state_dict(saved["model"])
             self.optimizer.load_state_dict(saved["optimizer"])

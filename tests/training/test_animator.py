@@ -704,6 +704,28 @@ def test_a_run_that_keeps_the_flow_trains_the_decoder_alone(tmp_path):
     assert changed and all(name.startswith("animator.decoder.") for name in changed)
 
 
+def test_a_run_is_exported_with_the_flow_that_it_began_from(tmp_path):
+    first, run, data = tmp_path / "first", tmp_path / "run", render_folder(tmp_path / "renders")
+    arguments = ["--data", data, "--size", 16, "--batch", 1, "--steps", 2, "--directions", 10]
+    command("train-animator", first, *arguments)
+    command("train-animator", run, *arguments, "--init-from", first)
+    for folder, file, *options in ((first, "first"), (run, "run"), (run, "mixed", "--flow-of", first)):
+        command("export-animator", folder, tmp_path / f"{file}.safetensors", *options)
+    first, run, mixed = (load_animator(tmp_path / f"{name}.safetensors")[0] for name in ("first", "run", "mixed"))
+
+    def same_weights(a, b) -> bool:
+        return same(a.state_dict(), b.state_dict())
+
+    for part in ("flow_generator", "dictionary"):
+        assert same_weights(getattr(mixed, part), getattr(first, part))
+        assert not same_weights(getattr(mixed, part), getattr(run, part))
+    assert same_weights(mixed.decoder, run.decoder) and not same_weights(mixed.decoder, first.decoder)
+    assert same_weights(mixed.encoder, run.encoder)
+    with pytest.raises(ValueError, match="Name the animator that this run began from"):
+        command("train-animator", tmp_path / "wide", *arguments[:-1], 11)
+        command("export-animator", tmp_path / "run", tmp_path / "no.safetensors", "--flow-of", tmp_path / "wide")
+
+
 def test_names_are_exported_where_controls_were_supervised(tmp_path):
     run, data = tmp_path / "run", render_folder(tmp_path / "renders")
     arguments = ["train-animator", run, "--data", data, "--size", 16, "--batch", 1, "--steps", 1]
