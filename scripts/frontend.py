@@ -258,7 +258,8 @@ class Frontend:
 
     def show_results(self) -> None:
         """Let every node show in Nodes 2.0 what it would after a run, a square picture each, without a run."""
-        samples = [self.server.upload(ROOT / "samples" / name) for name in ("woman.png", "man_talking.mp4")]
+        files = (ROOT / "samples" / name for name in ("woman.png", "man_talking.mp4"))
+        samples = [self.server.upload(file, f"shown_{file.name}") for file in files]  # other tests choose a woman.png
         self.page.evaluate(SHOW_RESULTS, [RESULTS, *samples])
 
     def misplaced(self) -> list[str]:
