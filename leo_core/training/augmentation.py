@@ -32,8 +32,8 @@ def moved(
 def recolored(backdrop: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """A backdrop [S, S, 3] uint8 in other colors, [S, S, 3] float32 in 0..255.
 
-    Official portraits are mostly taken before blue, and an animator that has seen only those paints blue beside every
-    head that turns, whatever the backdrop.
+    Official portraits mostly have blue backdrops, and an animator that has seen nothing else paints blue beside every
+    head that turns.
     """
     colors = backdrop[..., rng.permutation(3)].astype(np.float32)
     if rng.random() < 0.4:

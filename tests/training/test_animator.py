@@ -135,7 +135,7 @@ def test_a_rendered_person_is_put_before_another_backdrop():
 
 
 def test_backdrops_take_every_color():
-    """Portraits come before blue; what is painted beside a head must not."""
+    """Official portraits mostly have blue backdrops; training must not."""
     blue = np.full((4, 4, 3), (40, 80, 160), np.uint8)
     seen = np.stack([recolored(blue, np.random.default_rng(seed)) for seed in range(60)])
     assert seen.min() >= 0 and seen.max() <= 255 and (seen == seen[:, :1, :1]).all()
