@@ -165,12 +165,10 @@ def picture_losses(
     if not picture.isfinite().all():  # its L1 would have gradients of 0
         raise ValueError(DIVERGED)
     result = {"pixels": weights.pixels * pyramid_l1(picture, driving)}
+    error = (picture - driving).abs().mean(1, keepdim=True)
     if weights.region and regions.any():
-        result["region"] = (
-            weights.region * ((picture - driving).abs().mean(1, keepdim=True) * regions).sum() / (regions.sum() + 1)
-        )
+        result["region"] = weights.region * (error * regions).sum() / (regions.sum() + 1)
     if weights.uncovered and uncovered.any():
-        error = (picture - driving).abs().mean(1, keepdim=True)
         result["uncovered"] = weights.uncovered * (error * uncovered).mean()
     if weights.gradients:
         result["gradients"] = weights.gradients * gradient_l1(picture, driving)

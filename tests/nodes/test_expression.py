@@ -17,7 +17,7 @@ from leo_core.animator import Direction
 HEAD, FEATURES = 0.5, 0.2
 SEEN = {
     **dict.fromkeys(("turn", "tilt", "across", "down", "nearer", "jaw open"), HEAD),
-    "nod": 0.4,  # drawn at 0.8 by landmarks (models/leo-face-128.md), of which the reader sees about half
+    "nod": 0.4,  # by landmarks 0.8 (models/leo-face-128.md), of which the reader sees 0.5
     **dict.fromkeys(("smile", "mouth wide", "close left eye", "close right eye", "brows up"), FEATURES),
 }
 

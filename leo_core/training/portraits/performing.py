@@ -146,6 +146,7 @@ def _listen(c: dict, time: np.ndarray, rng: np.random.Generator) -> None:
 def _look_around(c: dict, time: np.ndarray, rng: np.random.Generator) -> None:
     moment, side = 0.3, rng.choice([-1, 1])
     while moment < time[-1]:
+        # With the sway and the rest pose of a person this stays within 0.9, beyond which a photo has nothing to show.
         far, hold = rng.uniform(0.3, 0.65) * side, rng.uniform(0.5, 1.4)
         # Eyes go first.
         c["look sideways"] += 0.6 * np.sign(far) * bump(time, moment, 0.08, 0.45, 0.4)
