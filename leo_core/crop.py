@@ -65,7 +65,7 @@ class Crop:
         if missing.all():
             raise ValueError(
                 f"The crop found nobody in the first {frames} frames. Use the crop with the clip it was made from, "
-                f"trimmed alike."
+                f"trimmed the same way."
             )
         return missing
 
@@ -242,8 +242,8 @@ def _absent(path: Sequence[Box | None], source: tuple[int, int], nobody: str) ->
     if absent.all():
         raise ValueError(
             f"{nobody} {'the picture' if len(path) == 1 else f'any of the {len(path)} pictures'} of "
-            f"{source[1]}x{source[0]}. Check what makes it (a lower threshold finds more), or disconnect it to take "
-            "the whole picture."
+            f"{source[1]}x{source[0]}. Check the node that makes it (a lower threshold finds more), or disconnect "
+            "it to use the whole picture."
         )
     return absent
 

@@ -95,10 +95,6 @@ def _find(name: str, count: int, known: dict[int, Direction]) -> int:
         names = ", ".join(f"{direction.name} ({i})" for i, direction in sorted(known.items()) if direction.name)
         raise ValueError(
             f"There is no direction '{quoted(name)}'. Use a number from 0 to {count - 1}"
-            + (
-                f" or one of these names: {names}."
-                if names
-                else "; connect the animator to use names, where it has any."
-            )
+            + (f" or one of these names: {names}." if names else "; connect the animator to use names, if it has any.")
         )
     return matches[0]

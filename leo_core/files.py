@@ -75,7 +75,7 @@ def write_atomically(path: str | os.PathLike, write: Callable[[str], object]) ->
         if isinstance(error, RuntimeError) or type(error).__name__ == "SafetensorError":
             raise OSError(
                 f"{path} could not be written ({str(error).splitlines()[0]}). Is the disk full? An older file of that "
-                "name is as it was."
+                "name was left untouched."
             ) from error
         raise
 

@@ -74,14 +74,14 @@ def freeze(flow: FlowField, region: torch.Tensor, still: FlowField | None = None
     """
     if region.shape[0] not in (1, len(flow)):
         raise ValueError(
-            f"The mask has {region.shape[0]} frames and the flow {len(flow)}. Give one mask for all frames or one for "
-            f"each."
+            f"The mask has {region.shape[0]} frames and the flow {len(flow)}. Connect one mask for all frames, "
+            f"or one for each."
         )
     if still is not None:
         _require_compatible("flow", flow, "still flow", still)
         if len(still) != 1:
             raise ValueError(
-                f"The still flow has {len(still)} frames, it must be one: the flow of the source's own pose."
+                f"The still flow has {len(still)} frames but must have one: the flow of the source's own pose."
             )
     displacement, mask = {}, {}
     amount = None
@@ -107,7 +107,8 @@ def blend_flows(first: FlowField, second: FlowField, weight: float | torch.Tenso
     _require_compatible("first flow", first, "second flow", second)
     if len(first) != len(second) and 1 not in (len(first), len(second)):
         raise ValueError(
-            f"The first flow has {len(first)} frames and the second {len(second)}. Make the motions equally long first."
+            f"The first flow has {len(first)} frames and the second {len(second)}. Make the motions the same length "
+            f"first."
         )
     longest = max(first, second, key=len)
     weight = _per_frame(weight, longest)
@@ -129,7 +130,7 @@ def add_displacement(flow: FlowField, displacement: torch.Tensor) -> FlowField:
     if displacement.shape[0] not in (1, len(flow)):
         raise ValueError(
             f"The added field has {displacement.shape[0]} frames and the flow {len(flow)}. Give one field for all "
-            f"frames or one for each."
+            f"frames, or one for each."
         )
     added = {r: resize(displacement.float(), r) for r in flow.scales}
     return _finite(replace(flow, displacement={r: (d + added[r]).to(d.dtype) for r, d in flow.displacement.items()}))
@@ -171,8 +172,8 @@ def color(flow: FlowField, size: int, full: float = 0.0) -> torch.Tensor:
     _require_drawable("side", size)
     if not 0 <= full < math.inf:
         raise ValueError(
-            f"Full color at a movement of {full / 2:g} of the width. Give a number from 0; 0 takes the largest of the "
-            f"clip."
+            f"Full color cannot be at a movement of {full / 2:g} of the width. Give 0 or more; 0 uses the largest "
+            f"movement in the clip."
         )
     displacement = resize(flow.displacement[flow.scales[-1]].float(), size)
     full = full or float(displacement.norm(dim=1).max()) or 1.0
@@ -215,7 +216,7 @@ def arrows(
         raise ValueError(
             f"A spacing of {every} pixels puts {_arrow_count(height, width, every)} arrows on a picture of {width} x "
             f"{height} pixels, "
-            f"and at most {MOST_ARROWS} can be drawn. Give a spacing of {enough} or more, or a smaller picture."
+            f"and at most {MOST_ARROWS} can be drawn. Use a spacing of {enough} or more, or a smaller picture."
         )
     y, x = (axis.ravel() for axis in np.mgrid[every // 2 : height : every, every // 2 : width : every])
     displacement = flow.displacement[flow.scales[-1]].float()

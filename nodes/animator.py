@@ -65,8 +65,8 @@ class LEOEncoder(io.ComfyNode):
                 LeoAnimator.Input("animator", tooltip="Animator to read the picture with."),
                 io.Image.Input(
                     "image",
-                    tooltip="A picture of a person, best cropped to a square around them; only the first of a batch is "
-                    "used.",
+                    tooltip="A picture of a person, ideally cropped to a square around them; only the first of a "
+                    "batch is used.",
                 ),
             ],
             outputs=[
@@ -108,7 +108,7 @@ class LEOMotionEncoder(io.ComfyNode):
                     "crop",
                     optional=True,
                     tooltip="Where the person is, from LEO Crop Subject on the first frame or on all of them; its "
-                    "policy fills frames with nobody in them.",
+                    "'missing' setting decides how frames without a person are filled.",
                 ),
                 io.Float.Input(
                     "fps",
@@ -117,7 +117,7 @@ class LEOMotionEncoder(io.ComfyNode):
                     min=0.01,
                     max=1000.0,
                     step=0.001,
-                    tooltip="Frame rate of the images, which carry none; a video brings its own.",
+                    tooltip="Frame rate of the images, which have none of their own; a video keeps its own.",
                 ),
                 io.Combo.Input(
                     "broken_frames",
@@ -125,8 +125,8 @@ class LEOMotionEncoder(io.ComfyNode):
                     default="hold",
                     optional=True,
                     advanced=True,
-                    tooltip="Video frames that do not decode: hold the last, blend the neighbors, or read what is "
-                    "salvaged.",
+                    tooltip="What to do with video frames that cannot be decoded: hold the last good one, blend the "
+                    "neighbors, or read what can be salvaged.",
                 ),
             ],
             outputs=[LeoMotion.Output("motion", tooltip="The motion of the clip, one code per frame.")],
@@ -234,7 +234,7 @@ class LEOInpaintingDecoder(io.ComfyNode):
                 io.Image.Input(
                     "picture",
                     optional=True,
-                    tooltip="The picture given to LEO Encoder: frames then come at its own size and aspect.",
+                    tooltip="The picture given to LEO Encoder; frames then have its size and aspect ratio.",
                 ),
                 io.Boolean.Input(
                     "full_resolution",

@@ -23,10 +23,10 @@ IN_VIEW = {
     "tilt": ("Tilts the head to the left of the picture", "to the right"),
     "across": ("Moves the head to the right of the picture", "to the left"),
     "down": ("Moves the head down", "up"),
-    "nearer": ("Brings the head nearer", "farther away"),
+    "nearer": ("Brings the head nearer", "takes it farther away"),
     "jaw open": ("Opens the mouth", ""),
     "smile": ("Raises the corners of the mouth", "lowers them"),
-    "mouth wide": ("Draws the mouth wide", "narrow"),
+    "mouth wide": ("Widens the mouth", "narrows it"),
     "close left eye": ("Closes the person's own left eye, on the right of the picture", "opens it wide"),
     "close right eye": ("Closes the person's own right eye, on the left of the picture", "opens it wide"),
     "brows up": ("Raises the brows", "lowers them"),
@@ -37,9 +37,9 @@ MORE = {
     "pucker": ("Puckers the lips", "draws them in"),
     "upper lip up": ("Raises the upper lip", "lowers it"),
     "lower lip down": ("Lowers the lower lip", "raises it"),
-    "press lips": ("Presses the lips together", "makes them full"),
+    "press lips": ("Presses the lips together", "makes them fuller"),
     "mouth sideways": ("Moves the mouth to the right of the picture", "to the left"),
-    "brows down": ("Draws the brows down and together", "apart"),
+    "brows down": ("Draws the brows down and together", "draws them apart"),
 }
 RANGES = {control.name: control for control in face.CONTROLS}
 # Longer side of the picture on the node; a larger one would take longer to write than to render.
@@ -61,7 +61,7 @@ def sliders(controls: dict[str, tuple[str, str]], advanced: bool) -> list[io.Inp
             step=0.01,
             display_mode=io.NumberDisplay.slider,
             advanced=advanced,
-            tooltip=f"{above}{f'; below 0 {below}' if below else ''}.",
+            tooltip=f"{above}{f'; below 0, {below}' if below else ''}.",
         )
         for name, (above, below) in controls.items()
     ]
@@ -110,8 +110,8 @@ class LEOExpressionEditor(io.ComfyNode):
             node_id="LEOExpressionEditor",
             display_name="LEO Expression Editor",
             category="LEO/photo",
-            description="Changes the expression and the pose of a face in a photo by sliders, and gives the whole "
-            "photo back.",
+            description="Changes the expression and pose of a face in a photo with sliders, and returns the whole "
+            "photo.",
             search_aliases=[
                 "expression",
                 "face sliders",
@@ -140,8 +140,8 @@ class LEOExpressionEditor(io.ComfyNode):
                     min=0.0,
                     max=3.0,
                     step=0.01,
-                    tooltip="Scales all sliders together; above 1 for what the animator follows too weakly, such as "
-                    "smiles.",
+                    tooltip="Scales all sliders together; go above 1 for movements that the animator follows too "
+                    "weakly, such as smiles.",
                 ),
                 *sliders(MORE, advanced=True),
                 io.Int.Input(
@@ -151,7 +151,7 @@ class LEOExpressionEditor(io.ComfyNode):
                     min=0,
                     max=999,
                     advanced=True,
-                    tooltip="Which of several faces, counted from the largest, which is 0.",
+                    tooltip="Which face to edit if there are several, counted from the largest (0).",
                 ),
                 io.Float.Input(
                     "margin",
@@ -161,11 +161,11 @@ class LEOExpressionEditor(io.ComfyNode):
                     max=4.0,
                     step=0.01,
                     advanced=True,
-                    tooltip="Room around the head that moves along, as a fraction of its box.",
+                    tooltip="Room around the head that moves along with it, as a fraction of the head's box.",
                 ),
             ],
             outputs=[
-                io.Image.Output("image", tooltip="The photo with the edited face, in the photo's size."),
+                io.Image.Output("image", tooltip="The photo with the edited face, at its original size."),
                 LeoMotion.Output(
                     "pose", tooltip="The edited pose, a motion of one frame: a keyframe for the motion nodes."
                 ),

@@ -49,12 +49,12 @@ def recording(name: str) -> str:
 def group_inputs() -> list[io.Input]:
     """A gain for each group of controls, and for single ones."""
     about = {
-        "head": "Turn, nod and tilt",
-        "place": "Where the head is and how near",
-        "mouth": "Jaw and lips",
-        "eyes": "Lids",
-        "brows": "Brows",
-        "gaze": "Where the eyes look",
+        "head": "turn, nod and tilt follow",
+        "place": "the head's position and distance follow",
+        "mouth": "jaw and lips follow",
+        "eyes": "the eyelids follow",
+        "brows": "the brows follow",
+        "gaze": "the gaze follows",
     }
     return [
         *(
@@ -65,7 +65,7 @@ def group_inputs() -> list[io.Input]:
                 min=-4.0,
                 max=4.0,
                 step=0.01,
-                tooltip=f"{about[group]}: how far they follow the face; 0 leaves them at rest.",
+                tooltip=f"How far {about[group]} the face; 0 means no movement.",
             )
             for group in face.GROUPS
         ),
@@ -75,8 +75,8 @@ def group_inputs() -> list[io.Input]:
             multiline=True,
             optional=True,
             advanced=True,
-            tooltip="Gains of single controls on top, one per line like 'smile: 1.5' or 'nod: -1'; controls without a "
-            "line have 1.",
+            tooltip="Extra gains for individual controls, one per line, such as 'smile: 1.5' or 'nod: -1'; controls "
+            "that are not listed use 1.",
         ),
     ]
 
@@ -88,8 +88,8 @@ def calibration_inputs() -> list[io.Input]:
             options=["automatic", "neutral frame", "absolute"],
             default="automatic",
             optional=True,
-            tooltip="What counts as this face at rest: found in the clip, one of its frames, or the mean face of all "
-            "people.",
+            tooltip="What counts as this face at rest: found automatically in the clip, a frame that you choose, or "
+            "the mean face of many people.",
         ),
         io.Int.Input(
             "neutral_frame",
@@ -107,8 +107,8 @@ def calibration_inputs() -> list[io.Input]:
             min=0.0,
             max=5.0,
             step=0.01,
-            tooltip="Seconds of jitter removed from the head, less from the face; blinks stay quick. 0 changes "
-            "nothing.",
+            tooltip="Seconds over which jitter is smoothed out of the head, less on the face, while blinks stay quick; "
+            "0 changes nothing.",
         ),
     ]
 
@@ -119,7 +119,7 @@ def missing_input() -> io.Input:
         options=["interpolate", "hold"],
         default="interpolate",
         optional=True,
-        tooltip="Frames without a face: move evenly to the next, or hold the last.",
+        tooltip="Frames without a face: interpolate to the next one with a face, or hold the last.",
     )
 
 
@@ -163,8 +163,8 @@ class LEOMotionFromFace(io.ComfyNode):
             node_id="LEOMotionFromFace",
             display_name="LEO Motion From Face",
             category=CATEGORY,
-            description="Turns a face's landmarks into motion for any animator whose directions have names, whoever "
-            "the driver is.",
+            description="Turns face landmarks into motion for any animator with named directions, whoever the driver "
+            "is.",
             search_aliases=[
                 "face landmarks",
                 "mediapipe",
@@ -177,13 +177,14 @@ class LEOMotionFromFace(io.ComfyNode):
             inputs=[
                 LeoAnimator.Input(
                     "animator",
-                    tooltip="The animator to drive; its directions need names, as those of leo-face-128 and LIA-X "
-                    "have.",
+                    tooltip="The animator to drive; its directions need names, like those of leo-face-128 and LIA-X.",
                 ),
                 FaceLandmarks.Input(
                     "face_landmarks", tooltip="From Detect Face Landmarks (MediaPipe), one entry per frame."
                 ),
-                io.Video.Input("video", optional=True, tooltip="The clip the landmarks come from, for its frame rate."),
+                io.Video.Input(
+                    "video", optional=True, tooltip="The clip the landmarks come from, used for its frame rate."
+                ),
                 io.Float.Input(
                     "fps",
                     default=25.0,
@@ -271,8 +272,8 @@ class LEOLoadFaceCapture(io.ComfyNode):
             node_id="LEOLoadFaceCapture",
             display_name="LEO Load Face Capture",
             category=CATEGORY,
-            description="Reads a recording of face capture, the CSV of Live Link Face or JSON of ARKit weights, as "
-            "motion for an animator.",
+            description="Reads a face capture recording (Live Link Face CSV or JSON of ARKit weights) as motion for an "
+            "animator.",
             search_aliases=[
                 "Live Link Face",
                 "ARKit",
@@ -286,13 +287,12 @@ class LEOLoadFaceCapture(io.ComfyNode):
             inputs=[
                 LeoAnimator.Input(
                     "animator",
-                    tooltip="The animator to drive; its directions need names, as those of leo-face-128 and LIA-X "
-                    "have.",
+                    tooltip="The animator to drive; its directions need names, like those of leo-face-128 and LIA-X.",
                 ),
                 io.Combo.Input(
                     "file",
                     options=recordings(),
-                    tooltip="A .csv or .json in ComfyUI's input folder, or the sample of the pack.",
+                    tooltip="A .csv or .json in ComfyUI's input folder, or the pack's sample.",
                 ),
                 io.Float.Input(
                     "fps",
@@ -301,7 +301,7 @@ class LEOLoadFaceCapture(io.ComfyNode):
                     min=0.0,
                     max=1000.0,
                     step=0.001,
-                    tooltip="Frame rate where the file does not say it or is wrong; 0 takes the file's own.",
+                    tooltip="Frame rate to use if the file gives none or a wrong one; 0 uses the file's own.",
                 ),
                 *calibration_inputs(),
                 missing_input(),
@@ -362,14 +362,14 @@ class LEOSaveFaceCapture(io.ComfyNode):
             node_id="LEOSaveFaceCapture",
             display_name="LEO Save Face Capture",
             category=CATEGORY,
-            description="Writes a motion as a CSV of Live Link Face, with which game engines and Blender drive other "
-            "faces.",
+            description="Writes a motion as a Live Link Face CSV, which game engines and Blender can use to drive "
+            "other faces.",
             search_aliases=["export csv", "Live Link Face", "ARKit", "blendshapes", "MetaHuman", "export motion"],
             is_output_node=True,
             inputs=[
                 LeoAnimator.Input(
                     "animator",
-                    tooltip="The animator the motion belongs to; its directions need the names of face controls.",
+                    tooltip="The animator the motion belongs to; its directions must be named after face controls.",
                 ),
                 LeoMotion.Input("motion", tooltip="The motion to write."),
                 io.String.Input(

@@ -21,7 +21,7 @@ class LEOVisualizeFlow(io.ComfyNode):
             node_id="LEOVisualizeFlow",
             display_name="LEO Visualize Flow",
             category=CATEGORY,
-            description="Shows where each pixel goes, as colors, arrows or a bent grid, and what is left to "
+            description="Shows where each pixel goes, as colors, arrows or a bent grid, and what is left for "
             "inpainting.",
             search_aliases=[
                 "optical flow",
@@ -38,8 +38,8 @@ class LEOVisualizeFlow(io.ComfyNode):
                     options=["color", "arrows", "grid", "warped picture"],
                     default="color",
                     optional=True,
-                    tooltip="Color wheel, arrows to where things go, a grid that bends with the picture, or the "
-                    "warped picture.",
+                    tooltip="A color wheel, arrows that point where things go, a grid that bends with the picture, or "
+                    "the warped picture.",
                 ),
                 io.Int.Input(
                     "size",
@@ -59,7 +59,7 @@ class LEOVisualizeFlow(io.ComfyNode):
                     step=0.01,
                     advanced=True,
                     tooltip="Movement shown in full color, as a fraction of the picture's width; 0 uses the largest "
-                    "of the clip.",
+                    "in the clip.",
                 ),
                 io.Int.Input(
                     "spacing",
@@ -73,14 +73,15 @@ class LEOVisualizeFlow(io.ComfyNode):
                 io.Image.Input(
                     "image",
                     optional=True,
-                    tooltip="Picture under arrows and grid, or to warp: the source picture as LEO Encoder got it.",
+                    tooltip="Picture to show under arrows and grid, or to warp: the source picture that LEO Encoder "
+                    "read.",
                 ),
             ],
             outputs=[
                 io.Image.Output("image", tooltip="One picture per frame of the flow."),
                 io.Mask.Output(
                     "inpainted",
-                    tooltip="1 where the pixel is left to inpainting, 0 where it is warped from the picture.",
+                    tooltip="1 where the pixel is left for inpainting, 0 where it is warped from the picture.",
                 ),
             ],
             hidden=[io.Hidden.unique_id],
@@ -156,7 +157,7 @@ class LEOEditFlow(io.ComfyNode):
                 LeoFlow.Input(
                     "blend_with",
                     optional=True,
-                    tooltip="Another flow of the same animator to mix in, of as many frames or of one.",
+                    tooltip="Another flow from the same animator to mix in, with as many frames or just one.",
                 ),
                 io.Float.Input(
                     "blend",
@@ -165,7 +166,7 @@ class LEOEditFlow(io.ComfyNode):
                     min=0.0,
                     max=1.0,
                     step=0.01,
-                    tooltip="How much of the other flow, where one is connected.",
+                    tooltip="How much of the other flow to mix in, if one is connected.",
                 ),
                 *timing_inputs("the blend"),
                 io.Image.Input(
@@ -186,13 +187,13 @@ class LEOEditFlow(io.ComfyNode):
                 io.Mask.Input(
                     "freeze",
                     optional=True,
-                    tooltip="Region to hold still, such as hands or a logo; it wins over everything else.",
+                    tooltip="Region to hold still, such as hands or a logo; it overrides everything else.",
                 ),
                 LeoFlow.Input(
                     "still",
                     optional=True,
-                    tooltip="How the frozen region looks at rest: the flow of the source's own pose; the untouched "
-                    "picture without it.",
+                    tooltip="How the frozen region looks at rest: the flow of the source's own pose; without it, the "
+                    "untouched picture.",
                 ),
             ],
             outputs=[LeoFlow.Output("flow", tooltip="The edited flow, for LEO Inpainting Decoder.")],

@@ -27,14 +27,14 @@ class LEOLoadMotionPrior(io.ComfyNode):
             node_id="LEOLoadMotionPrior",
             display_name="LEO Load Motion Prior",
             category="LEO/load",
-            description="Loads a motion prior: what the motion of people looks like in the codes of one animator.",
+            description="Loads a motion prior: a model of how people move, in the codes of one animator.",
             search_aliases=["LMDM", "motion diffusion model", "motion model", "load model"],
             inputs=[
                 io.Combo.Input(
                     "prior",
                     options=files.list_files("motion_prior"),
-                    tooltip="Prior from ComfyUI's models/leo folder, of those that come with the pack, "
-                    "or one that LEO Train Motion Prior saved.",
+                    tooltip="Prior from ComfyUI's models/leo folder, one that comes with the pack, or one saved by "
+                    "LEO Train Motion Prior.",
                 )
             ],
             outputs=[
@@ -74,8 +74,7 @@ class LEOLMDMSampler(io.ComfyNode):
                 LeoMotion.Input(
                     "motion",
                     optional=True,
-                    tooltip="A motion to vary instead of making a new one; frames beyond its end are made so that it "
-                    "goes on.",
+                    tooltip="A motion to vary instead of making a new one; frames beyond its end continue it.",
                 ),
                 LeoMotion.Input(
                     "start_pose",
@@ -88,7 +87,7 @@ class LEOLMDMSampler(io.ComfyNode):
                     optional=True,
                     min=1,
                     max=LONGEST,
-                    tooltip="Length of the motion in frames, the start pose included; any number.",
+                    tooltip="Length of the motion in frames, including the start pose; any number works.",
                 ),
                 *sampling_inputs(),
                 io.Float.Input(
@@ -98,7 +97,7 @@ class LEOLMDMSampler(io.ComfyNode):
                     min=0.0,
                     max=1.0,
                     step=0.01,
-                    tooltip="How far the connected motion is changed: 0 keeps it exactly, 1 keeps only its start.",
+                    tooltip="How much the connected motion is changed: 0 keeps it exactly, 1 keeps only its start.",
                 ),
             ],
             outputs=[LeoMotion.Output("motion", tooltip="The motion, at the frame rate of the prior.")],
@@ -145,8 +144,8 @@ class LEOLMDMSampler(io.ComfyNode):
 def check_rate(prior: MotionPriorHandle, motion: MotionSequence) -> None:
     if motion.fps != prior.prior.fps:
         raise ValueError(
-            f"The motion has {motion.fps} fps, but the motion prior makes {prior.prior.fps} fps. "
-            f"Bring the motion to {prior.prior.fps} fps with LEO Retime Motion."
+            f"The motion runs at {motion.fps} fps, but the motion prior at {prior.prior.fps} fps. "
+            f"Convert the motion to {prior.prior.fps} fps with LEO Retime Motion."
         )
 
 
@@ -176,12 +175,12 @@ class LEOJoinMotion(io.ComfyNode):
                     optional=True,
                     min=0,
                     max=LONGEST,
-                    tooltip="Frames to make between each motion and the next; 0 puts them together as they are.",
+                    tooltip="Frames to generate between each motion and the next; 0 joins them as they are.",
                 ),
                 LeoLMDM.Input(
                     "prior",
                     optional=True,
-                    tooltip="The motion prior that makes the transitions; not needed for 0 frames.",
+                    tooltip="The motion prior that generates the transitions; not needed for 0 frames.",
                 ),
                 *sampling_inputs(),
             ],
@@ -235,7 +234,7 @@ class LEOLoopMotion(io.ComfyNode):
             "play in an endless loop.",
             search_aliases=["seamless loop", "endless", "cycle", "gif"],
             inputs=[
-                LeoLMDM.Input("prior", tooltip="The motion prior that makes the way back."),
+                LeoLMDM.Input("prior", tooltip="The motion prior that generates the way back."),
                 LeoMotion.Input("motion", tooltip="The motion to close into a loop."),
                 io.Int.Input(
                     "transition_frames",
@@ -243,14 +242,13 @@ class LEOLoopMotion(io.ComfyNode):
                     optional=True,
                     min=1,
                     max=LONGEST,
-                    tooltip="Frames of the way back from the last pose to the first.",
+                    tooltip="Number of frames for the way back from the last pose to the first.",
                 ),
                 *sampling_inputs(),
             ],
             outputs=[
                 LeoMotion.Output(
-                    "motion",
-                    tooltip="The motion and the way back; after its last frame the first follows without a seam.",
+                    "motion", tooltip="The motion and the way back; its last frame leads into the first without a seam."
                 )
             ],
             hidden=[io.Hidden.unique_id],
@@ -276,13 +274,13 @@ class LEOTrainMotionPrior(io.ComfyNode):
             node_id="LEOTrainMotionPrior",
             display_name="LEO Train Motion Prior",
             category="LEO/train",
-            description="Learns how the people of your own clips move, in minutes, and saves that as a motion prior.",
+            description="Learns in minutes how the people in your own clips move, and saves that as a motion prior.",
             search_aliases=["train LMDM", "fine-tune motion", "motion style", "personalize", "learn motion"],
             is_output_node=True,
             inputs=[
                 io.Autogrow.Input(
                     "motions",
-                    tooltip="Motions of your clips from LEO Motion Encoder, all of one animator.",
+                    tooltip="Motions of your clips from LEO Motion Encoder, all from the same animator.",
                     template=io.Autogrow.TemplatePrefix(
                         LeoMotion.Input("motion", tooltip="A motion to learn from; longer is better."),
                         prefix="motion",
@@ -294,7 +292,7 @@ class LEOTrainMotionPrior(io.ComfyNode):
                     "name",
                     default="my motion prior",
                     optional=True,
-                    tooltip="File name in ComfyUI's output/leo folder; a number is added when it is taken.",
+                    tooltip="File name in ComfyUI's output/leo folder; a number is added if the name is taken.",
                 ),
                 io.Int.Input(
                     "steps",
@@ -310,7 +308,7 @@ class LEOTrainMotionPrior(io.ComfyNode):
                     optional=True,
                     min=1,
                     max=4096,
-                    tooltip="Windows of motion per step.",
+                    tooltip="Motion windows per step.",
                     advanced=True,
                 ),
                 io.Int.Input(

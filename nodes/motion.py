@@ -29,7 +29,7 @@ class LEOTransferMotion(io.ComfyNode):
             node_id="LEOTransferMotion",
             display_name="LEO Transfer Motion",
             category=CATEGORY,
-            description="Puts the motion of one subject on the subject of the source picture.",
+            description="Applies one subject's motion to the subject of the source picture.",
             search_aliases=["retarget motion", "driving video", "relative motion", "absolute motion", "reenact", "LIA"],
             inputs=[
                 # first: what a bypassed node hands on
@@ -40,7 +40,7 @@ class LEOTransferMotion(io.ComfyNode):
                     options=["relative", "absolute"],
                     default="relative",
                     optional=True,
-                    tooltip="Relative adds the driver's change of pose to the source's own pose; absolute takes over "
+                    tooltip="Relative adds the driver's change of pose to the source's own pose; absolute uses "
                     "the driver's poses as they are.",
                 ),
                 io.Combo.Input(
@@ -67,8 +67,8 @@ class LEOTransferMotion(io.ComfyNode):
                     min=-4.0,
                     max=4.0,
                     step=0.01,
-                    tooltip="How far the motion is followed: 0 holds the source's pose, 1 follows fully, more "
-                    "exaggerates.",
+                    tooltip="How far the motion is followed: 0 holds the source's pose, 1 follows it fully, more "
+                    "exaggerates it.",
                 ),
                 io.String.Input(
                     "direction_gains",
@@ -76,8 +76,8 @@ class LEOTransferMotion(io.ComfyNode):
                     multiline=True,
                     optional=True,
                     advanced=True,
-                    tooltip="Gains of single directions on top, one per line like '7: 0.5'; directions without a line "
-                    "have 1.",
+                    tooltip="Extra gains for individual directions, one per line, such as '7: 0.5'; directions that "
+                    "are not listed use 1.",
                 ),
                 LeoAnimator.Input("animator", optional=True, tooltip=NAMES_TOOLTIP),
             ],
@@ -142,13 +142,13 @@ class LEOEditDirections(io.ComfyNode):
                 LeoAnimator.Input(
                     "animator",
                     optional=True,
-                    tooltip="Gives names and standard deviations of the directions; without it they are numbers, in "
-                    "the code's own units.",
+                    tooltip="Supplies the directions' names and standard deviations; without it, directions are "
+                    "numbers and amounts are in the code's own units.",
                 ),
                 LeoAppearance.Input(
                     "appearance",
                     optional=True,
-                    tooltip="With the animator connected too, every run shows the edited pose of this picture on the "
+                    tooltip="If the animator is connected too, every run shows this picture in the edited pose on the "
                     "node.",
                 ),
             ],
@@ -182,7 +182,8 @@ class LEOBlendMotion(io.ComfyNode):
             node_id="LEOBlendMotion",
             display_name="LEO Blend Motion",
             category=CATEGORY,
-            description="Mixes two motions, held or along a curve; a pose mixes with every frame of the other.",
+            description="Mixes two motions by a constant weight or along a curve; a pose mixes with every frame of the "
+            "other motion.",
             search_aliases=["mix motion", "crossfade", "interpolate poses", "lerp"],
             has_intermediate_output=True,
             inputs=[
@@ -195,8 +196,8 @@ class LEOBlendMotion(io.ComfyNode):
                     min=-1.0,
                     max=2.0,
                     step=0.01,
-                    tooltip="How much of the second motion: 0 is exactly the first, 1 exactly the second, beyond "
-                    "exaggerates.",
+                    tooltip="How much of the second motion: 0 is exactly the first, 1 exactly the second, and values "
+                    "beyond exaggerate the difference.",
                 ),
                 *timing_inputs("the weight"),
                 io.Combo.Input(
@@ -232,7 +233,7 @@ class LEORetimeMotion(io.ComfyNode):
             node_id="LEORetimeMotion",
             display_name="LEO Retime Motion",
             category=CATEGORY,
-            description="Plays a motion at another frame rate, length or speed, backwards, or there and back.",
+            description="Plays a motion at another frame rate, length or speed, in reverse, or back and forth.",
             search_aliases=[
                 "slow motion",
                 "speed",
@@ -250,7 +251,8 @@ class LEORetimeMotion(io.ComfyNode):
                     options=["forward", "reverse", "ping-pong"],
                     default="forward",
                     optional=True,
-                    tooltip="Forward, backwards, or there and back; ping-pong loops without doubled turning frames.",
+                    tooltip="Forward, in reverse, or back and forth; ping-pong loops without doubling the frames where "
+                    "it turns.",
                 ),
                 io.DynamicCombo.Input(
                     "timing",
@@ -268,7 +270,7 @@ class LEORetimeMotion(io.ComfyNode):
                                     max=100.0,
                                     step=0.01,
                                     tooltip="2 plays twice as fast in half the frames, 0.5 is slow motion; the frame "
-                                    "rate stays.",
+                                    "rate stays the same.",
                                 )
                             ],
                         ),
@@ -281,8 +283,8 @@ class LEORetimeMotion(io.ComfyNode):
                                     optional=True,
                                     min=1,
                                     max=10_000_000,
-                                    tooltip="Frames of the result; the first and last pose stay, and so does the "
-                                    "frame rate.",
+                                    tooltip="Number of frames in the result; the first and last poses and the frame "
+                                    "rate stay the same.",
                                 )
                             ],
                         ),
@@ -301,8 +303,8 @@ class LEORetimeMotion(io.ComfyNode):
                             ],
                         ),
                     ],
-                    tooltip="What to change: the speed, the number of frames at the same rate, or the rate in the "
-                    "same time.",
+                    tooltip="What to change: the speed, the number of frames at the same rate, or the rate over the "
+                    "same duration.",
                 ),
             ],
             outputs=[LeoMotion.Output("motion", tooltip="The retimed motion.")],
@@ -327,7 +329,7 @@ class LEOTrimMotion(io.ComfyNode):
             node_id="LEOTrimMotion",
             display_name="LEO Trim Motion",
             category=CATEGORY,
-            description="Cuts a part out of a motion; one frame is a pose.",
+            description="Cuts a motion down to one part; a single frame is a pose.",
             search_aliases=["cut motion", "crop in time", "pick pose", "frame from motion", "timeline"],
             has_intermediate_output=True,
             inputs=[
@@ -364,7 +366,8 @@ class LEOSmoothMotion(io.ComfyNode):
             node_id="LEOSmoothMotion",
             display_name="LEO Smooth Motion",
             category=CATEGORY,
-            description="Removes jitter without adding delay; the mean pose and the first and last frames stay.",
+            description="Removes jitter without adding delay; the mean pose and the first and last frames stay the "
+            "same.",
             search_aliases=["denoise motion", "jitter", "stabilize", "low-pass", "shake", "flicker"],
             inputs=[
                 LeoMotion.Input("motion", tooltip="The motion to smooth."),
@@ -375,7 +378,7 @@ class LEOSmoothMotion(io.ComfyNode):
                     min=0.0,
                     max=20.0,
                     step=0.01,
-                    tooltip="Movements of this period are halved, faster ones are removed, slower ones stay.",
+                    tooltip="Movements with this period are halved, faster ones are removed, slower ones stay.",
                 ),
             ],
             outputs=[LeoMotion.Output("motion", tooltip="The smoothed motion, as long as the input.")],
@@ -404,7 +407,7 @@ class LEOAmplifyMotion(io.ComfyNode):
                     min=-4.0,
                     max=4.0,
                     step=0.01,
-                    tooltip="0 holds the mean pose, 1 changes nothing, more exaggerates, less than 0 mirrors.",
+                    tooltip="0 holds the mean pose, 1 changes nothing, more exaggerates, below 0 mirrors the motion.",
                 ),
                 io.String.Input(
                     "direction_gains",
@@ -412,8 +415,8 @@ class LEOAmplifyMotion(io.ComfyNode):
                     multiline=True,
                     optional=True,
                     advanced=True,
-                    tooltip="Gains of single directions on top, one per line like '7: 0.5'; directions without a line "
-                    "have 1.",
+                    tooltip="Extra gains for individual directions, one per line, such as '7: 0.5'; directions that "
+                    "are not listed use 1.",
                 ),
                 LeoAnimator.Input("animator", optional=True, tooltip=NAMES_TOOLTIP),
             ],
@@ -433,8 +436,8 @@ class LEOSelectDirections(io.ComfyNode):
             node_id="LEOSelectDirections",
             display_name="LEO Select Directions",
             category=CATEGORY,
-            description="Keeps the motion in some directions only and holds the others still: only the head, only the "
-            "mouth.",
+            description="Keeps the motion in some directions only and holds the others still: just the head, or just "
+            "the mouth.",
             search_aliases=["filter motion", "only head", "only expression", "mask directions", "component"],
             inputs=[
                 LeoMotion.Input("motion", tooltip="The motion to select from."),
@@ -443,7 +446,7 @@ class LEOSelectDirections(io.ComfyNode):
                     default="",
                     optional=True,
                     multiline=True,
-                    tooltip="Directions between commas or lines, as numbers, ranges like 3-7, or names.",
+                    tooltip="Directions separated by commas or line breaks: numbers, ranges like 3-7, or names.",
                 ),
                 io.Combo.Input(
                     "action",
@@ -462,7 +465,7 @@ class LEOSelectDirections(io.ComfyNode):
                 LeoMotion.Input(
                     "rest_pose",
                     optional=True,
-                    tooltip="Pose that held directions stay in, for instance the source's own from LEO Encoder.",
+                    tooltip="Pose that held directions stay in, for instance the source's own pose from LEO Encoder.",
                 ),
                 LeoAnimator.Input("animator", optional=True, tooltip=NAMES_TOOLTIP),
             ],
@@ -486,11 +489,11 @@ class LEOPlotMotion(io.ComfyNode):
             node_id="LEOPlotMotion",
             display_name="LEO Plot Motion",
             category=CATEGORY,
-            description="Draws each direction of a motion over time, all at one scale.",
+            description="Plots each direction of a motion over time, all on the same scale.",
             search_aliases=["motion curves", "graph", "chart", "visualize motion", "inspect motion", "timeline"],
             is_output_node=True,
             inputs=[
-                LeoMotion.Input("motion", tooltip="The motion to draw."),
+                LeoMotion.Input("motion", tooltip="The motion to plot."),
                 io.Int.Input(
                     "width", default=960, optional=True, min=200, max=4096, tooltip="Width of the picture in pixels."
                 ),
@@ -505,10 +508,12 @@ class LEOPlotMotion(io.ComfyNode):
                 LeoMotion.Input(
                     "behind",
                     optional=True,
-                    tooltip="Another motion to draw in gray behind it, such as the one before an edit.",
+                    tooltip="Another motion to draw in gray behind it, such as the motion before an edit.",
                 ),
             ],
-            outputs=[io.Image.Output("image", tooltip="The plot, one strip per direction from 0 at the top.")],
+            outputs=[
+                io.Image.Output("image", tooltip="The plot, one strip per direction, with direction 0 at the top.")
+            ],
         )
 
     @classmethod

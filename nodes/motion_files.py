@@ -40,7 +40,7 @@ class LEOSaveMotion(io.ComfyNode):
                     default="",
                     multiline=True,
                     optional=True,
-                    tooltip="A line about what is to be seen, kept in the file and shown when it is loaded.",
+                    tooltip="A line about what the motion shows, kept in the file and displayed when it is loaded.",
                 ),
             ],
             hidden=[io.Hidden.prompt],
@@ -70,8 +70,8 @@ class LEOLoadMotion(io.ComfyNode):
                 io.Combo.Input(
                     "file",
                     options=files.list_files("motion"),
-                    tooltip="Motion file from ComfyUI's models/leo folder, from its output folder, or of those that "
-                    "come with the pack.",
+                    tooltip="Motion file from ComfyUI's models/leo folder or its output folder, or one that comes with "
+                    "the pack.",
                 )
             ],
             outputs=[LeoMotion.Output("motion", tooltip="The saved motion.")],

@@ -16,7 +16,7 @@ from .support.widgets import choice_inputs, paste_inputs
 CATEGORY = "LEO/photo"
 BACKGROUND = (
     "The mask reaches every side of the picture. Does it mark the background? Load Image's mask is 1 where a picture "
-    "is transparent: put Invert Mask between"
+    "is transparent: put Invert Mask in between"
 )
 
 
@@ -40,7 +40,7 @@ def find_boxes(image: torch.Tensor, person: str) -> tuple[list[list[dict]] | Non
     if most:
         return [[face.head() for face in found] for found in people], f"{most} face{'s' if most > 1 else ''} found"
     if person == "automatic":
-        return None, "No face was found: the whole picture is taken"
+        return None, "No face was found: the whole picture is used"
     raise ValueError(
         f"No face was found in {'the picture' if len(image) == 1 else f'any of the {len(image)} pictures'}, and "
         f"person is "
@@ -73,13 +73,14 @@ class LEOCropSubject(io.ComfyNode):
                     "boxes",
                     optional=True,
                     force_input=True,
-                    tooltip="Where people are, from a detector or drawn; without boxes and mask their faces are found.",
+                    tooltip="Where people are, from a detector or drawn by hand; without boxes or a mask, the node "
+                    "finds faces itself.",
                 ),
                 io.Mask.Input(
                     "mask",
                     optional=True,
-                    tooltip="The subject's shape, and the place when no boxes are connected; a photo may have those "
-                    "of a whole clip.",
+                    tooltip="The subject's shape, and its place when no boxes are connected; one photo can take the "
+                    "masks of a whole clip.",
                 ),
                 io.Float.Input(
                     "margin",
@@ -88,7 +89,7 @@ class LEOCropSubject(io.ComfyNode):
                     min=0.0,
                     max=4.0,
                     step=0.01,
-                    tooltip="Margin added on each side, as a fraction of the box; the whole picture gets none.",
+                    tooltip="Margin added on each side, as a fraction of the box; none is added to the whole picture.",
                 ),
                 io.Float.Input(
                     "aspect",
@@ -98,25 +99,26 @@ class LEOCropSubject(io.ComfyNode):
                     max=8.0,
                     step=0.01,
                     tooltip="Width divided by height of the crop, reached by enlarging the box; 1 is the square that "
-                    "animators expect, 0 keeps the box.",
+                    "animators expect, 0 keeps the box as it is.",
                 ),
                 io.Combo.Input(
                     "border",
                     options=["edge", "reflect", "black"],
                     default="edge",
                     optional=True,
-                    tooltip="What the crop shows where it leaves the picture.",
+                    tooltip="What the crop shows where it extends beyond the picture.",
                 ),
                 io.Combo.Input(
                     "person",
                     options=PEOPLE,
                     default="automatic",
                     optional=True,
-                    tooltip="Which of several people: automatic takes the largest, and the whole picture where there "
-                    "is no face; or the largest, the nearest to a point, or one by number, then followed over a clip.",
+                    tooltip="Which of several people: automatic takes the largest, or the whole picture if there is "
+                    "no face; or the largest, the nearest to a point, or one by number, then followed through a clip.",
                 ),
                 *choice_inputs(
-                    "Number of the person in the detector's order, or of faces found here from the largest, from 0."
+                    "Number of the person, counted from 0, in the detector's order; faces that the node finds itself "
+                    "are sorted from the largest."
                 ),
                 io.Combo.Input(
                     "track",
@@ -134,7 +136,7 @@ class LEOCropSubject(io.ComfyNode):
                     max=250.0,
                     step=0.5,
                     advanced=True,
-                    tooltip="How many frames a following box is smoothed over; 0 follows every shake.",
+                    tooltip="How many frames a following box is smoothed over; 0 follows every jolt.",
                 ),
                 io.Combo.Input(
                     "missing",
@@ -148,7 +150,7 @@ class LEOCropSubject(io.ComfyNode):
             outputs=[
                 io.Image.Output("image", tooltip="The crop of every frame, pixel for pixel."),
                 LeoCrop.Output(
-                    "crop", tooltip="Where it was, for LEO Paste Back, LEO Render Video and LEO Motion Encoder."
+                    "crop", tooltip="Where the crop was, for LEO Paste Back, LEO Render Video and LEO Motion Encoder."
                 ),
             ],
             hidden=[io.Hidden.unique_id],
@@ -218,12 +220,14 @@ class LEOPasteBack(io.ComfyNode):
             display_name="LEO Paste Back",
             category=CATEGORY,
             description="Puts rendered frames back into the photo or clip they were cropped from, with a soft edge; "
-            "all else stays untouched.",
+            "everything else stays untouched.",
             search_aliases=["uncrop", "composite", "stitch", "insert face", "feather"],
             inputs=[
                 io.Image.Input("images", tooltip="Frames to put back, of any size."),
                 LeoCrop.Input("crop", tooltip="The crop from LEO Crop Subject."),
-                io.Image.Input("picture", tooltip="The photo, or frames of the size, that LEO Crop Subject got."),
+                io.Image.Input(
+                    "picture", tooltip="The photo that LEO Crop Subject was given, or frames of the same size."
+                ),
                 *paste_inputs(),
                 io.Combo.Input(
                     "length",

@@ -25,13 +25,13 @@ class LEOLoadSample(io.ComfyNode):
                 io.Combo.Input(
                     "sample",
                     options=samples.names(),
-                    tooltip="A sample of the pack, or a picture or clip of ComfyUI's input folder, which is marked "
+                    tooltip="One of the pack's samples, or a picture or clip from ComfyUI's input folder, marked "
                     "[input].",
                 )
             ],
             outputs=[
                 io.Image.Output("image", tooltip="The picture, or the first frame of the clip."),
-                io.Video.Output("video", tooltip="The clip, or the picture as a video of one frame."),
+                io.Video.Output("video", tooltip="The clip, or the picture as a one-frame video."),
             ],
             hidden=[io.Hidden.unique_id],
         )

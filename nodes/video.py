@@ -150,8 +150,8 @@ class LEORenderVideo(io.ComfyNode):
             node_id="LEORenderVideo",
             display_name="LEO Render Video",
             category="LEO/core",
-            description="Renders a motion of any length into a video file chunk by chunk, with sound, in the place "
-            "and size of the photo.",
+            description="Renders a motion of any length to a video file, chunk by chunk and with sound, in place and "
+            "at the photo's size.",
             search_aliases=[
                 "long video",
                 "stream video",
@@ -173,17 +173,15 @@ class LEORenderVideo(io.ComfyNode):
                     "picture",
                     optional=True,
                     tooltip="The photo the frames go back into (or LEO Encoder's picture when nothing was cropped); a "
-                    "batch goes along.",
+                    "batch is used frame by frame.",
                 ),
                 io.Video.Input(
                     "video",
                     optional=True,
-                    tooltip="Gives its sound when no audio is connected, and its frames to paste into when a crop but "
-                    "no picture is.",
+                    tooltip="Supplies the sound when no audio is connected, and the frames to paste into when a crop "
+                    "but no picture is connected.",
                 ),
-                io.Audio.Input(
-                    "audio", optional=True, tooltip="Sound to put under the video, from its first frame on."
-                ),
+                io.Audio.Input("audio", optional=True, tooltip="Sound for the video, starting at its first frame."),
                 io.Boolean.Input(
                     "full_resolution",
                     default=False,
@@ -197,7 +195,8 @@ class LEORenderVideo(io.ComfyNode):
                     optional=True,
                     min=0,
                     max=51,
-                    tooltip="Quality of the H.264 file: 18 looks like the original, higher is smaller, 0 is lossless.",
+                    tooltip="Quality of the H.264 file: 18 looks like the original, higher is a smaller file, 0 is "
+                    "lossless.",
                 ),
                 *paste_inputs(),
                 io.Combo.Input(
@@ -205,8 +204,8 @@ class LEORenderVideo(io.ComfyNode):
                     options=["motion", "hold", "loop", "ping-pong", "cut"],
                     default="motion",
                     optional=True,
-                    tooltip="Last as long as the motion; or hold, repeat or swing it while clip or sound go on; or "
-                    "cut at the shortest.",
+                    tooltip="How long the video lasts: as long as the motion; held, repeated or played back and forth "
+                    "until clip or sound end; or cut to the shortest.",
                 ),
                 io.Combo.Input(
                     "broken_frames",
@@ -214,23 +213,23 @@ class LEORenderVideo(io.ComfyNode):
                     default="hold",
                     optional=True,
                     advanced=True,
-                    tooltip="Video frames that do not decode: hold the last, blend the neighbors, or show what is "
-                    "salvaged.",
+                    tooltip="What to do with video frames that cannot be decoded: hold the last good one, blend the "
+                    "neighbors, or show what can be salvaged.",
                 ),
                 io.Combo.Input(
                     "loop",
                     options=list(LOOPS),
                     default="none",
                     optional=True,
-                    tooltip="Also save an animated picture that repeats, at most 720 pixels a side and without sound; "
-                    "ping-pong plays forward and then back.",
+                    tooltip="Also save a looping animation, at most 720 pixels a side and without sound; ping-pong "
+                    "plays it forward and then backward.",
                 ),
                 io.String.Input(
                     "loop_prefix",
                     default="leo/loop",
                     optional=True,
                     advanced=True,
-                    tooltip="Name of that picture in ComfyUI's output folder, to which a number is added.",
+                    tooltip="Name of the looping animation in ComfyUI's output folder; a number is added.",
                 ),
             ],
             outputs=[io.Video.Output("video", tooltip="The finished clip on disk, for Save Video.")],
@@ -341,7 +340,7 @@ class LEORenderVideo(io.ComfyNode):
             height, width = (side + more for side, more in zip(writer.size, writer.padded, strict=True))
             message.append(f"padded by a pixel to {width}x{height}, because H.264 needs even sides")
         if backdrop is not None and 1 < backdrop.count < writer.frame_count:
-            message.append(f"the last of {backdrop.own_count} frames behind is held")
+            message.append(f"the last of {backdrop.own_count} background frames is held")
         if backdrop is not None and isinstance(backdrop.frames, torch.Tensor) and is_transparent(backdrop.frames):
             message.append("the transparent part of the picture is shown on black")
         if stream is not None and stream is getattr(backdrop, "frames", None):

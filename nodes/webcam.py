@@ -21,18 +21,18 @@ class LEOWebcam(io.ComfyNode):
             node_id="LEOWebcam",
             display_name="LEO Webcam",
             category="LEO/load",
-            description="Takes a picture with the browser's webcam in every run, or holds one still to compare with.",
+            description="Takes a picture with the browser's webcam on every run, or holds one still to compare with.",
             search_aliases=["camera", "live capture", "puppet", "selfie", "webcam capture"],
             inputs=[
-                io.Webcam.Input("image", tooltip="What the camera sees; the run takes this picture."),
+                io.Webcam.Input("image", tooltip="What the camera sees; each run takes this picture."),
                 io.Boolean.Input(
                     "hold",
                     default=False,
                     optional=True,
-                    tooltip="Stop the camera's picture, and give this one with every run.",
+                    tooltip="Freeze the camera's picture and output it on every run.",
                 ),
             ],
-            outputs=[io.Image.Output("image", tooltip="One picture, in the camera's size.")],
+            outputs=[io.Image.Output("image", tooltip="One picture, at the camera's resolution.")],
         )
 
     @classmethod
@@ -40,14 +40,14 @@ class LEOWebcam(io.ComfyNode):
         if not image:
             raise ValueError(
                 "The webcam gave no picture. Open ComfyUI as localhost, 127.0.0.1 or https, let the browser use the "
-                "camera, and close other programs that do."
+                "camera, and close other programs that use it."
             )
         try:
             path = folder_paths.get_annotated_filepath(image)
         except ValueError:  # a path that leads out of ComfyUI's folders
             path = ""
         if not os.path.isfile(path):
-            raise ValueError(f"The webcam's picture '{quoted(image)}' is gone. Press Run again, which takes a new one.")
+            raise ValueError(f"The webcam's picture '{quoted(image)}' is gone. Press Run again to take a new one.")
         return io.NodeOutput(first_picture(path)[0])
 
 

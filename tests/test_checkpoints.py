@@ -136,8 +136,8 @@ def bad_files(state):
         ),
         "nan.safetensors": (lambda p: save_file(nan, p, metadata), "not finite"),
         "narrow.safetensors": (lambda p: save_file(narrow, p, metadata), "has shape"),
-        "lacking.safetensors": (lambda p: save_file(lacking, p, metadata), "misses 1 tensors"),
-        "surplus.safetensors": (lambda p: save_file({**state, "more": torch.zeros(1)}, p, metadata), "do not belong"),
+        "lacking.safetensors": (lambda p: save_file(lacking, p, metadata), "lacks 1 of its tensors"),
+        "surplus.safetensors": (lambda p: save_file({**state, "more": torch.zeros(1)}, p, metadata), "too many"),
         "deep.safetensors": (
             lambda p: save_file(state, p, {"leo.kind": "animator", "leo.config": "[" * 5000}),
             "incomplete or damaged",
@@ -208,12 +208,12 @@ def test_any_lacking_or_surplus_tensor_of_a_released_file_is_named(name):
     for key in sorted(names.values())[::17]:
         reader = layout_of(name)
         del reader.shapes[key]
-        with pytest.raises(ValueError, match="misses|incomplete|is not an animator|has shape|do not belong"):
+        with pytest.raises(ValueError, match="lacks|incomplete|is not an animator|has shape|too many"):
             again, found = recognize(reader)
             check_layout(reader, found, file_layout(again))
     reader = layout_of(name)
     reader.shapes["dec.more.weight"] = (1,)
-    with pytest.raises(ValueError, match=r"holds 1 that do not belong \(dec.more.weight\)"):
+    with pytest.raises(ValueError, match=r"holds 1 too many \(dec.more.weight\)"):
         check_layout(reader, names, file_layout(config))
     for unused in ("dec.convs.0.noise.weight", "enc.blur.kernel", "dec.to_rgb1.bias"):
         check_layout(

@@ -131,7 +131,8 @@ def test_a_layout_with_a_hole_in_it_is_refused(tmp_path):
     del layout["dec.conv5_2.2.norm.weight"]
     write_hollow(tmp_path / "lia-x.safetensors", layout)
     with pytest.raises(
-        ValueError, match="lia-x.safetensors looks like an animator but misses 1 tensors .dec.conv5_2.2.norm.weight."
+        ValueError,
+        match="lia-x.safetensors looks like an animator but lacks 1 of its tensors .dec.conv5_2.2.norm.weight.",
     ):
         load_animator(tmp_path / "lia-x.safetensors")
 

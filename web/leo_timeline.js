@@ -38,7 +38,7 @@ const ACCENT = "#4aa3ff";
 const PLAYHEAD = "#ff5c5c";
 const HELP = {
   [TRIMS]: "Run once to see the motion here, then drag the edges of the part to keep.",
-  [KEYS]: "Drag keyframes; a double click adds one or removes one. Click the word below to switch between smooth and linear.",
+  [KEYS]: "Drag keyframes; double-click to add or remove one. Click the word below to switch between smooth and linear.",
   [SHOWS]: "Run to see the motion here.",
 };
 
@@ -494,7 +494,7 @@ class Timeline {
   }
 
   sayWhole() {
-    if (this.kind === KEYS) return this.isOpen ? (this.isLinear ? "linear" : "smooth") : "by the connected curve";
+    if (this.kind === KEYS) return this.isOpen ? (this.isLinear ? "linear" : "smooth") : "set by the connected curve";
     if (!this.frames) return "";
     if (this.kind === SHOWS) return `${this.frames} frames`;
     const { start, stop } = this.part;

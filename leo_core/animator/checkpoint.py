@@ -206,8 +206,8 @@ def check_layout(reader: StateReader, names: dict[str, str], layout: dict[str, t
     missing = sorted(key for key in expected if key not in reader.shapes)
     surplus = sorted(key for key in reader.shapes if key not in expected and not UNUSED.fullmatch(key))
     if missing or surplus:
-        found = [f"misses {len(missing)} tensors ({quoted(missing[0])})"] if missing else []
-        found += [f"holds {len(surplus)} that do not belong ({quoted(surplus[0])})"] if surplus else []
+        found = [f"lacks {len(missing)} of its tensors ({quoted(missing[0])})"] if missing else []
+        found += [f"holds {len(surplus)} too many ({quoted(surplus[0])})"] if surplus else []
         raise ValueError(
             f"{reader.path.name} looks like an animator but {' and '.join(found)}. Download it again, or "
             f"use a file of a supported family."

@@ -125,8 +125,8 @@ def load_capture(path: str | os.PathLike, fps: float = 0.0) -> FaceCapture:
     largest = LARGEST_JSON if path.suffix.lower() == ".json" else LARGEST_CSV
     if path.stat().st_size > largest:
         raise ValueError(
-            f"{path.name} has {path.stat().st_size / 2**20:.0f} MB; a recording of two hours at 60 fps has less than "
-            f"{largest / 2**20:.0f}. Cut it into takes."
+            f"{path.name} is {path.stat().st_size / 2**20:.0f} MB; a recording of two hours at 60 fps is less than "
+            f"{largest / 2**20:.0f} MB. Split it into takes."
         )
     return _read_json(path, fps) if path.suffix.lower() == ".json" else _read_csv(path, fps)
 
@@ -149,7 +149,7 @@ def _read_csv(path: Path, fps: float) -> FaceCapture:
                 values.append(_numbers(path, number, [row[column] for column in columns]))
                 if len(times) > MOST_FRAMES:
                     raise ValueError(
-                        f"{path.name} has more than {MOST_FRAMES} frames. Cut it into takes of at most two hours."
+                        f"{path.name} has more than {MOST_FRAMES} frames. Split it into takes of at most two hours."
                     )
     except UnicodeDecodeError:
         raise ValueError(f"{path.name} is not a text file. Choose the .csv that Live Link Face recorded.") from None
@@ -226,16 +226,18 @@ def _places(path: Path, times: list[tuple[int, int, float]], rate: int) -> list[
         place = round(at - base)
         if places and place < places[-1]:
             raise ValueError(
-                f"{path.name} goes back in time in line {number}. A file holds one take in order: cut it there."
+                f"{path.name} goes back in time in line {number}. A file holds one take in order: split it there."
             )
         if places and place - places[-1] > LONGEST_GAP * rate:
             raise ValueError(
                 f"{path.name} jumps by {(place - places[-1]) / rate:.0f} seconds before line {number}. A file holds "
-                "one take: cut it there."
+                "one take: split it there."
             )
         places.append(place)
         if place >= MOST_FRAMES:
-            raise ValueError(f"{path.name} has more than {MOST_FRAMES} frames. Cut it into takes of at most two hours.")
+            raise ValueError(
+                f"{path.name} has more than {MOST_FRAMES} frames. Split it into takes of at most two hours."
+            )
     return places
 
 
@@ -251,7 +253,7 @@ def _read_json(path: Path, fps: float) -> FaceCapture:
     if parts > MOST_PARTS:
         raise ValueError(
             f"{path.name} has {parts} lists and objects; two hours at 60 fps have less than {MOST_PARTS}. "
-            "Cut it into takes."
+            "Split it into takes."
         )
     described = value if isinstance(value, dict) else {"frames": value}
     names = described.get("facsNames", described.get("names"))
@@ -259,12 +261,10 @@ def _read_json(path: Path, fps: float) -> FaceCapture:
     if not isinstance(frames, list) or not frames:
         raise ValueError(f"{path.name} has no list of frames. Expected one, or an object with 'frames' and 'fps'.")
     if len(frames) > MOST_FRAMES:
-        raise ValueError(f"{path.name} has more than {MOST_FRAMES} frames. Cut it into takes of at most two hours.")
+        raise ValueError(f"{path.name} has more than {MOST_FRAMES} frames. Split it into takes of at most two hours.")
     rate = fps or next((described[key] for key in ("fps", "frameRate", "exportFps") if key in described), 0)
     if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 < rate <= FASTEST:
-        raise ValueError(
-            f"{path.name} does not say how many frames a second has. Set fps to the rate of the recording."
-        )
+        raise ValueError(f"{path.name} does not give its frame rate. Set fps to the rate of the recording.")
     shapes = np.zeros((len(frames), len(SHAPES)))
     for number, frame in enumerate(frames):
         weights = _weights(path, number, frame, names)

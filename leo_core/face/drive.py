@@ -57,7 +57,7 @@ def calibrated(controls: np.ndarray, calibration: Calibration, neutral: int = 0)
     if calibration == "neutral frame":
         if not 0 <= neutral < len(controls):
             raise ValueError(
-                f"The neutral frame {neutral} does not exist: the face has the frames 0 to {len(controls) - 1}."
+                f"The neutral frame {neutral} does not exist: the face has frames 0 to {len(controls) - 1}."
             )
         return controls - controls[neutral]
     if calibration != "automatic":
@@ -138,7 +138,7 @@ def driven(
     if not moved:
         named = ", ".join(direction.name for direction in directions.values() if direction.name)
         raise ValueError(
-            f"The animator {animator} has no direction whose name says what a face does "
+            f"The animator {animator} has no direction named after a face control "
             f"({named or 'none has a name'}), so a face "
             f"cannot drive it. Use leo-face-128 or LIA-X, or read a driving video with LEO Motion Encoder."
         )
@@ -191,8 +191,8 @@ def to_controls(motion: MotionSequence, directions: dict[int, Direction]) -> np.
     known = [name for name in NAMES if name in places]
     if not known:
         raise ValueError(
-            f"The directions of animator {motion.animator} have no names of face controls, so their motion means "
-            "nothing to other rigs. Use leo-face-128."
+            f"The directions of animator {motion.animator} are not named after face controls, so other rigs "
+            "cannot use their motion. Use leo-face-128."
         )
     controls = np.full((len(motion), len(NAMES)), np.nan, np.float32)
     for name in known:

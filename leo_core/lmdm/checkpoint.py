@@ -128,7 +128,7 @@ def require_sound(
     }
     for name, (value, shape) in shapes.items():
         if tuple(value.shape) != shape or 0 in shape:
-            raise ValueError(f"{name} has shape {list(value.shape)}, needed is {list(shape)}")
+            raise ValueError(f"{name} has shape {list(value.shape)}, expected {list(shape)}")
         if not torch.isfinite(value).all():
             raise ValueError(f"{name} holds values that are not finite numbers")
     if (

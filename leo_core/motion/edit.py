@@ -105,7 +105,7 @@ def trim(motion: MotionSequence, start: int = 0, frames: int | None = None) -> M
     stop = len(motion) if frames is None else start + frames
     if not 0 <= start < stop <= len(motion):
         raise ValueError(
-            f"Frames {start} to {stop - 1} were asked for, but the motion has the frames 0 to {len(motion) - 1}."
+            f"Frames {start} to {stop - 1} were asked for, but the motion has frames 0 to {len(motion) - 1}."
         )
     return replace(motion, codes=motion.codes[start:stop])
 
@@ -145,7 +145,7 @@ def smooth(motion: MotionSequence, seconds: float) -> MotionSequence:
     :raises ValueError: a negative period.
     """
     if not seconds >= 0:
-        raise ValueError(f"The smoothing period is 0 seconds or more, got {seconds}.")
+        raise ValueError(f"The smoothing period must be 0 seconds or more, got {seconds}.")
     if seconds == 0 or len(motion) < 4:  # the conditions alone fix three frames
         return motion
     result = torch.from_numpy(whittaker(motion.codes.numpy(), seconds * float(motion.fps)).astype(np.float32))
@@ -221,8 +221,8 @@ def concatenate(motions: Sequence[MotionSequence]) -> MotionSequence:
         require_compatible("first motion", first, f"motion {number}", motion)
         if motion.fps != first.fps:
             raise ValueError(
-                f"The first motion has {first.fps} fps, motion {number} has {motion.fps}. Bring them to one rate with "
-                f"LEO Retime Motion."
+                f"The first motion runs at {first.fps} fps, motion {number} at {motion.fps}. Bring them to the same "
+                f"rate with LEO Retime Motion."
             )
     return replace(first, codes=torch.cat([motion.codes for motion in motions]))
 

@@ -31,8 +31,8 @@ def plot(
         require_compatible("motion", motion, "motion behind it", behind)
     if width < 64 or strip < 8 or width * strip * motion.directions > LARGEST_PLOT:
         raise ValueError(
-            f"A plot {width} pixels wide, of {motion.directions} strips {strip} pixels high. Make it at least 64 wide, "
-            f"strips at least 8 high, and all of it at most {LARGEST_PLOT} pixels."
+            f"Cannot plot {motion.directions} strips of {width}x{strip} pixels. Make the plot at least 64 pixels wide, "
+            f"each strip at least 8 high, and the whole at most {LARGEST_PLOT} pixels."
         )
     shown = [m for m in (behind, motion) if m is not None]
     duration = max(len(m) / m.fps for m in shown)

@@ -46,8 +46,8 @@ def change_speed(motion: MotionSequence, speed: float) -> MotionSequence:
     """
     if not 0 < speed < math.inf:
         raise ValueError(
-            f"The speed of a motion is above 0, got {speed}. Use 1 for the original speed, or reverse the motion to "
-            f"play it backward."
+            f"The speed of a motion must be above 0, got {speed}. Use 1 for the original speed, or reverse the motion "
+            f"to play it backward."
         )
     return stretch(motion, max(1, round(min(len(motion) / speed, MOST_FRAMES + 1))))
 

@@ -41,7 +41,7 @@ def open_backbone(path: Path, device: torch.device | str) -> torch.jit.ScriptMod
         return torch.jit.load(path, map_location=device).eval()
     except RuntimeError as error:
         raise ValueError(
-            f"{path} is no TorchScript file ({str(error).splitlines()[0][:120]}). Save the network with "
+            f"{path} is not a TorchScript file ({str(error).splitlines()[0][:120]}). Save the network with "
             f"torch.jit.script or torch.jit.trace."
         ) from None
 

@@ -45,14 +45,14 @@ def run(args: argparse.Namespace) -> None:
     animator, info = load_animator(args.animator)
     if not animator.config.reader:
         raise ValueError(
-            f"The codes of {info.id} are no face controls, so it cannot use these motions. Train its prior on "
+            f"The codes of {info.id} are not face controls, so it cannot use these motions. Train its prior on "
             "clips with train-prior --animator."
         )
     args.out.mkdir(parents=True, exist_ok=True)
     tracks = read_clip_landmarks(args.landmarks) if args.landmarks else {}
     for path in files_in(args.clips, VIDEOS):
         if path.name not in tracks:
-            log.warning("%s is left out: the landmark file has no landmarks of it", path.name)
+            log.warning("%s is left out: the landmark file has no landmarks for it", path.name)
             continue
         stream = read_video(str(path))
         height, width = stream.size

@@ -36,12 +36,12 @@ class VideoWriter:
     def __init__(self, path: str, size: tuple[int, int], fps: Fraction, crf: int = 18, sound: Sound | None = None):
         if not Fraction(1, 1000) <= fps <= 10_000:
             raise ValueError(
-                f"A video has 0.001 to 10000 frames per second, and the motion {float(fps):.6g}. Change its frame rate "
-                "with LEO Retime Motion."
+                f"A video has 0.001 to 10000 frames per second, but the motion has {float(fps):.6g}. Change its frame "
+                f"rate with LEO Retime Motion."
             )
         if not 0 <= crf <= 51:
             raise ValueError(
-                f"The quality of a video, crf, is 0 (lossless) to 51, got {crf}. 18 looks like the frames."
+                f"The quality of a video, crf, is 0 (lossless) to 51, got {crf}. 18 looks like the original."
             )
         self._path = path
         self._part = f"{path}.{uuid.uuid4().hex[:8]}.part"

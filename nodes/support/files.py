@@ -153,8 +153,8 @@ def free_path(name: str) -> Path:
     """
     if not re.fullmatch(r"\w[\w .()-]{0,99}", name) or DEVICES.match(name):
         raise ValueError(
-            f"'{quoted(name)}' is not a valid file name. Use letters, digits, spaces, dots, brackets, '-' and '_', at "
-            "most 100, beginning with a letter or digit. Windows reserves names like CON and COM1."
+            f"'{quoted(name)}' is not a valid file name. Use letters, digits, spaces, dots, parentheses, '-' and '_', "
+            f"at most 100, beginning with a letter or digit. Windows reserves names like CON and COM1."
         )
     folder = Path(output_folder())
     path, number = folder / f"{name}.safetensors", 2

@@ -78,7 +78,7 @@ def paste_inputs() -> list[io.Input]:
             options=["box", "subject"],
             default="box",
             optional=True,
-            tooltip="What to replace: the whole box, or only the subject in the mask that made the crop.",
+            tooltip="What to replace: the whole box, or only the subject within the mask that made the crop.",
         ),
     ]
 
@@ -96,7 +96,7 @@ def choice_inputs(index_tooltip: str) -> list[io.Input]:
                 max=1.0,
                 step=0.01,
                 advanced=True,
-                tooltip=f"The point for 'nearest' from {low} (0) to {high} (1).",
+                tooltip=f"The point for 'nearest', from {low} (0) to {high} (1).",
             )
             for name, low, high in (("point_x", "left", "right"), ("point_y", "top", "bottom"))
         ),
@@ -130,13 +130,13 @@ def timing_inputs(what: str) -> list[io.Input]:
             options=["constant", "curve"],
             default="constant",
             optional=True,
-            tooltip=f"Whether {what} holds all the time or follows the curve.",
+            tooltip=f"Whether {what} stays constant or follows the curve.",
         ),
         io.Curve.Input(
             "curve",
             optional=True,
             socketless=False,
-            tooltip="Keyframes from the first frame to the last, from none at the bottom to all at the top; read when "
-            "timing is curve.",
+            tooltip="Keyframes from the first frame to the last, from none at the bottom to the full amount at the "
+            "top; used when timing is 'curve'.",
         ),
     ]

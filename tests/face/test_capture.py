@@ -105,7 +105,7 @@ def test_a_csv_that_is_no_text_or_far_too_long_is_refused_unread(tmp_path):
         face.load_capture(path)
     with path.open("wb") as file:
         file.truncate(2**30)  # ten hours, as a hole in the file system
-    with pytest.raises(ValueError, match="Cut it into takes"):
+    with pytest.raises(ValueError, match="Split it into takes"):
         face.load_capture(path)
 
 
@@ -171,7 +171,7 @@ def test_a_compressed_recording_is_not_unpacked(tmp_path, name):
 def test_an_enormous_json_is_refused_unread(tmp_path):
     with (tmp_path / "take.json").open("wb") as file:
         file.truncate(2**30)
-    with pytest.raises(ValueError, match="1024 MB; .* Cut it into takes"):
+    with pytest.raises(ValueError, match="1024 MB; .* Split it into takes"):
         face.load_capture(tmp_path / "take.json")
 
 

@@ -126,7 +126,7 @@ def test_a_photo_without_a_face_is_taken_whole_and_says_so(caplog):
     caplog.set_level("INFO")
     image = torch.linspace(0, 1, 300)[None, :, None, None].expand(1, 300, 400, 3)
     cut, _ = crop(image, aspect=0.0)
-    assert torch.equal(cut, image) and "No face was found: the whole picture is taken" in caplog.text
+    assert torch.equal(cut, image) and "No face was found: the whole picture is used" in caplog.text
     with pytest.raises(
         ValueError, match="No face was found in the picture, and person is 'largest'. Connect boxes or a mask"
     ):

@@ -130,7 +130,7 @@ def render_clips(args: argparse.Namespace) -> None:
         rng = np.random.default_rng([args.seed, number])
         try:
             if path.name not in known:
-                raise ValueError(f"{args.landmarks.name} has no landmarks of it")
+                raise ValueError(f"{args.landmarks.name} has no landmarks for it")
             track = known[path.name]
             times = choose_frames(track[:SPAN] if args.follow else track, args.frames)
             kept, wanted = (times - times[0], np.arange(times[0], times[-1] + 1)) if args.follow else (None, times)
