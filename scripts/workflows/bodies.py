@@ -7,11 +7,11 @@ flow = Workflow("LEO - Animate a whole body")
 photo = flow.node("LEOLoadSample", title="Photo", inputs={"sample": "standing.png"})
 clip = flow.node("LEOLoadSample", title="Driving video", inputs={"sample": "moving.mp4"})
 flow.note(
-    "## Animate a whole body\n\nPress **Run**: the woman of the photo steps and bends as the man in the clip does; "
-    "below, she sways through tai chi that nobody performed, drawn by the motion prior.\n\nThe small animator that "
+    "## Animate a whole body\n\nPress **Run**: the woman in the photo steps and bends like the man in the clip; below, "
+    "she sways through tai chi that nobody performed, sampled from the motion prior.\n\nThe small animator that "
     "comes with the pack is a first attempt: trunk and legs follow, arms and hands follow less, and nobody turns "
-    "round. Photo and clip should show all of a person, in the middle, in front of a background that stands still. The "
-    "videos have the animator's own 128 pixels: *full_resolution* would be sharper, and show how its flow bends legs. "
+    "around. Photo and clip should show the whole person, in the middle, in front of a still background. The videos "
+    "are at the animator's own 128 pixels: *full_resolution* would be sharper, but show how its flow bends legs. "
     "For more, put LIA's `taichi.pt` into `ComfyUI/models/leo`, choose it in **LEO Load Animator**, and train a prior "
     "for it with **LEO Train Motion Prior**.",
     size=(330, 420),

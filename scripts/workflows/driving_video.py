@@ -7,9 +7,9 @@ photo = flow.node("LEOLoadSample", title="Photo", inputs={"sample": "woman.png"}
 clip = flow.node("LEOLoadSample", title="Driving video", inputs={"sample": "man_talking.mp4"})
 flow.note(
     "## Animate a person with a driving video\n\n"
-    f"Press **Run**: the woman of the photo makes the motion of the man in the clip.\n\n{OWN_PHOTO}\n\n"
-    "**Your own clip**: the same on the other sample; the clip's sound goes along. The small model that "
-    "comes with the pack moves heads, and mouths, lids and brows a little less than the driver does; for more, put LIA "
+    f"Press **Run**: the woman in the photo moves like the man in the clip.\n\n{OWN_PHOTO}\n\n"
+    "**Your own clip**: do the same on the other sample; the clip's sound is kept. The small model that "
+    "comes with the pack moves heads, and mouths, lids and brows a little less than the driver; for more, put LIA "
     "or LIA-X weights into `ComfyUI/models/leo` and choose them in **LEO Load Animator**.",
     size=(400, 290),
 )

@@ -12,7 +12,7 @@ UPSCALER = [
 ]
 YOURS = (
     "\n\nThe small model that comes with the pack moves heads, and mouths, lids and brows a little less than the "
-    "driver does; for more, choose LIA or LIA-X weights from `ComfyUI/models/leo` in **LEO Load Animator**."
+    "driver; for more, choose LIA or LIA-X weights from `ComfyUI/models/leo` in **LEO Load Animator**."
 )
 
 
@@ -40,13 +40,14 @@ def swapped_colors(flow: Workflow, picture, channels: Node, where: Node, *, titl
 
 flow = start(
     "LEO - Edit a video by its first frame",
-    "Press **Run**: the woman of the clip wears an orange shirt and sits in front of another wall, and moves as "
+    "Press **Run**: the woman in the clip wears an orange shirt, sits in front of another wall, and moves as "
     "before.\n\n"
-    "Only the **first frame** is edited, here with a few of ComfyUI's own nodes; any other edit of it will do: paint "
-    "on it, inpaint it, give it to an image model. **LEO Motion Encoder** reads the clip's motion, and **LEO Render "
-    "Video** moves the edited frame by it. Outside the subject the edited frame comes back pixel for pixel.\n\n"
-    "The subject is found by its green backdrop; for your own clip, put a background remover, SAM or a drawn mask in "
-    "the place of that group. Sound goes along when the clip has any (the samples have none).",
+    "Only the **first frame** is edited, here with a few of ComfyUI's own nodes; any other edit will do: paint "
+    "on it, inpaint it, run it through an image model. **LEO Motion Encoder** reads the clip's motion, and **LEO "
+    "Render "
+    "Video** applies it to the edited frame. Outside the subject the edited frame comes back pixel for pixel.\n\n"
+    "The subject is found by its green backdrop; for your own clip, replace that group with a background remover, SAM "
+    "or a drawn mask. The clip's sound is kept if it has any (the samples have none).",
     height=300,
     prompt="edit_by_first_frame",
 )
@@ -99,8 +100,8 @@ flow = start(
     "LEO - One motion on many people",
     "Press **Run**: one clip moves four pictures at once, side by side: its own first frame, an edited one, a black "
     "and white one, and another person.\n\n**Create List** runs every node after it once for each picture: connect "
-    "more pictures to it, and give **Merge List of Tiles** room for them. **LEO Transfer Motion** puts the change of "
-    "pose on each picture's own pose, so that every one of them starts as it is.",
+    "more pictures to it, and give **Merge List of Tiles** room for them. **LEO Transfer Motion** adds the change of "
+    "pose to each picture's own pose, so every picture starts out unchanged.",
     height=250,
     prompt="many_people",
 )
@@ -151,14 +152,14 @@ flow.group("Move", motion, moved, color=RENDERING)
 
 flow = start(
     "LEO - Photo to video with crop, paste back and sound",
-    "Press **Run**: in a photo of two people, the one on the right makes the motion of the clip; all the rest of the "
-    "photo stays as it is.\n\n**Your own photo**: connect a **LEO Load Sample** in place of the group *Photo*. Its "
-    "people are found; *person* of **LEO Crop Subject** says which one moves: here the one nearest to a point, "
-    "*automatic* is the largest. Boxes of a detector or a mask will do too. The crop keeps its own resolution, and the "
-    "frames go back to its own place.\n\n"
-    "**Sound**: the driving video's goes along when it has any (the samples have none); or connect **Load Audio** to "
-    "*Create Video*. **Larger**: select the two bypassed nodes of the upscaler and press Ctrl+B; their loader says "
-    "which file it wants, and ComfyUI offers the download.",
+    "Press **Run**: in a photo of two people, the one on the right moves as in the clip; the rest of the "
+    "photo stays as it is.\n\n**Your own photo**: connect a **LEO Load Sample** in place of the group *Photo*. The "
+    "people in it are found; *person* in **LEO Crop Subject** says which one moves: here the one nearest to a point; "
+    "*automatic* is the largest. Boxes from a detector or a mask work too. The crop keeps its own resolution, and the "
+    "frames go back to where it came from.\n\n"
+    "**Sound**: the driving video's sound is kept if it has any (the samples have none); or connect **Load Audio** to "
+    "*Create Video*. **Larger**: select the two bypassed nodes of the upscaler and press Ctrl+B; the loader says "
+    "which file it needs, and ComfyUI offers the download.",
     height=370,
     prompt="paste_back",
 )

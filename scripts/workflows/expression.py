@@ -5,14 +5,14 @@ from author_workflows import RENDERING, Workflow
 flow = Workflow("LEO - Edit an expression")
 photo = flow.node("LEOLoadSample", title="Photo", inputs={"sample": "portrait_2.jpg"})
 flow.note(
-    "## Edit an expression\n\nPress **Run**: the man of the photo turns his head a little, opens his mouth, and raises "
+    "## Edit an expression\n\nPress **Run**: the man in the photo turns his head a little, opens his mouth, and raises "
     "his brows.\n\n"
-    "**Move a slider and run again**: the node shows the result. Choose *Run (On Change)* beside **Run**, and the "
+    "**Move a slider and run again**: the node shows the result. Choose *Run (On Change)* next to **Run**, and the "
     "picture follows the sliders.\n\n"
     "**Your own photo**: press *choose your own file* on the sample, or drop a photo on it. The face "
-    "is found in a photo of any size, and all the rest of the photo stays as it is.\n\n"
-    "With the small model that comes with the pack heads, jaws, raised brows and lids follow well, smiles less; one "
-    "eye hardly closes without the other, and gaze hardly moves. *pose* is a keyframe for **LEO Join Motion** and "
+    "is found in a photo of any size, and the rest of the photo stays as it is.\n\n"
+    "With the small model that comes with the pack, heads, jaws, raised brows and lids follow well, smiles less; one "
+    "eye hardly closes without the other, and the gaze hardly moves. *pose* is a keyframe for **LEO Join Motion** and "
     "**LEO Blend Motion**.",
     size=(400, 240),
 )

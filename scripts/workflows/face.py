@@ -23,8 +23,8 @@ def start(title: str, note: str, height: int, thumbnail: str | None = None) -> W
 
 flow = start(
     "LEO - Animate a photo from a face capture",
-    "Press **Run**: the woman of the photo makes the face of a recording.\n\nRecord your own with **Live Link Face** "
-    "on an iPhone, put the .csv into ComfyUI's `input` folder, press R, and choose it in **LEO Load Face Capture**; "
+    "Press **Run**: the woman in the photo makes the faces in a recording.\n\nRecord your own with **Live Link Face** "
+    "on an iPhone, put the .csv in ComfyUI's `input` folder, press R, and choose it in **LEO Load Face Capture**; "
     f"JSON lists of ARKit weights from web trackers are read too.\n\n{REST}\n\n**LEO Save Face Capture** writes any "
     "motion as such a .csv, for game engines and Blender.",
     380,
@@ -60,8 +60,8 @@ flow.group("Move", motion, color=RENDERING)
 
 flow = start(
     "LEO - Animate a photo from a video's face landmarks",
-    "Press **Run**: the woman of the photo makes the face of the man in the clip, read as landmarks by ComfyUI's own "
-    "detector, so that who the driver is does not matter.\n\nThe detector wants a file: **Load Face Detection Model** "
+    "Press **Run**: the woman in the photo makes the faces of the man in the clip, read as landmarks by ComfyUI's own "
+    "detector, so it does not matter who the driver is.\n\nThe detector needs a file: **Load Face Detection Model** "
     f"says which, and ComfyUI offers the download.\n\n{REST}",
     300,
     thumbnail="samples/man.png",
@@ -98,15 +98,15 @@ flow.group("Move", motion, color=RENDERING)
 
 flow = Workflow("LEO - Puppeteer - sliders and webcam")
 flow.note(
-    "## Puppeteer: sliders and webcam\n\nOne picture per run: your face in the webcam moves the woman of the photo, "
+    "## Puppeteer: sliders and webcam\n\nOne picture per run: your face in the webcam moves the woman in the photo, "
     "and the sliders of **LEO Edit Directions** add to it.\n\n"
-    "1. Let the browser use the camera, look straight into it with a relaxed face, and switch *hold* on in **You at "
+    "1. Let the browser use the camera, look straight into it with a relaxed face, and turn on *hold* in **You at "
     "rest**. What you do from then on counts as movement away from that picture. Until then both cameras see the same, "
     "and only the sliders move the photo.\n"
-    "2. Press **Run** for one picture, or choose beside it **Run (Instant)**, which goes on by itself, or **Run (On "
-    "Change)**, which makes one after every move of a slider.\n\n"
-    "Every picture is kept as `leo/puppet_...` in the output folder; with **Preview Image** in place of **Save Image** "
-    "none is. Of several people the one nearest to the middle counts.\n\n"
+    "2. Press **Run** for one picture, or choose **Run (Instant)** next to it, which keeps running by itself, or **Run "
+    "(On Change)**, which makes one each time you move a slider.\n\n"
+    "Every picture is saved as `leo/puppet_...` in the output folder; replace **Save Image** with **Preview Image** to "
+    "save none. If several people are in view, the one nearest to the middle counts.\n\n"
     "**Your own photo**: press *choose your own file* on the sample, or drop a photo on it.",
     size=(400, 400),
 )

@@ -4,13 +4,13 @@ from author_workflows import INPUTS, MODELS, OWN_PHOTO, RENDERING, Workflow
 
 LIAX = [{"name": "lia-x.pt", "url": "https://huggingface.co/YaohuiW/LIA-X/resolve/main/lia-x.pt", "directory": "leo"}]
 LIAX_NOTE = (
-    "\n\n**The weights** are LIA-X's, 3.6 GB: ComfyUI offers the download when they are missing, from the [model "
+    "\n\n**The weights** are LIA-X's, 3.6 GB: if they are missing, ComfyUI offers to download them from the [model "
     "page](https://huggingface.co/YaohuiW/LIA-X) into `ComfyUI/models/leo`. They are for **non-commercial use only**: "
     "read the terms on that page."
 )
 SLIDERS_NOTE = (
     "**LEO Edit Directions** has the names: add a row, choose *yaw*, *pitch*, *smile*, *eyes* or *mouth*, and drag. "
-    "The ends of a slider are the published useful range; names and ranges come from the file, before anything has run."
+    "The ends of a slider are the published useful range; names and ranges are read from the file before anything runs."
 )
 
 flow = Workflow("LEO - LIA-X - Edit a picture", thumbnail="samples/woman.png")
@@ -58,10 +58,10 @@ flow.group("Render", moved, frames, back, color=RENDERING)
 flow = Workflow("LEO - LIA-X - Edit a video", thumbnail="samples/man.png")
 clip = flow.node("LEOLoadSample", title="Video", inputs={"sample": "man_talking.mp4"})
 flow.note(
-    "## Edit a video with named sliders\n\nPress **Run**: the man says the same with another face.\n\n"
+    "## Edit a video with named sliders\n\nPress **Run**: the man says the same with another expression.\n\n"
     + SLIDERS_NOTE
-    + " Set *timing* to *curve* to let the edit come and go. The first frame gives the looks of the whole clip, and "
-    "its motion is read frame by frame." + LIAX_NOTE,
+    + " Set *timing* to *curve* to let the edit come and go. The first frame sets the looks of the whole clip, whose "
+    "motion is read frame by frame." + LIAX_NOTE,
     size=(400, 290),
 )
 animator = flow.node("LEOLoadAnimator", inputs={"model": "lia-x.pt"}, models=LIAX)
@@ -96,10 +96,10 @@ flow = Workflow("LEO - LIA-X - Animate a portrait", thumbnail="samples/woman.png
 photo = flow.node("LEOLoadSample", title="Photo", inputs={"sample": "woman.png"})
 clip = flow.node("LEOLoadSample", title="Driving video", inputs={"sample": "man_talking.mp4"})
 flow.note(
-    "## Animate a portrait\n\nPress **Run**: the woman of the photo makes the motion of the man in the clip.\n\n"
+    "## Animate a portrait\n\nPress **Run**: the woman in the photo moves like the man in the clip.\n\n"
     "LIA-X is made for *relative* transfer: the driver's change of pose is added to the photo's own. Start from the "
     "frame of "
-    "the driver that looks like the photo (*best match*). A driver that moves too much is tamed by *gain*.\n\n"
+    "the driver that looks like the photo (*best match*). If the driver moves too much, lower *gain*.\n\n"
     + OWN_PHOTO
     + LIAX_NOTE,
     size=(400, 310),

@@ -7,7 +7,7 @@ flow = Workflow("LEO - Mix two motions")
 photo = flow.node("LEOLoadSample", title="Photo", inputs={"sample": "man.png"})
 flow.note(
     "## Mix two motions\n\nPress **Run**: the man talks as in one motion and turns his head as in another.\n\n"
-    "**LEO Select Directions** takes the turns out of the one and leaves them out of the other. **LEO Blend Motion** "
+    "**LEO Select Directions** keeps only the turns of one motion and drops them from the other. **LEO Blend Motion** "
     "takes half of each, and **LEO Amplify Motion** doubles the result, so both are there at full size: raise *gain* "
     "to exaggerate. **LEO Trim Motion** cuts the part to render.\n\n"
     + OWN_PHOTO

@@ -59,11 +59,11 @@ class Scene:
 
 scene = Scene(
     "LEO - Shape a motion with sliders and curves",
-    "## Shape a motion with sliders and curves\n\nPress **Run**: a ready-made motion is put on the person of the "
-    "photo, played "
-    "faster, calmed, and bent with sliders along a curve. The plot shows it in color, and in gray what it was.\n\n"
-    "**LEO Edit Directions**: add a row, choose what moves, drag; drag the keyframes on its timeline, where the "
-    "edit comes and goes (a double click adds one or removes one). Every run shows the strongest frame on the node. "
+    "## Shape a motion with sliders and curves\n\nPress **Run**: a ready-made motion is applied to the person in "
+    "the photo, sped "
+    "up, smoothed, and shaped with sliders along a curve. The plot shows it in color, with the original in gray.\n\n"
+    "**LEO Edit Directions**: add a row, choose what moves, and drag; drag the keyframes on its timeline to let the "
+    "edit come and go (double-click to add or remove one). Every run shows the strongest frame on the node. "
     "Nothing is rendered before the end, so try what you like: shaping takes no time.\n\n"
     "**LEO Load Motion** has more motions"
     + OTHER_ANIMATORS
@@ -112,7 +112,7 @@ video = scene.flow.node(
     size=(290, 620),
 )
 scene.flow.node("SaveVideo", inputs={"video": video["video"], "filename_prefix": "leo/shaped"}, size=(400, 380))
-scene.flow.group("Read, and put on the person", scene.animator, scene.look, ready, moved, color=MODELS)
+scene.flow.group("Read, and apply to the person", scene.animator, scene.look, ready, moved, color=MODELS)
 scene.flow.group("Time", faster, calm, color=MOTION)
 scene.flow.group("Sliders and a curve", bent, color=INPUTS)
 scene.flow.group("See and keep", plot, shown, kept, color=MOTION)
@@ -121,12 +121,13 @@ scene.flow.group("Render", video, color=RENDERING)
 scene = Scene(
     "LEO - Edit the flow with a mask",
     "## Edit the flow with a mask\n\nPress **Run**: the head moves, the shirt holds still. On the right of the video, "
-    "arrows show where things go; they end at the mask.\n\nBetween a motion and its frames lies the *flow*: where each "
-    "pixel of the photo goes, and what is left to inpainting. **LEO Edit Flow** weakens it, mixes two, pushes it with "
+    "arrows show where things go; they stop at the mask.\n\nBetween a motion and its frames lies the *flow*: where "
+    "each "
+    "pixel of the photo goes, and what is left for inpainting. **LEO Edit Flow** weakens it, mixes two, pushes it with "
     "a picture of your own, or freezes a region: hands, a logo, the background. *still* says how the frozen region "
     "looks at rest.\n\nHere the mask is a soft rectangle. To paint your own, load the photo with **Load Image**, open "
-    "its mask editor, and connect *MASK* to *freeze*. The whole picture is moved here: a head that is small in it "
-    "wants **LEO Crop Subject** first.",
+    "its mask editor, and connect *MASK* to *freeze*. The whole picture is moved here: if the head is small in "
+    "it, use **LEO Crop Subject** first.",
     sample="man.png",
     height=300,
     whole=True,
@@ -161,8 +162,8 @@ scene.flow.group("Render and show", frames, arrows, color=RENDERING)
 
 scene = Scene(
     "LEO - Pose a still picture",
-    "## Pose a still picture\n\nPress **Run**: the person of the photo turns and lowers the head, the background "
-    "stays.\n\n"
+    "## Pose a still picture\n\nPress **Run**: the person in the photo turns and lowers their head; the background "
+    "stays still.\n\n"
     "**LEO Edit Directions** has the names of what the model can move: add a row, choose, drag, run again. Amounts are "
     "in standard deviations of what the model has seen; 2 is far. *strength* scales all rows together." + YOURS,
     sample="woman.png",

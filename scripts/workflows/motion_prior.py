@@ -73,9 +73,9 @@ class Scene:
 
 scene = Scene(
     "LEO - Animate a person from one image",
-    "## Animate a person from one image\n\nPress **Run**: the person of the photo turns, nods, tilts and looks around "
-    "for five seconds. There is no driving video: the motion comes out of a diffusion model of motion, and every run "
-    "draws another *seed*; set *control after generate* to *fixed* to keep one.\n\n*frames* may be any number, 25 make "
+    "## Animate a person from one image\n\nPress **Run**: the person in the photo turns, nods, tilts and looks around "
+    "for five seconds. There is no driving video: the motion comes from a motion diffusion model, and every run "
+    "draws a new *seed*; set *control after generate* to *fixed* to keep one.\n\n*frames* can be any number; 25 make "
     "a second." + YOURS,
     height=270,
 )
@@ -87,27 +87,27 @@ shown = scene.flow.node(
     size=(400, 270),
     inputs={"motion": motion["motion"]},
 )
-scene.flow.group("Motion out of nothing", motion, color=MOTION)
+scene.flow.group("Motion from scratch", motion, color=MOTION)
 
 scene = Scene(
     "LEO - Endless video from one image",
-    "## Endless video from one image\n\nPress **Run**: half a minute from one photo. Set *frames* to what you like, "
-    "90,000 are an "
-    "hour: motion is made window by window, each starting where the last one ended, and kept around where it began; "
+    "## Endless video from one image\n\nPress **Run**: half a minute from one photo. Set *frames* to whatever you "
+    "like; 90,000 are an "
+    "hour. Motion is generated window by window, each starting where the last one ended, and never drifts away; "
     "**LEO Render Video** writes frames to disk as they come. Memory does not grow with the length of the video."
     + YOURS,
     sample="portrait_2.jpg",
     height=250,
 )
 motion = scene.sampler(750, 3)
-scene.flow.group("Motion out of nothing", motion, color=MOTION)
+scene.flow.group("Motion from scratch", motion, color=MOTION)
 scene.render(motion["motion"], "endless")
 
 scene = Scene(
     "LEO - Seamless loop",
-    "## Seamless loop\n\nPress **Run**: a clip whose last frame leads back to its first. **LEO Loop Motion** makes the "
-    "way back with the motion prior, which is given both ends; *transition frames* is how long it takes.\n\nAny motion "
-    "can be closed this way, also that of a driving video (**LEO Motion Encoder**)." + YOURS,
+    "## Seamless loop\n\nPress **Run**: a clip whose last frame leads back to its first. **LEO Loop Motion** generates "
+    "the way back with the motion prior, which is given both ends; *transition frames* sets its length.\n\nAny motion "
+    "can be closed this way, including that of a driving video (**LEO Motion Encoder**)." + YOURS,
     height=250,
 )
 motion = scene.sampler(100, 11)
@@ -115,14 +115,15 @@ loop = scene.flow.node(
     "LEOLoopMotion",
     inputs={"prior": scene.prior["prior"], "motion": motion["motion"], "transition_frames": 25, "steps": 25},
 )
-scene.flow.group("Motion out of nothing", motion, loop, color=MOTION)
+scene.flow.group("Motion from scratch", motion, loop, color=MOTION)
 scene.render(loop["motion"], "loop")
 
 scene = Scene(
     "LEO - Join two motions",
-    "## Join two motions\n\nPress **Run**: the person of the photo first moves as in one clip, then as in the other. "
-    "**LEO Join Motion** makes the second between them with the motion prior, which sees where one motion ends and the "
-    "other begins, so that no cut shows. More motions can be joined: every connected input opens another." + YOURS,
+    "## Join two motions\n\nPress **Run**: the person in the photo first moves as in one clip, then as in the other. "
+    "**LEO Join Motion** generates the second in between with the motion prior, which sees where one motion ends and "
+    "the "
+    "other begins, so that no cut shows. More motions can be joined: each connected input adds another." + YOURS,
     height=250,
 )
 clips = [
@@ -146,10 +147,10 @@ scene.render(joined["motion"], "joined")
 
 scene = Scene(
     "LEO - Train a motion prior on your clips",
-    "## Train a motion prior on your clips\n\nPress **Run**: the motion of two clips is learnt in about a minute, "
-    "saved to `output/leo`, and new motion like it is put on the photo. **LEO Load Motion Prior** lists what was saved "
-    "(press *R*).\n\n"
-    "**For your own clips** connect as many **LEO Motion Encoder** as you have, some of ten seconds or more, and raise "
+    "## Train a motion prior on your clips\n\nPress **Run**: the motion of two clips is learned in about a minute, "
+    "saved to `output/leo`, and new motion like it is applied to the photo. **LEO Load Motion Prior** lists what was "
+    "saved (press *R*).\n\n"
+    "**For your own clips** connect one **LEO Motion Encoder** for each, some ten seconds or longer, and raise "
     "*steps* to 1500. A prior fits the animator that read the clips: LEO's, LIA's or LIA-X's.",
     height=220,
     prior=False,
