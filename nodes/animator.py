@@ -80,7 +80,7 @@ class LEOEncoder(io.ComfyNode):
     def execute(cls, animator: AnimatorHandle, image: torch.Tensor) -> io.NodeOutput:
         image, left_out = one_picture(image)
         advice = framing_advice(image) if animator.config.reader else None
-        transparent = "the transparent part of the picture is read on black" if is_transparent(image) else None
+        transparent = "transparent parts of the picture are read on black" if is_transparent(image) else None
         if message := [line for line in (left_out, transparent, advice) if line]:
             show_status(cls, "; ".join(message))
         appearance = encode_appearance(animator, image)
@@ -163,11 +163,11 @@ class LEOMotionEncoder(io.ComfyNode):
         if video is not None:
             message.append(str(stream.report))
         elif is_transparent(images):
-            message.append("the transparent part of the images is read on black")
+            message.append("transparent parts of the images are read on black")
         if crop is not None and absent.any():
             codes = fill_missing(codes, absent, crop.policy)
             message.append(
-                f"nobody found in {int(absent.sum())}, whose motion is "
+                f"nobody found in {int(absent.sum())} frames, whose motion is "
                 f"{'interpolated' if crop.policy == 'interpolate' else 'held'}"
             )
         show_status(cls, "; ".join(message))
@@ -275,7 +275,7 @@ class LEOInpaintingDecoder(io.ComfyNode):
             )
         sharpen = FullResolutionFrames(animator, appearance, picture[0]) if full_resolution else None
         if full_resolution and is_transparent(picture):
-            show_status(cls, "the transparent part of the picture is shown on black")
+            show_status(cls, "transparent parts of the picture are shown on black")
         chunk = animator.load(animator.decoder)
         features = {scale: animator.to_device(maps) for scale, maps in appearance.features.items()}
         keep = {"dtype": mm.intermediate_dtype(), "device": mm.intermediate_device()}

@@ -197,11 +197,11 @@ class LEOExpressionEditor(io.ComfyNode):
 
     @classmethod
     def report(cls, image: torch.Tensor, crop: Crop, lost: list[str], left_out: str | None) -> None:
-        message = [f"head in {crop.size[1]}x{crop.size[0]} of {image.shape[2]}x{image.shape[1]}"]
+        message = [f"head crop {crop.size[1]}x{crop.size[0]} of {image.shape[2]}x{image.shape[1]}"]
         if lost:
             message.append(f"this animator has no direction for {', '.join(lost)}")
         if is_transparent(image):
-            message.append("the transparent part of the picture is shown on black")
+            message.append("transparent parts of the picture are shown on black")
         if left_out:
             message.append(left_out)
         show_status(cls, "; ".join(message))

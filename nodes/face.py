@@ -149,7 +149,7 @@ def said(frames: int, fps: Fraction, absent: int, missing: str, idle: list[str])
             None,
             [
                 f"{frames} frames at {float(fps):.5g} fps",
-                f"no face in {absent}: {missing}" if absent else "",
+                f"no face in {absent} frames: {missing}" if absent else "",
                 f"at rest, because nothing moves them: {', '.join(idle)}" if idle else "",
             ],
         )

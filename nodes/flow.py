@@ -94,7 +94,7 @@ class LEOVisualizeFlow(io.ComfyNode):
             notes = [f"the first of {len(image)} pictures is used"] if len(image) > 1 else []
             image = image[:1]
             if is_transparent(image):
-                notes.append("the transparent part of the picture is shown on black")
+                notes.append("transparent parts of the picture are shown on black")
             if notes and view != "color":
                 show_status(cls, "; ".join(notes))
             image = opaque(image)

@@ -204,7 +204,7 @@ class LEOCropSubject(io.ComfyNode):
             0,
             f"{crop.size[1]}x{crop.size[0]} of {width}x{height}"
             + (f", nobody found in {absent} of {frames} frames: {missing}" if absent else "")
-            + (", its transparent part on black" if is_transparent(image) else ""),
+            + (", its transparent parts on black" if is_transparent(image) else ""),
         )
         if boxes is None and mask is not None and covers(crop):
             message.append(BACKGROUND)
@@ -253,9 +253,9 @@ class LEOPasteBack(io.ComfyNode):
             count = min(rendered, behind)
         message = [f"{rendered} frames onto {behind}: {length}, {count} frames"] if behind not in (1, rendered) else []
         if is_transparent(picture):
-            message.append("the transparent part of the picture is shown on black")
+            message.append("transparent parts of the picture are shown on black")
         if is_transparent(images):
-            message.append("the transparent part of the images is pasted as black")
+            message.append("transparent parts of the images are pasted as black")
         if message:
             show_status(cls, "; ".join(message))
         policy = "hold" if length == "cut" else length

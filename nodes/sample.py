@@ -47,7 +47,7 @@ class LEOLoadSample(io.ComfyNode):
         path = samples.path_of(sample)
         image, transparent = samples.first_picture(path)
         if transparent:
-            show_status(cls, "the transparent part of the picture is shown on black")
+            show_status(cls, "transparent parts of the picture are shown on black")
         if samples.is_clip(path):
             return io.NodeOutput(image, InputImpl.VideoFromFile(path))
         still = Types.VideoComponents(images=image, audio=None, frame_rate=STILL_FPS)

@@ -342,7 +342,7 @@ class LEORenderVideo(io.ComfyNode):
         if backdrop is not None and 1 < backdrop.count < writer.frame_count:
             message.append(f"the last of {backdrop.own_count} background frames is held")
         if backdrop is not None and isinstance(backdrop.frames, torch.Tensor) and is_transparent(backdrop.frames):
-            message.append("the transparent part of the picture is shown on black")
+            message.append("transparent parts of the picture are shown on black")
         if stream is not None and stream is getattr(backdrop, "frames", None):
             message.append(f"video: {stream.report}")
         show_status(cls, "; ".join(message))

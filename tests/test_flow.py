@@ -139,7 +139,7 @@ class TestFreeze:
             ops.freeze(make(3), torch.ones(2, 8, 8))
 
     def test_a_clip_is_no_still(self):
-        with pytest.raises(ValueError, match="3 frames, it must be one"):
+        with pytest.raises(ValueError, match="3 frames but must have one"):
             ops.freeze(make(3), torch.ones(1, 8, 8), make(3))
 
 

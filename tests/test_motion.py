@@ -242,7 +242,7 @@ class TestBlendAndEdit:
         assert torch.equal(resting.codes[:, 1:], make(1, 3, seed=4).codes[:, 1:].expand(9, 2))
 
     def test_joining_motions_of_different_rates_or_animators_is_refused(self):
-        with pytest.raises(ValueError, match="motion 2 has 30"):
+        with pytest.raises(ValueError, match="motion 2 at 30"):
             ops.concatenate([make(), make(fps=Fraction(30))])
         with pytest.raises(ValueError, match="(?s)walker.*talker"):
             ops.concatenate([make(), make(animator=OTHER)])

@@ -85,7 +85,7 @@ def test_frames_are_made_ahead_in_order_by_another_thread_and_not_too_many():
 
 
 def test_all_that_was_done_is_said_with_its_count():
-    assert str(ReadReport()) == "every frame as it is in the file"
+    assert str(ReadReport()) == "every frame as in the file"
     said = str(ReadReport(1, 2, 3, 4, 5, 6, "PQ")).split(", ")
     assert [note.split()[0] for note in said] == ["1", "2", "3", "4", "5", "6", "HDR"]
     report = ReadReport()

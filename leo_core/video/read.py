@@ -63,7 +63,7 @@ class ReadReport:
         ]
         if self.hdr:
             notes.append(f"HDR ({self.hdr}) converted to SDR")
-        return ", ".join(notes) or "every frame as it is in the file"
+        return ", ".join(notes) or "every frame as in the file"
 
 
 class VideoStream:

@@ -177,7 +177,7 @@ def test_what_was_done_to_the_colors_is_said(tmp_path):
         (Clip(codec="libx265", pixels="yuv420p10le", matrix="bt2020", transfer="pq"), "HDR (PQ) converted to SDR"),
         (Clip(codec="libx265", pixels="yuv420p10le", matrix="bt2020", transfer="hlg"), "HDR (HLG) converted to SDR"),
         (Clip(interlaced=True, b_frames=0), "20 frames deinterlaced"),
-        (Clip(), "every frame as it is in the file"),
+        (Clip(), "every frame as in the file"),
     ):
         stream = read_video(write(clip, tmp_path))
         list(stream)

@@ -121,7 +121,7 @@ def test_a_slider_without_a_direction_is_named_and_the_others_work(photo, monkey
     lines, animator = said(monkeypatch), AnimatorHandle(str(SHIPPED))
     animator.directions = {0: animator.directions[0], 1: Direction("something else", -3.0, 3.0)}
     edited, pose = edit(photo, animator, turn=0.5, smile=1.0)
-    assert lines == ["head in 206x206 of 600x400; this animator has no direction for smile"]
+    assert lines == ["head crop 206x206 of 600x400; this animator has no direction for smile"]
     assert torch.equal(edited, edit(photo, turn=0.5)[0]) and pose.animator == animator.id
 
 

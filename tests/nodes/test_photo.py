@@ -272,7 +272,7 @@ def test_what_transparency_hides_does_not_come_back(caplog):
     cut, _ = crop(image, person="whole picture")
     assert cut.shape == (1, 120, 160, 3) or cut.shape[-1] == 3
     assert (cut[:, :120, :70] == 0).all() and (cut[:, :, -60:] > 0).any()
-    assert "transparent part on black" in caplog.text
+    assert "transparent parts on black" in caplog.text
 
 
 def test_a_clip_that_begins_late_has_a_first_picture(comfy_folders):
