@@ -344,8 +344,8 @@ def _finite(flow: FlowField) -> FlowField:
     """An edited flow, unless the edit overflowed or had no number to go by: a decoder paints nothing from that."""
     if not all(torch.isfinite(maps).all() for maps in (*flow.displacement.values(), *flow.mask.values())):
         raise ValueError(
-            "The edited flow holds values that are not finite numbers. Choose a smaller strength, and look for NaN in "
-            "what is connected."
+            "The edited flow holds values that are not finite numbers. Choose a smaller strength, and check the "
+            "connected inputs for NaN."
         )
     return flow
 

@@ -422,7 +422,7 @@ def test_a_stream_can_be_read_twice_and_from_memory(tmp_path):
 
 
 def test_a_trim_outside_the_clip_says_when_it_is_shown(tmp_path):
-    with pytest.raises(ValueError, match="from 0.000 s to 1.000 s and holds no frame from 3.000 s"):
+    with pytest.raises(ValueError, match="from 0.000 s to 1.000 s and has no frame from 3.000 s"):
         read_video(write(tmp_path / "clip.mp4", [1] * 25), start=3.0)
 
 

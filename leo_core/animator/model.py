@@ -331,7 +331,7 @@ class InpaintingDecoder(torch.nn.Module):
                 visible = level.rgb.colors(warped)
             rgb = level.rgb(visible, rgb)
         if rgb is None:
-            raise ValueError("The flow has no scale that could be painted. Give that of the coarsest at least.")
+            raise ValueError("The flow has no scale that can be painted. Include at least the coarsest.")
         finest = self.scales[-1]
         if self.composite and finest in displacement:
             seen = warp(features[finest], displacement[finest], self.align_corners).float()

@@ -60,7 +60,7 @@ def before_backdrop(clip: Clip, times: np.ndarray, backdrop: np.ndarray) -> np.n
     :raises ValueError: the clip has no coverage, or no backdrop of its own.
     """
     if clip.coverage is None or clip.backdrop is None:
-        raise ValueError(f"{clip.name} does not say what the person covers, so its backdrop cannot be exchanged.")
+        raise ValueError(f"{clip.name} does not say what the person covers, so its backdrop cannot be replaced.")
     uncovered = 1 - clip.coverage[times, ..., None] / np.float32(255)
     return clip.frames[times] + uncovered * (backdrop.astype(np.float32) - clip.backdrop)
 

@@ -54,7 +54,7 @@ class MediaPipe:
         except ModuleNotFoundError as error:
             raise OSError(
                 'finding landmarks needs MediaPipe. Install it with: pip install "mediapipe==0.10.14" (Python 3.8 to '
-                "3.12; a Python of its own will do), or name a file of landmarks that was made elsewhere"
+                "3.12; a separate Python will do), or name a file of landmarks that was made elsewhere"
             ) from error
         self._mesh = face_mesh.FaceMesh(
             static_image_mode=not video,

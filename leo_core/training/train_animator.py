@@ -81,8 +81,9 @@ def choose_precision(wanted: str, device: str) -> str:
     )
     if wanted == "bf16" and not native:
         log.warning(
-            "This processor emulates bfloat16, or this PyTorch (before 2.10) cannot tell that it does not. Emulated, a "
-            "step takes many times as long as in float32: --precision auto takes bfloat16 only where it is native."
+            "This processor emulates bfloat16, or this PyTorch (before 2.10) cannot tell whether it does. "
+            "With emulation, a step takes many times as long as in float32; --precision auto uses bfloat16 only where "
+            "it is native."
         )
     return ("bf16" if native else "no") if wanted == "auto" else wanted
 

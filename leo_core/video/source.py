@@ -133,7 +133,7 @@ def decode(container: av.container.InputContainer, stream: av.stream.Stream) -> 
         except av.error.FFmpegError as error:
             raise ValueError(
                 f"{os.path.basename(container.name)} is damaged and cannot be read to its end ({error.strerror}). "
-                "Convert it to MP4, which keeps what can be read of it, or choose another."
+                "Convert it to MP4, which keeps what can be read of it, or choose another file."
             ) from None
         if packet is None:
             return

@@ -241,8 +241,8 @@ def _counted(scan: _Scan, start: float, duration: float | None) -> Timeline:
 def _empty_trim(start: float, duration: float | None, begins: Fraction, ends: Fraction) -> ValueError:
     asked = f"from {start:.3f} s" + (f" for {duration:.3f} s" if duration else " to the end")
     return ValueError(
-        f"The clip is shown from {float(begins):.3f} s to {float(ends):.3f} s and holds no frame {asked}. Trim it "
-        "inside these times."
+        f"The clip runs from {float(begins):.3f} s to {float(ends):.3f} s and has no frame {asked}. Trim it "
+        "within these times."
     )
 
 

@@ -91,8 +91,8 @@ class VideoWriter:
         picture.pts, picture.time_base = self.frame_count, 1 / self._fps
         if not os.path.exists(self._part):  # an open file can be written to to its end after that, for nothing
             raise FileNotFoundError(
-                f"{self._part} was deleted while it was written. Check whether another ComfyUI uses the same temp "
-                "folder, which it empties when it starts, and give each its own with --temp-directory."
+                f"{self._part} was deleted while it was being written. Check whether another ComfyUI uses the same "
+                f"temp folder, which it empties when it starts, and give each its own with --temp-directory."
             )
         while len(self._waiting) >= AHEAD:
             self._waiting.popleft().result()

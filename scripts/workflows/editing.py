@@ -44,8 +44,8 @@ flow = start(
     "before.\n\n"
     "Only the **first frame** is edited, here with a few of ComfyUI's own nodes; any other edit will do: paint "
     "on it, inpaint it, run it through an image model. **LEO Motion Encoder** reads the clip's motion, and **LEO "
-    "Render "
-    "Video** applies it to the edited frame. Outside the subject the edited frame comes back pixel for pixel.\n\n"
+    "Render Video** applies it to the edited frame. Outside the subject the edited frame comes back pixel for "
+    "pixel.\n\n"
     "The subject is found by its green backdrop; for your own clip, replace that group with a background remover, SAM "
     "or a drawn mask. The clip's sound is kept if it has any (the samples have none).",
     height=300,

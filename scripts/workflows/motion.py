@@ -60,8 +60,8 @@ class Scene:
 scene = Scene(
     "LEO - Shape a motion with sliders and curves",
     "## Shape a motion with sliders and curves\n\nPress **Run**: a ready-made motion is applied to the person in "
-    "the photo, sped "
-    "up, smoothed, and shaped with sliders along a curve. The plot shows it in color, with the original in gray.\n\n"
+    "the photo, sped up, smoothed, and shaped with sliders along a curve. The plot shows it in color, and before "
+    "smoothing in gray.\n\n"
     "**LEO Edit Directions**: add a row, choose what moves, and drag; drag the keyframes on its timeline to let the "
     "edit come and go (double-click to add or remove one). Every run shows the strongest frame on the node. "
     "Nothing is rendered before the end, so try what you like: shaping takes no time.\n\n"
@@ -122,8 +122,8 @@ scene = Scene(
     "LEO - Edit the flow with a mask",
     "## Edit the flow with a mask\n\nPress **Run**: the head moves, the shirt holds still. On the right of the video, "
     "arrows show where things go; they stop at the mask.\n\nBetween a motion and its frames lies the *flow*: where "
-    "each "
-    "pixel of the photo goes, and what is left for inpainting. **LEO Edit Flow** weakens it, mixes two, pushes it with "
+    "each pixel of the photo goes, and what is left for inpainting. **LEO Edit Flow** weakens it, mixes two, pushes it "
+    "with "
     "a picture of your own, or freezes a region: hands, a logo, the background. *still* says how the frozen region "
     "looks at rest.\n\nHere the mask is a soft rectangle. To paint your own, load the photo with **Load Image**, open "
     "its mask editor, and connect *MASK* to *freeze*. The whole picture is moved here: if the head is small in "

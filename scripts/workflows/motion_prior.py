@@ -92,8 +92,8 @@ scene.flow.group("Motion from scratch", motion, color=MOTION)
 scene = Scene(
     "LEO - Endless video from one image",
     "## Endless video from one image\n\nPress **Run**: half a minute from one photo. Set *frames* to whatever you "
-    "like; 90,000 are an "
-    "hour. Motion is generated window by window, each starting where the last one ended, and never drifts away; "
+    "like; 90,000 are an hour. Motion is generated window by window, each starting where the last one ended, and stays "
+    "close to where it began; "
     "**LEO Render Video** writes frames to disk as they come. Memory does not grow with the length of the video."
     + YOURS,
     sample="portrait_2.jpg",
@@ -122,8 +122,7 @@ scene = Scene(
     "LEO - Join two motions",
     "## Join two motions\n\nPress **Run**: the person in the photo first moves as in one clip, then as in the other. "
     "**LEO Join Motion** generates the second in between with the motion prior, which sees where one motion ends and "
-    "the "
-    "other begins, so that no cut shows. More motions can be joined: each connected input adds another." + YOURS,
+    "the other begins, so that no cut shows. More motions can be joined: each connected input adds another." + YOURS,
     height=250,
 )
 clips = [
