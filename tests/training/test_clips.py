@@ -81,17 +81,6 @@ def test_what_is_inside_an_opening_mouth_is_not_claimed_to_be_known():
     assert not clip.visible[1, y, x]
 
 
-def test_where_lids_go_is_not_claimed_to_be_known():
-    """Landmarks of real people shut them only halfway."""
-    shut = FACE.copy()
-    shut[[159, 386]] = FACE[[145, 374]]
-    clip = render_clip([PHOTO, PHOTO], np.stack([FACE, shut]), 128, 0.5)
-    left, top, side = frame_face(np.stack([FACE, shut]), 256, 256, 0.5)
-    for lid, brow in ((159, 105), (386, 334)):
-        (x, y), (right, above) = (((FACE[point, :2] - (left, top)) * 128 / side).astype(int) for point in (lid, brow))
-        assert not clip.visible[:, y, x].any() and clip.visible[:, above, right].all()
-
-
 def test_what_is_around_the_face_is_followed_on_request():
     """The whole picture slides, in steps that a tracker takes; only the first and the last frame are kept."""
     pairs = [moved((2 * t, 0)) for t in range(5)]

@@ -2,8 +2,8 @@
 clips.
 
 The mesh of a portrait is drawn with the landmarks of every frame, so flow is known where skin and lips are. Eyeballs
-and what is inside the mouth stay unknown; so do lids, which landmarks of real people follow only about halfway as
-they shut, and hair and surroundings, unless the tracker follows them. All of it is our choice.
+and what is inside the mouth stay unknown; so do hair and surroundings, unless the tracker follows them. All of it is
+our choice.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from ..landmarks import check_portrait, read_clip_landmarks, save_arrays
 from ..outputs import PICTURE, file_to_write
 from ..tracking import SPAN, follow
 from .commands import warped
-from .puppet import FACE, PHOTO, Puppet, eye_regions, regions
+from .puppet import FACE, PHOTO, Puppet, regions
 from .render import Mesh, PortraitClip, renderer
 
 log = logging.getLogger(__name__)
@@ -84,7 +84,6 @@ def render_clip(
         around = ~faces(points, size, size / source)
         followed, believed = (maps[kept] for maps in follow(shown, 0))
         flow, visible = np.where(around[..., None], followed, flow), np.where(around, believed, visible)
-    visible = visible & (eye_regions(points, size, size / source) == 0)
     return PortraitClip(
         shown[chosen], flow, visible, measure(points, source), None, None, regions(points, size, size / source)
     )

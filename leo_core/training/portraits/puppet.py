@@ -485,21 +485,11 @@ def _grid_triangles(rows: int, columns: int) -> np.ndarray:
     return np.concatenate([np.stack([a, a + 1, a + columns + 1], 1), np.stack([a, a + columns + 1, a + columns], 1)])
 
 
-def eye_regions(landmarks: np.ndarray, size: int, factor: float) -> np.ndarray:
-    """Where eyes and their lids are: uint8 [T, size, size], 255 inside, of landmarks [T, 478, 3] that count in
-    1 / factor pixels."""
-    return _filled(landmarks, [[*upper, *lower, *crease] for upper, lower, crease, _ in _EYES], size, factor)
-
-
 def regions(landmarks: np.ndarray, size: int, factor: float) -> np.ndarray:
-    """Where mouth and eyes are, as `eye_regions`."""
-    mouth = _filled(landmarks, [[*_UPPER_LIP[3], *_LOWER_LIP[3]]], size, factor)
-    return np.maximum(mouth, eye_regions(landmarks, size, factor))
-
-
-def _filled(landmarks: np.ndarray, groups: list[list[int]], size: int, factor: float) -> np.ndarray:
-    """The convex hulls of groups of landmarks, with a margin."""
+    """Where mouth and eyes are: uint8 [T, size, size], 255 inside, of landmarks [T, 478, 3] that count in 1 / factor
+    pixels."""
     maps = np.zeros((len(landmarks), size, size), np.uint8)
+    groups = [[*_UPPER_LIP[3], *_LOWER_LIP[3]]] + [[*upper, *lower, *crease] for upper, lower, crease, _ in _EYES]
     for picture, points in zip(maps, landmarks, strict=True):
         for group in groups:
             cv2.fillConvexPoly(picture, cv2.convexHull(np.rint(points[group, :2] * factor).astype(np.int32)), 255)
