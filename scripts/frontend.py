@@ -177,7 +177,8 @@ class Frontend:
         self.server.post("/settings", SETTINGS)
         for context in self.browser.contexts:
             context.close()
-        self.page = self.browser.new_context(viewport=self.viewport).new_page()
+        # The processor draws the page here: animations of the template browser alone took it nine seconds.
+        self.page = self.browser.new_context(viewport=self.viewport, reduced_motion="reduce").new_page()
         self.page.set_default_timeout(PATIENCE)
         self.console: list[str] = []
         self.said: list[str] = []  # everything in the console, errors among it
