@@ -7,8 +7,8 @@ cheek. The network, its sizes and its training (`leo_core.training.train_finder`
 
 import math
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import reduce
 from pathlib import Path
 
 import torch
@@ -212,13 +212,23 @@ def shrunk(pixels: torch.Tensor, size: list[int]) -> torch.Tensor:
         return F.interpolate(pixels, size, mode="bilinear", antialias=True, align_corners=False).float() / 255
     step = min(pixels.shape[2] // size[0], pixels.shape[3] // size[1])
     if step > 1:
-        # Whole steps by sums of rows, then of columns, one addition each: a quarter of the time of interpolating.
+        # Whole steps by sums of rows, then of columns: a quarter of the time of interpolating.
         rows, columns = pixels.shape[2] // step, pixels.shape[3] // step
         x = pixels[0, :, : rows * step, : columns * step].movedim(0, -1).contiguous()
-        x = reduce(torch.add, x.view(rows, step, -1).unbind(1))
-        x = reduce(torch.add, x.view(rows, columns, step, -1).unbind(2))
-        pixels = (x / step**2).movedim(-1, 0)[None]
+        x = added(x.view(rows, step, -1).unbind(1))
+        x = added(x.view(rows, columns, step, -1).unbind(2))
+        pixels = x.div_(step**2).movedim(-1, 0)[None]
+    if list(pixels.shape[2:]) == size:
+        return pixels.float()
     return F.interpolate(pixels.float(), size, mode="bilinear", antialias=True, align_corners=False)
+
+
+def added(parts: Sequence[torch.Tensor]) -> torch.Tensor:
+    """The sum of two or more tensors, in one pass over each."""
+    total = parts[0] + parts[1]
+    for part in parts[2:]:
+        total += part
+    return total
 
 
 def framed(pixels: torch.Tensor) -> torch.Tensor:

@@ -71,7 +71,11 @@ def test(arguments: list[str]) -> int:
     # The whole suite runs on two workers, each with its own server and browser; a selection runs in one process.
     everything = all(argument.startswith("-") for argument in arguments) and "--fast" not in arguments
     workers = ["-n", "2", "--dist", "worksteal"] if everything else []
-    return subprocess.run([python(), "-m", "pytest", *workers, *arguments], cwd=environment.ROOT).returncode
+    # Torch's threads wait for one another: with more of them than cores, a machine under load comes to a crawl.
+    threads = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // 2))} if everything else {}
+    return subprocess.run(
+        [python(), "-m", "pytest", *workers, *arguments], cwd=environment.ROOT, env={**os.environ, **threads}
+    ).returncode
 
 
 def lint(arguments: list[str]) -> int:

@@ -10,7 +10,8 @@ from pathlib import Path
 import av
 from comfy_server import ComfyServer, ExecutionError, refusal_text
 from environment import ROOT, chromium
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Locator, sync_playwright
+from playwright.sync_api import TimeoutError as PageTimeout
 
 # Headless, and without the services Chromium would look for outside this machine.
 CHROMIUM_ARGUMENTS = [
@@ -176,7 +177,8 @@ class Frontend:
         self.server.post("/settings", SETTINGS)
         for context in self.browser.contexts:
             context.close()
-        self.page = self.browser.new_context(viewport=self.viewport).new_page()
+        # The processor draws the page here: animations of the template browser alone took it nine seconds.
+        self.page = self.browser.new_context(viewport=self.viewport, reduced_motion="reduce").new_page()
         self.page.set_default_timeout(PATIENCE)
         self.console: list[str] = []
         self.said: list[str] = []  # everything in the console, errors among it
@@ -234,12 +236,22 @@ class Frontend:
 
     def open_template(self, title: str, pack: str = "leo") -> dict:
         """Open a workflow of this pack from the template browser, by clicks; the state of the page after it."""
-        self.page.get_by_role("button", name="Templates").first.click()
-        dialog = self.page.get_by_role("dialog")
-        dialog.get_by_text(pack, exact=True).click()
+        try:
+            dialog = self._templates_of(pack, PATIENCE / 5)
+        except PageTimeout:  # on a very busy machine the page once never got there; a person would load it again
+            self.open()
+            dialog = self._templates_of(pack, PATIENCE)
         dialog.get_by_test_id(f"template-workflow-{title}").click()
         dialog.wait_for(state="hidden")
         return self.state()
+
+    def _templates_of(self, pack: str, patience: float) -> Locator:
+        """The template browser with the workflows of one pack; Playwright's TimeoutError after so many
+        milliseconds."""
+        self.page.get_by_role("button", name="Templates").first.click(timeout=patience)
+        dialog = self.page.get_by_role("dialog")
+        dialog.get_by_text(pack, exact=True).click(timeout=patience)
+        return dialog
 
     def prompt(self) -> dict:
         """The loaded graph as an API prompt. As text inside the page: Playwright would turn undefined into null."""
