@@ -306,7 +306,8 @@ def test_loading_holds_no_second_copy(files, large, full, tmp_path, suffix, dtyp
     if full:
         assert peak < 1.3 * size
     if dtype == "float16":
-        assert after - before < 0.65 * size
+        # Half of the file, and library pages as above: 0.23 of the small file were seen. Float32 would be all of it.
+        assert after - before < (0.65 if full else 0.85) * size
     if rendered:
         picture = torch.load(tmp_path / "frame.pt")
         print(f"a frame of {picture.shape[-1]} px: {float(told[5]):.1f} s, peak {int(told[6]) / 1e9:.3f} GB")
