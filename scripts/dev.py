@@ -71,7 +71,7 @@ def test(arguments: list[str]) -> int:
     # The whole suite runs on two workers, each with its own server and browser; a selection runs in one process.
     everything = all(argument.startswith("-") for argument in arguments) and "--fast" not in arguments
     workers = ["-n", "2", "--dist", "worksteal"] if everything else []
-    # Torch's threads wait for one another: with more of them than cores, a machine under load comes to a crawl.
+    # Torch's threads wait for one another, so with more threads than cores a busy machine slows to a crawl.
     threads = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // 2))} if everything else {}
     return subprocess.run(
         [python(), "-m", "pytest", *workers, *arguments], cwd=environment.ROOT, env={**os.environ, **threads}

@@ -177,7 +177,7 @@ class Frontend:
         self.server.post("/settings", SETTINGS)
         for context in self.browser.contexts:
             context.close()
-        # The processor draws the page here: animations of the template browser alone took it nine seconds.
+        # There is no GPU: animating the template browser alone took nine seconds of processor time.
         self.page = self.browser.new_context(viewport=self.viewport, reduced_motion="reduce").new_page()
         self.page.set_default_timeout(PATIENCE)
         self.console: list[str] = []
@@ -238,7 +238,7 @@ class Frontend:
         """Open a workflow of this pack from the template browser, by clicks; the state of the page after it."""
         try:
             dialog = self._templates_of(pack, PATIENCE / 5)
-        except PageTimeout:  # on a very busy machine the page once never got there; a person would load it again
+        except PageTimeout:  # on a very busy machine the list once never came; a person would reload the page
             self.open()
             dialog = self._templates_of(pack, PATIENCE)
         dialog.get_by_test_id(f"template-workflow-{title}").click()
